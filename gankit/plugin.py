@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gankit.errors import UsageError
 
@@ -40,23 +40,29 @@ DATASET_GROUP = "gankit.datasets.v1"
 class Config(BaseModel):
     """Base of a plugin's options. Every field becomes a command-line option; nested models become dotted ones.
 
-    Give each field a default, a bound (``Field(gt=0)``) and a ``description``, which is its help text.
+    Give each field a default, a bound (``Field(gt=0)``) and a docstring below it, which becomes its help text.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, use_attribute_docstrings=True)
 
 
 class Optim(Config):
     """An optimiser and its learning-rate schedule."""
 
     kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    lr: float = 2e-4
+    """Optimiser."""
+    lr: float = Field(2e-4, gt=0)
+    """Learning rate at the start."""
     betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
+    """Adam's decay rates; rmsprop takes the second as alpha, sgd the first as momentum."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay (decoupled for adamw)."""
     schedule: Literal["constant", "linear", "cosine", "halve"] = "constant"
-    """constant; linear or cosine to 0 over the part of the run after `hold`; halved every `halve_every` steps."""
-    hold: float = 0.5
-    halve_every: int = 0
+    """Learning rate over the run: constant; linear or cosine, to 0, after `hold`; or halved `halvings` times."""
+    hold: float = Field(0.5, ge=0, lt=1)
+    """Fraction of the run before a linear or cosine schedule begins to fall."""
+    halvings: int = Field(0, ge=0)
+    """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
