@@ -254,7 +254,7 @@ class Variant(ABC, Generic[ConfigT]):
         """Images, float in [-1, 1], (request.n, C, H, W). Networks are in eval mode, averaged where `averaged` says."""
 
     def prepare(self, preparation: Preparation) -> None:
-        """Work before the first step of a new run: train an encoder, set a statistic. The results belong in networks."""
+        """Work before the first step of a new run: train an encoder, set a statistic. Results belong in networks."""
 
     def inherits(self) -> dict[str, str]:
         """At stage k > 1: which networks start from which networks of the run of stage k - 1."""
