@@ -1,0 +1,48 @@
+# From a bare machine (Python >= 3.11 with venv, g++, make) to a trained GAN: `make demo`. To tested: `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch          # e.g. TORCH=torch==2.13.0 for one particular version
+PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
+PLUGINS := $(wildcard plugins/gankit-plugin-*)
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*) $(PLUGINS:%=%/pyproject.toml)
+
+.PHONY: demo install test lint ctest bench clean
+.DELETE_ON_ERROR:
+
+demo: install            ## build, install, train StackGAN on captioned digits, draw its sample sheet
+	$(VENV)/bin/gankit run stackgan --stage 2
+
+install: $(VENV)/.gankit ## build and install gankit and its plugins, editable
+
+# torch comes first: the kernels compile against the torch that will run them
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip "setuptools>=77" wheel numpy ninja "pybind11>=2.12" $(strip $(TORCH))
+	touch $@
+
+$(VENV)/.gankit: $(VENV)/.torch $(SOURCES)
+	$(PIP) install --quiet --no-build-isolation -e . $(PLUGINS:%=-e ./%)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.gankit
+	$(PIP) install --quiet --no-build-isolation -e ".[dev]"
+	touch $@
+
+test: $(VENV)/.dev       ## every test of the core and of the plugins
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev       ## style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+ctest: $(VENV)/.dev      ## the kernels without Python, under AddressSanitizer and UBSan
+	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --preset asan-ubsan -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python
+	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --build --preset asan-ubsan
+	PATH="$(abspath $(VENV))/bin:$$PATH" ctest --preset asan-ubsan
+
+bench: install           ## kernels against a plain copy, eager torch and torch.compile
+	$(VENV)/bin/gankit bench ops
+
+clean:
+	rm -rf $(VENV) build *.egg-info plugins/*/*.egg-info gankit/_C*.so
