@@ -107,6 +107,8 @@ class Dataset(ABC, Generic[ConfigT]):
     """A named source of samples. Its options appear as ``--data.<field>``."""
 
     Config: ClassVar[type[BaseModel]] = Config
+    in_memory: bool = False
+    """True if `batch` only copies out of tensors that are held: then it is not worth handing to a worker."""
 
     def __init__(self, config: ConfigT, split: Literal["train", "test"] = "train") -> None:
         self.config = config

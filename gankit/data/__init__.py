@@ -1,0 +1,1 @@
+"""Reading data: decoding images, folders of them, endless resumable batches, augmentation, text as bytes."""

@@ -1,0 +1,220 @@
+"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, sheets of samples, PNG files."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from gankit.errors import GankitError, UsageError
+
+__all__ = [
+    "SUFFIXES",
+    "Fit",
+    "ImageError",
+    "decode",
+    "decode_resized",
+    "load",
+    "resize",
+    "sheet",
+    "to_float",
+    "to_uint8",
+    "write_png",
+]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+"""File name endings, in lower case, of the kinds of image that are read."""
+
+Fit = Literal["crop", "pad", "stretch"]
+
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP")
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_WHITE = (255, 255, 255)
+
+
+class ImageError(GankitError):
+    """A file cannot be read as an image. The message names it."""
+
+
+def load(path: str | Path, channels: int | None = None, *, at_least: int | None = None) -> Image.Image:
+    """The image file as 8 bits a channel: mode "L" for one channel, "RGB" for three.
+
+    JPEG, PNG, WebP, TIFF, BMP, known by their content; the first frame of several. Turned upright as its EXIF says.
+    Transparency is laid on white. 16-bit grey is scaled (not clipped), CMYK converted without a colour profile. Floats
+    within [0, 1] count as fractions of white; other floats and 32-bit integers, for which there is no agreed range, are
+    stretched from the image's least value to its greatest unless they lie within 0 ... 255.
+
+    `channels` None keeps grey grey and makes everything else RGB. With `at_least` the decoder may return a smaller
+    version (JPEG), of which both sides are still at least that long. Raises :class:`ImageError`.
+    """
+    if channels not in (None, 1, 3):
+        raise UsageError(f"channels must be 1 or 3, got {channels}")
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if at_least and min(image.size) > at_least:
+                image.draft(None, (at_least, at_least))  # None: the mode stays
+            image.load()
+            return _as_bytes(_upright(image), channels)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
+        reason = "not a readable image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        raise ImageError(f"{path}: {reason or type(error).__name__}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block does not make the picture unreadable
+        return image
+
+
+def _as_bytes(image: Image.Image, channels: int | None) -> Image.Image:
+    mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_wide_grey_to_bytes(image))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        front = image.convert("RGBA")
+        image = Image.new("RGBA", front.size, (*_WHITE, 255))
+        image.alpha_composite(front)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _wide_grey_to_bytes(image: Image.Image) -> np.ndarray:
+    """8-bit version of a grey image of 16 or 32 bits a pixel (Pillow's own conversion clips at 255)."""
+    values = np.asarray(image)
+    if image.mode.startswith("I;16") or image.format == "PNG":  # older Pillow opens 16-bit PNG as "I"
+        scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
+        white_is_zero = 262
+        inverted = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(white_is_zero) == 0
+        return (255 - scaled if inverted else scaled).astype(np.uint8)
+    floats = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = floats.min(), floats.max()
+    if image.mode == "F" and low >= 0 and high <= 1:
+        floats = floats * 255
+    elif low < 0 or high > 255:
+        floats = (floats - low) * (255 / max(high - low, 1e-300))
+    return np.rint(floats).clip(0, 255).astype(np.uint8)
+
+
+def resize(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Image.Image:
+    """`image` (mode "L" or "RGB") at `size` (height, width), by an antialiased Lanczos filter.
+
+    ``crop`` keeps the largest centred part of the right proportions, ``pad`` keeps everything and fills with white,
+    ``stretch`` changes the proportions.
+    """
+    height, width = size
+    if height < 1 or width < 1:
+        raise UsageError(f"size must be at least 1, got {height} x {width}")
+    lanczos, gap = Image.Resampling.LANCZOS, 3.0
+    if fit == "stretch":
+        return image.resize((width, height), lanczos, reducing_gap=gap)
+    if fit == "crop":
+        scale = min(image.width / width, image.height / height)
+        left, top = max(0.0, (image.width - width * scale) / 2), max(0.0, (image.height - height * scale) / 2)
+        box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
+        return image.resize((width, height), lanczos, box=box, reducing_gap=gap)
+    if fit == "pad":
+        scale = max(image.width / width, image.height / height)
+        inner = (max(1, min(width, round(image.width / scale))), max(1, min(height, round(image.height / scale))))
+        result = Image.new(image.mode, (width, height), "white")
+        result.paste(
+            image.resize(inner, lanczos, reducing_gap=gap), ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        )
+        return result
+    raise UsageError(f"fit must be crop, pad or stretch, got {fit!r}")
+
+
+def decode(path: str | Path, channels: int | None = None) -> Tensor:
+    """The image file at its own size, uint8 (C, H, W). What :func:`load` says of formats holds."""
+    return _to_tensor(load(path, channels))
+
+
+def decode_resized(path: str | Path, size: tuple[int, int], channels: int = 3, fit: Fit = "crop") -> Tensor:
+    """The image file at `size` (height, width), uint8 (channels, height, width). See :func:`load`, :func:`resize`."""
+    return _to_tensor(resize(load(path, channels, at_least=2 * max(size)), size, fit))
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    array = np.array(image)  # a copy that torch may own
+    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def to_float(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 images as floats: 0 -> -1, 255 -> 1, of the same shape and memory format."""
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images must be uint8, got {images.dtype}")
+    return images.to(dtype).div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images in [-1, 1] as uint8, values outside clamped, NaN as mid-grey. Undoes :func:`to_float` exactly."""
+    if not images.is_floating_point():
+        raise TypeError(f"images must be of a floating-point type, got {images.dtype}")
+    return images.detach().float().nan_to_num(nan=0.0).add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def sheet(images: Tensor, columns: int | None = None, *, scale: int | None = None, gutter: int = 2) -> Tensor:
+    """One picture of many: uint8 (height, width, C) of float `images` (N, C, H, W) in [-1, 1], C being 1 or 3.
+
+    Row by row in `columns` columns (as square as it goes if None) with white gutters of `gutter` pixels. Images of
+    less than 96 pixels are enlarged by a whole `scale`, so that a person can see them.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"images must be (N, 1 or 3, H, W) and not empty, got {tuple(images.shape)}")
+    number, channels, height, width = images.shape
+    columns = min(columns or math.ceil(math.sqrt(number)), number)
+    rows = math.ceil(number / columns)
+    scale = scale or max(1, 96 // max(height, width))
+    tiles = to_uint8(images).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    high, wide = height * scale + gutter, width * scale + gutter
+    page = torch.full((rows * columns, channels, high, wide), 255, dtype=torch.uint8)
+    page[:number, :, : high - gutter, : wide - gutter] = tiles
+    page = page.view(rows, columns, channels, high, wide).permute(0, 3, 1, 4, 2)
+    return page.reshape(rows * high, columns * wide, channels)[: rows * high - gutter, : columns * wide - gutter]
+
+
+def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = True) -> None:
+    """Write a PNG file: whole or not at all.
+
+    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3), as :func:`sheet` returns it; or float (1 or 3, H, W) in [-1, 1]. With
+    ``overwrite=False`` an existing file is a :class:`UsageError`.
+    """
+    path = Path(path)
+    picture = Image.fromarray(_for_png(torch.as_tensor(image)))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(data.getbuffer())
+        if overwrite:
+            os.replace(unfinished, path)
+        else:
+            os.link(unfinished, path)  # unlike rename, refuses to replace
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; name another file or remove it") from None
+    except OSError as error:
+        raise GankitError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _for_png(image: Tensor) -> np.ndarray:
+    if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3):
+        image = to_uint8(image).permute(1, 2, 0)
+    if image.dtype != torch.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):
+        raise ValueError(
+            f"image must be uint8 (H, W, 1 or 3) or float (1 or 3, H, W), got {image.dtype} {tuple(image.shape)}"
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    return image.contiguous().cpu().numpy()
