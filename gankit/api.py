@@ -1,0 +1,380 @@
+"""gankit in Python: the same reach as the command line.
+
+::
+
+    import gankit
+
+    run = gankit.train("cgan", steps=2000)
+    images = run.sample(10, label=7).images
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from gankit.config import Resolved, read_toml, resolve
+from gankit.discover import load_dataset, load_variant
+from gankit.errors import GankitError, UsageError
+from gankit.plugin import Dataset, Variant
+from gankit.train import checkpoint as checkpoints
+from gankit.train.device import resolve_device
+from gankit.train.environment import environment
+from gankit.train.events import Note, OnEvent, ignore
+from gankit.train.log import read_log
+from gankit.train.run_dir import RunDir
+from gankit.train.sampling import columns, conditions, draw
+from gankit.train.session import Session, build_networks, by_network, check_owner, check_requirements, load_weights
+from gankit.train.stages import check_inherits, find_previous, finished, inherited_weights, read_config
+from gankit.train.trainer import Trainer
+
+
+def train(
+    variant: str | type[Variant[Any]],
+    dataset: str | Dataset[Any] | None = None,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path = "runs",
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Run:
+    """Train `variant` on `dataset` (the variant's own by default) into a new directory under `out`.
+
+    `options` are those of ``gankit run``, with ``__`` for a dot or nested mappings: ``steps=500, optim__lr=1e-3``,
+    ``data={"size": 32}``. Of a variant with stages, the stage asked for, or all; a missing earlier stage is trained
+    first. `on_event` is called with each of `gankit.train.events`. Raises :class:`UsageError` before anything is
+    written if an option or the data is wrong.
+    """
+    return _Job.make(variant, dataset, preset, config, options, Path(out), on_event or ignore).train()
+
+
+def open_run(
+    path: str | Path, variant: type[Variant[Any]] | None = None, dataset: type[Dataset[Any]] | None = None
+) -> Run:
+    """The run at `path`, or the latest one of ``out/<variant>-<dataset>``.
+
+    `variant` and `dataset` are needed only for classes that are not installed as plugins.
+    """
+    directory = RunDir.open(path)
+    names = read_toml(directory.path / "config.toml")
+    for name in ("variant", "dataset"):
+        if not isinstance(names.get(name), str):
+            raise UsageError(f"{directory.path / 'config.toml'} does not say `{name}`: it is not a run's")
+    variant = variant or load_variant(names["variant"])
+    dataset = dataset or load_dataset(names["dataset"])
+    return Run(directory, read_config(directory, variant, dataset), variant, dataset)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`images` float32 (N, C, H, W) in [-1, 1]; of each, `records` says its seed and what was asked for."""
+
+    images: Tensor
+    records: list[dict[str, Any]]
+    checkpoint: str
+    columns: int
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write one sheet if `path` ends in .png, else one PNG a sample and ``samples.jsonl`` into that directory."""
+        from gankit.data.images import sheet, to_uint8, write_png
+
+        path = Path(path)
+        single = path.suffix.lower() == ".png"
+        files = [path] if single else [path / f"{i:06d}.png" for i in range(len(self.images))]
+        index = path / "samples.jsonl"
+        if not overwrite and (taken := [f for f in [*files, *([] if single else [index])] if f.exists()]):
+            raise UsageError(f"{taken[0]} exists already. Give another --out.")
+        try:
+            (path.parent if single else path).mkdir(parents=True, exist_ok=True)
+            if single:
+                write_png(path, sheet(self.images, self.columns))
+                return files
+            for file, image in zip(files, self.images, strict=True):
+                write_png(file, to_uint8(image))
+            rows = [{"file": file.name, **record} for file, record in zip(files, self.records, strict=True)]
+            index.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
+        return [*files, index]
+
+
+class Run:
+    """A training on disk: draw from it, go on with it, judge it."""
+
+    def __init__(
+        self,
+        directory: RunDir,
+        resolved: Resolved,
+        variant: type[Variant[Any]],
+        dataset: type[Dataset[Any]] | Dataset[Any],
+    ) -> None:
+        self.directory = directory
+        self.config = resolved
+        self.variant = variant(resolved.options)
+        self._dataset = dataset
+        self._splits: dict[str, Dataset[Any]] = {}
+        self._cache: tuple[object, dict[str, nn.Module]] | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.config.variant} on {self.config.dataset}, {self.steps} steps)"
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def steps(self) -> int:
+        """Steps trained, as far as they are saved."""
+        latest = self.directory.latest
+        return int(checkpoints.read_state(self.directory.store / latest)["step"]) if latest else 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, over all sittings."""
+        latest = self.directory.latest
+        return float(checkpoints.read_state(self.directory.store / latest)["seconds"]) if latest else 0.0
+
+    @property
+    def finished(self) -> bool:
+        return finished(self.directory, self.config)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of ``log.jsonl``."""
+        return read_log(self.path / "log.jsonl")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the last evaluation during training (``eval_every``); empty if there was none."""
+        return next((dict(row["metrics"]) for row in reversed(self.log) if "metrics" in row), {})
+
+    def dataset(self, split: Literal["train", "test"] = "train") -> Dataset[Any]:
+        if split not in self._splits:
+            given = self._dataset
+            if isinstance(given, Dataset):
+                self._splits[split] = given if given.split == split else type(given)(given.config, split)
+            else:
+                self._splits[split] = given(self.config.data, split)
+        return self._splits[split]
+
+    def networks(self, checkpoint: str = "best", device: str = "cpu") -> dict[str, nn.Module]:
+        """The networks to draw from, in eval mode: averaged where the variant keeps an average.
+
+        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step.
+        """
+        name = self.directory.resolve(checkpoint)
+        place = resolve_device(device)
+        if self._cache is None or self._cache[0] != (name, place):
+            saved = self.directory.load(name, ("weights", "ema"))
+            check_owner(saved.state, self.config)
+            networks = build_networks(self.variant, self.dataset(), self.config.run.seed)
+            tensors = by_network(saved.tensors["weights"]) | by_network(saved.tensors.get("ema", {}))
+            for key, network in networks.items():
+                load_weights(network, tensors.get(key, {}), key)
+                network.to(place).eval().requires_grad_(False)
+            self._cache = ((name, place), networks)
+        return dict(self._cache[1])
+
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        label: int | str | Sequence[int | str] | None = None,
+        text: str | Sequence[str] | None = None,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "cpu",
+    ) -> Samples:
+        """Draw `n` samples; the same for the same `seed`.
+
+        `label` is a class by number or name, `text` a caption, or a list of them, repeated to `n`. What is not given is
+        all classes in turn, or captions of the held-out split.
+        """
+        if n < 1:
+            raise UsageError(f"n must be at least 1, got {n}.")
+        spec = self.dataset().spec
+        name = self.directory.resolve(checkpoint)
+        rows = self.dataset("test") if self.variant.conditions else None
+        batch, asked = conditions(self.variant, spec, n, rows=rows, seed=seed, label=label, text=text)
+        networks = self.networks(name, device)
+        images = draw(self.variant, networks, spec, batch, n, seed=seed, device=resolve_device(device))
+        records = [{"seed": seed, "index": i, **record} for i, record in enumerate(asked)]
+        return Samples(images, records, name, columns(self.variant, spec, n))
+
+    def evaluate(self, n: int = 1000, seed: int = 0, checkpoint: str = "best", device: str = "cpu") -> dict[str, Any]:
+        """Judge `n` samples: ``{"metrics", "judge", "n", "checkpoint", ...}``."""
+        from gankit.evaluate import evaluate
+
+        name = self.directory.resolve(checkpoint)
+        train, test = self.dataset(), self.dataset("test")
+        networks = self.networks(name, device)
+        place = resolve_device(device)
+        result = evaluate(self.variant, networks, train.spec, train, test, n=n, seed=seed, device=place)
+        return {**result, "checkpoint": name}
+
+    def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:
+        """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped."""
+        tell = on_event or ignore
+        resolved = self.config
+        if steps is not None and steps != resolved.run.steps:
+            if steps <= self.steps:
+                raise UsageError(f"{self.path} has {self.steps} steps already; --steps must be more than that.")
+            resolved = _with_steps(resolved, steps)
+        name = self.directory.newest_intact(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
+        if name is None and (names := self.directory.checkpoints()):
+            raise GankitError(f"{self.path}: none of the checkpoints is intact ({', '.join(names)}).")
+        saved = checkpoints.read(self.directory.store / name) if name else None
+        if saved is not None and saved.step >= resolved.run.steps:
+            tell(Note(text=f"{self.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
+            return self
+        if resolved is not self.config:
+            checkpoints.replace_text(self.path / "config.toml", resolved.to_toml())
+            self.config = resolved
+        session = Session(self.variant, self.dataset(), resolved)
+        inherited = self._inherited() if saved is None else None
+        self._cache = None
+        Trainer(session, self.directory, self.dataset("test"), tell).fit(saved, inherited)
+        return self
+
+    def _inherited(self) -> dict[str, dict[str, Tensor]] | None:
+        """Weights of the earlier stage, for a run that was killed before its first checkpoint."""
+        inherits = self.variant.inherits()
+        if not inherits:
+            return None
+        origin = json.loads((self.path / "environment.json").read_text()).get("previous_stage")
+        if not origin:
+            raise GankitError(f"{self.path} does not say which run it builds on; start it anew with gankit run.")
+        return inherited_weights(RunDir.open(self.path / origin["run"]), inherits)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for, before the stage is settled."""
+
+    variant: type[Variant[Any]]
+    dataset: type[Dataset[Any]] | Dataset[Any]
+    names: tuple[str, str]
+    preset: str | None
+    config: Path | None
+    options: Mapping[str, Any]
+    out: Path
+    tell: OnEvent
+
+    @classmethod
+    def make(
+        cls,
+        variant: str | type[Variant[Any]],
+        dataset: str | Dataset[Any] | None,
+        preset: str | None,
+        config: str | Path | None,
+        options: Mapping[str, Any],
+        out: Path,
+        tell: OnEvent,
+    ) -> _Job:
+        file = Path(config) if config is not None else None
+        content = read_toml(file) if file else {}
+        kind = load_variant(variant) if isinstance(variant, str) else variant
+        name = variant if isinstance(variant, str) else variant.__name__.lower()
+        flat: dict[str, Any] = {key.replace("__", "."): value for key, value in options.items()}
+        if isinstance(dataset, Dataset):
+            flat = {"data": dataset.config.model_dump(), **flat}
+            source: type[Dataset[Any]] | Dataset[Any] = dataset
+            label = type(dataset).__name__.lower()
+        else:
+            label = dataset or content.get("dataset") or kind.dataset
+            source = load_dataset(label)
+        return cls(kind, source, (name, label), preset, file, flat, out, tell)
+
+    def resolve(self, stage: int | None = None) -> Resolved:
+        options = self.options if stage is None else {**self.options, "stage": stage}
+        source = self.dataset
+        return resolve(
+            self.variant,
+            type(source) if isinstance(source, Dataset) else source,
+            variant=self.names[0],
+            dataset=self.names[1],
+            preset=self.preset,
+            file=self.config,
+            options=options,
+        )
+
+    def train(self) -> Run:
+        resolved = self.resolve()
+        if self.variant.stages == 1:
+            return self._run(resolved)
+        if resolved.stage is not None:
+            return self._stage(resolved.stage)
+        run = self._stage(1)
+        for stage in range(2, self.variant.stages + 1):
+            run = self._stage(stage, run.directory)
+        return run
+
+    def _stage(self, stage: int, previous: RunDir | None = None) -> Run:
+        resolved = self.resolve(stage)
+        if stage == 1:
+            return self._run(resolved)
+        variant = self.variant(resolved.options)
+        if previous is None:
+            previous = self._find_previous(resolved, variant)
+        if previous is None:
+            self.tell(
+                Note(text=f"Stage {stage} builds on stage {stage - 1}, which is not trained yet: training it first.")
+            )
+            previous = self._stage(stage - 1).directory
+        else:
+            self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {previous.path}."))
+        return self._run(resolved, previous)
+
+    def _find_previous(self, resolved: Resolved, variant: Variant[Any]) -> RunDir | None:
+        assert resolved.stage is not None
+        wanted = self.resolve(resolved.stage - 1)
+        train = self._open(resolved, "train")
+        check_requirements(variant, train, resolved.dataset)
+        networks = build_networks(variant, train, resolved.run.seed)
+        check_inherits(variant.inherits(), networks)
+        return find_previous(self.out, wanted, self.variant, type(train), variant.inherits(), networks)
+
+    def _open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
+        source = self.dataset
+        if not isinstance(source, Dataset):
+            return source(resolved.data, split)
+        return source if source.split == split else type(source)(resolved.data, split)
+
+    def _run(self, resolved: Resolved, previous: RunDir | None = None) -> Run:
+        """One training, into a new directory, once everything that can be checked has been."""
+        dataset = self._open(resolved, "train")
+        for text in dataset.notes():
+            self.tell(Note(text=text))
+        variant = self.variant(resolved.options)
+        session = Session(variant, dataset, resolved)
+        inherits = variant.inherits() if previous else {}
+        check_inherits(inherits, session.networks)
+        inherited = inherited_weights(previous, inherits) if previous else None
+        test = self._open(resolved, "test")
+        directory = RunDir.create(self.out, *self.names)
+        self._describe(directory, resolved, session, previous)
+        Trainer(session, directory, test, self.tell).fit(None, inherited)
+        return Run(directory, resolved, self.variant, self.dataset)
+
+    def _describe(self, directory: RunDir, resolved: Resolved, session: Session, previous: RunDir | None) -> None:
+        described = environment(session.device, self.variant, type(session.dataset))
+        if previous is not None:
+            origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
+            described["previous_stage"] = origin
+        (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
+        resolved.save(directory.path / "config.toml")
+
+
+def _with_steps(resolved: Resolved, steps: int) -> Resolved:
+    from dataclasses import replace
+
+    return replace(resolved, run=type(resolved.run)(**{**resolved.run.model_dump(), "steps": steps}))
+
+
+__all__ = ["Run", "Samples", "open_run", "train"]

@@ -1,0 +1,47 @@
+"""Moving averages of networks (Karras et al. 2018, section 4; samples are drawn from them)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Exponential moving average of some networks' parameters; buffers are copied.
+
+    The decay warms up as ``min(decay, (1 + t) / (10 + t))`` over updates t, so that the random start is forgotten.
+    Parameters shared between networks stay shared in the averages.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._sources = dict(networks)
+        self.networks: dict[str, nn.Module] = copy.deepcopy(self._sources)
+        for network in self.networks.values():
+            network.eval().requires_grad_(False)
+        self._from = _floating(self._sources)
+        self._to = _floating(self.networks)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Moves the averages a step towards the networks."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self._to, self._from, 1.0 - decay)
+        self.updates += 1
+
+    @torch.no_grad()
+    def sync_buffers(self) -> None:
+        """Copies the buffers. Only samples and checkpoints read them, so a step does not pay for it."""
+        for name, network in self._sources.items():
+            for target, source in zip(self.networks[name].buffers(), network.buffers(), strict=True):
+                target.copy_(source)
+
+
+def _floating(networks: Mapping[str, nn.Module]) -> list[Tensor]:
+    """Each parameter once, in a stable order."""
+    unique = {id(p): p for network in networks.values() for p in network.parameters()}
+    return [p.detach() for p in unique.values()]

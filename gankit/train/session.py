@@ -1,0 +1,254 @@
+"""Everything a training step works on: built from a config, saved to and restored from a checkpoint."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+import gankit
+from gankit.data.augment import DiffAugment
+from gankit.data.loader import Loader
+from gankit.errors import GankitError, PluginError, UsageError
+from gankit.plugin import Dataset, Preparation, Variant
+from gankit.train.checkpoint import Checkpoint, decode_bytes, encode_bytes
+from gankit.train.device import (
+    check_precision,
+    derive_seed,
+    make_generator,
+    memory_format,
+    resolve_device,
+)
+from gankit.train.ema import Ema
+from gankit.train.log import Meter
+from gankit.train.step import Feed, TrainStep
+from gankit.train.turn import Turn
+
+if TYPE_CHECKING:
+    from gankit.config import Resolved
+
+
+class Session:
+    """Networks, optimisers, averages, data stream and random generator of one training."""
+
+    def __init__(self, variant: Variant[Any], dataset: Dataset[Any], resolved: Resolved) -> None:
+        run = resolved.run
+        self.variant, self.dataset, self.resolved = variant, dataset, resolved
+        self.spec = dataset.spec
+        check_requirements(variant, dataset, resolved.dataset)
+        self.device = resolve_device(run.device)
+        check_precision(run.precision, self.device)
+        self.memory_format = memory_format(run.memory_format, run.precision, self.device)
+        self.generator = make_generator(run.seed, "run", self.device)
+        self.networks = build_networks(variant, dataset, run.seed)
+        for network in self.networks.values():
+            network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+            network.train()
+        if missing := [name for name in variant.averaged if name not in self.networks]:
+            raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
+        self.turns = [Turn(phase, self.networks, run.precision, self.device) for phase in variant.phases()]
+        if not self.turns:
+            raise PluginError(f"variant {resolved.variant!r} has no phases: there is nothing to train")
+        if len({turn.name for turn in self.turns}) < len(self.turns):
+            raise PluginError(f"variant {resolved.variant!r} has two phases of one name")
+        self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=self.device.type == "cuda")
+        self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
+        self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
+        self.meter = Meter()
+        self.ema: Ema | None = None
+
+    def begin(self, report: Callable[[str], None], weights: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
+        """A new run: takes over `weights` of an earlier stage, by network, prepares, and starts the averages."""
+        for name, tensors in (weights or {}).items():
+            load_weights(self.networks[name], tensors, name)
+        prepared = Preparation(
+            networks=self.networks, train=self.dataset, generator=self.generator, device=self.device, report=report
+        )
+        self.variant.prepare(prepared)
+        for network in self.networks.values():
+            network.zero_grad(set_to_none=True)
+            network.train()
+        self._start_averages()
+
+    def _start_averages(self) -> None:
+        decay = self.resolved.run.ema
+        if self.variant.averaged and decay > 0:
+            self.ema = Ema({name: self.networks[name] for name in self.variant.averaged}, decay)
+
+    def train_step(self, index: int) -> None:
+        """Step `index`: every phase's turns, then the averages. Waits for nothing on the device."""
+        run = self.resolved.run
+        main = [self.new_step(index) for _ in range(run.accumulate)]
+        for turn in self.turns:
+            if index % turn.phase.every:
+                continue
+            turn.schedule(index, run.steps)
+            for repetition in range(turn.phase.repeat):
+                # shared values belong to the first turn; further turns see a batch of their own
+                steps = main if repetition == 0 else [self.new_step(index) for _ in main]
+                for terms in turn.run(steps):
+                    self.meter.add(index, turn.name, terms)
+        if self.ema is not None:
+            self.ema.update()
+
+    def new_step(self, index: int) -> TrainStep:
+        size = self.loader.batch_size
+        return TrainStep(index, size, self.device, self.networks, self.generator, self.feed, self.diff_augment)
+
+    def sampling_networks(self) -> dict[str, nn.Module]:
+        """The networks to draw from: averaged where there is an average."""
+        if self.ema is None:
+            return dict(self.networks)
+        self.ema.sync_buffers()
+        return {**self.networks, **self.ema.networks}
+
+    def check_finite(self, step: int) -> None:
+        """:class:`GankitError` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""
+        for name, network in self.networks.items():
+            tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
+            if tensors and not torch.stack([n.float() for n in torch._foreach_norm(tensors)]).sum().isfinite():
+                bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
+                if bad is not None:
+                    from gankit.train.events import TrainingDiverged
+
+                    raise TrainingDiverged(f"step {step}: weight {name}.{bad} is not finite")
+
+    def checkpoint(self, step: int, seconds: float, best: Mapping[str, Any] | None) -> Checkpoint:
+        """The state after `step` steps. :meth:`restore` continues from it bit for bit."""
+        tensors = {"weights": _tensors(self.networks)}
+        if self.ema is not None:
+            self.ema.sync_buffers()
+            tensors["ema"] = _tensors(self.ema.networks)
+        tensors["optimizers"] = {}
+        scalers = {}
+        for turn in self.turns:
+            optimizer, scaler = turn.state()
+            tensors["optimizers"] |= optimizer
+            if scaler is not None:
+                scalers[turn.name] = scaler
+        state: dict[str, Any] = {
+            "variant": self.resolved.variant,
+            "dataset": self.resolved.dataset,
+            "stage": self.resolved.stage,
+            "seconds": round(seconds, 3),
+            "random": self._random_state(),
+            "loader": self.loader.state_dict(),
+            "ema_updates": self.ema.updates if self.ema else 0,
+            "scalers": scalers,
+            "meter": self.meter.state_dict(),
+            "best": dict(best) if best else None,
+            "versions": {"gankit": gankit.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+        return Checkpoint(step=step, tensors=tensors, state=state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continues from `checkpoint`. :class:`UsageError` if it is another variant's."""
+        state, tensors = checkpoint.state, checkpoint.tensors
+        check_owner(state, self.resolved)
+        weights = by_network(tensors["weights"])
+        for name, network in self.networks.items():
+            load_weights(network, weights.get(name, {}), name)
+        self._start_averages()
+        if self.ema is not None:
+            averages = by_network(tensors.get("ema", {}))
+            for name, network in self.ema.networks.items():
+                load_weights(network, averages.get(name, {}), name)
+            self.ema.updates = state["ema_updates"]
+        for turn in self.turns:
+            turn.restore(tensors["optimizers"], state["scalers"].get(turn.name))
+        self.loader.load_state_dict(state["loader"])
+        self.meter.load_state_dict(state["meter"])
+        self._set_random_state(state["random"])
+
+    def _random_state(self) -> dict[str, str]:
+        state = {"run": encode_bytes(self.generator.get_state()), "cpu": encode_bytes(torch.get_rng_state())}
+        if self.device.type == "cuda":
+            state["cuda"] = encode_bytes(torch.cuda.get_rng_state(self.device))
+        return state
+
+    def _set_random_state(self, state: Mapping[str, str]) -> None:
+        run = decode_bytes(state["run"])
+        if run.numel() != self.generator.get_state().numel():
+            raise UsageError(f"the run was trained on another kind of device than {self.device}: give --device.")
+        self.generator.set_state(run)
+        torch.set_rng_state(decode_bytes(state["cpu"]))
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(decode_bytes(state["cuda"]), self.device)
+
+    def close(self) -> None:
+        self.loader.close()
+
+
+def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:
+    """:class:`UsageError` names the keys that `variant` needs and `dataset` lacks, and the datasets that have them."""
+    needed = variant.requires | variant.conditions
+    if missing := sorted(needed - set(dataset.spec.keys)):
+        raise UsageError(
+            f"dataset {name!r} has no {' and no '.join(missing)}, which {type(variant).__name__} requires; "
+            f"it has {', '.join(dataset.spec.keys)}.{_datasets_with(needed)}"
+        )
+
+
+def _datasets_with(needed: frozenset[str]) -> str:
+    """The installed datasets whose spec, with default options, has all of `needed`, as a sentence."""
+    from gankit.discover import datasets, load_dataset
+
+    able = []
+    for name in datasets():
+        try:
+            cls = load_dataset(name)
+            if needed <= set(cls(cls.Config()).spec.keys):
+                able.append(name)
+        except Exception:
+            continue
+    return f" Use --dataset {' or '.join(able)}." if able else ""
+
+
+def build_networks(variant: Variant[Any], dataset: Dataset[Any], seed: int) -> dict[str, nn.Module]:
+    """Freshly initialised networks, the same for the same seed; global random state stays as it was."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(derive_seed(seed, "init"))
+        networks = variant.networks(dataset.spec)
+    if not networks or not all(isinstance(network, nn.Module) for network in networks.values()):
+        raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")
+    return dict(networks)
+
+
+def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
+    for what in ("variant", "stage"):
+        theirs, ours = state[what], getattr(resolved, what)
+        if theirs != ours:
+            raise UsageError(f"the checkpoint is of {what} {theirs!r}, not {ours!r}.")
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Copies `tensors` into `network`; :class:`UsageError` with the first that does not fit."""
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        raise UsageError(f"the weights do not fit network {name!r}: {reasons[0]}") from error
+
+
+def by_network(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """``<network>.<name>`` -> tensor, as network -> name -> tensor."""
+    split: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        network, _, name = key.partition(".")
+        split.setdefault(network, {})[name] = value
+    return split
+
+
+def _tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, network in networks.items():
+        if "." in name:
+            raise PluginError(f"network name {name!r} has a dot in it: rename it")
+        for key, value in network.state_dict().items():
+            if not isinstance(value, Tensor):
+                raise GankitError(f"network {name!r}: its state {key!r} is {type(value).__name__}, not a tensor")
+            tensors[f"{name}.{key}"] = value
+    return tensors

@@ -1,0 +1,228 @@
+"""The loop: steps, and what happens between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gankit.data.images import sheet, write_png
+from gankit.plugin import Dataset
+from gankit.train.checkpoint import Checkpoint
+from gankit.train.device import derive_seed, fork_rng
+from gankit.train.events import (
+    Evaluated,
+    Finished,
+    Interrupted,
+    Logged,
+    Note,
+    OnEvent,
+    RunInterrupted,
+    RunStarted,
+    Sampled,
+    Saved,
+    TrainingDiverged,
+    ignore,
+)
+from gankit.train.judging import improves, judge
+from gankit.train.log import Board, JsonLines
+from gankit.train.run_dir import RunDir
+from gankit.train.sampling import columns, conditions, draw
+from gankit.train.session import Session
+from gankit.train.signals import Interruption
+
+DRAIN = 500
+"""Loss terms are read back at least every so many steps, logged or not: the NaN watch is never further behind."""
+
+
+class Trainer:
+    """Trains what a :class:`Session` holds, in a run's directory, telling `on_event` what happens.
+
+    `test` is the held-out split, for conditions of samples and for evaluation.
+    """
+
+    def __init__(
+        self, session: Session, run_dir: RunDir, test: Dataset[Any] | None = None, on_event: OnEvent = ignore
+    ) -> None:
+        self.session, self.run_dir, self.test, self.tell = session, run_dir, test, on_event
+        self.run = session.resolved.run
+        self.best: dict[str, Any] | None = None
+        self.values: Mapping[str, float] = {}
+        self.metrics: Mapping[str, float] = {}
+        self._seconds = 0.0  # of earlier sittings
+        self._condition: tuple[dict[str, Tensor], list[dict[str, Any]]] | None = None
+
+    def fit(
+        self, checkpoint: Checkpoint | None = None, inherited: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> None:
+        """Trains to the last step: on from `checkpoint`, or anew, with weights `inherited` from an earlier stage.
+
+        :class:`RunInterrupted` after Ctrl-C, :class:`TrainingDiverged` on NaN; a checkpoint is kept in both cases.
+        """
+        with self.run_dir.lock(), fork_rng(self.session.device):
+            self._began = time.perf_counter()
+            self.run_dir.clean()
+            torch.manual_seed(derive_seed(self.run.seed, "global"))
+            if checkpoint is not None:
+                self.session.restore(checkpoint)
+                self._seconds, self.best = checkpoint.state["seconds"], checkpoint.state["best"]
+            else:
+                self.session.begin(self._note, inherited)
+            first = checkpoint.step if checkpoint else 0
+            self._log = JsonLines(self.run_dir.path / "log.jsonl", first)
+            self._board = Board(self.run_dir.path, first, self._note)
+            try:
+                self._train(first, new=checkpoint is None)
+            except TrainingDiverged as error:
+                raise TrainingDiverged(f"{error}\n{self._last_good()}") from error
+            finally:
+                self._log.close()
+                self._board.close()
+                self.session.close()
+
+    def _train(self, first: int, *, new: bool) -> None:
+        session, run = self.session, self.run
+        self.tell(
+            RunStarted(
+                path=self.run_dir.path,
+                step=first,
+                steps=run.steps,
+                stage=session.resolved.stage,
+                device=str(session.device),
+                parameters={k: sum(p.numel() for p in n.parameters()) for k, n in session.networks.items()},
+            )
+        )
+        if new:
+            self._sample(0)
+            self._save(0)
+        saved = first
+        with Interruption(self._note) as interruption:
+            self._restart_clock(first)
+            for index in range(first, run.steps):
+                session.train_step(index)
+                step = index + 1
+                last = step == run.steps
+                if last or step % run.log_every == 0:
+                    self._write_log(step)
+                elif len(session.meter) >= DRAIN:
+                    session.meter.drain()
+                pause = time.perf_counter()
+                if last or _due(step, run.sample_every):
+                    self._sample(step)
+                if last or step % run.checkpoint_every == 0 or _due(step, run.eval_every):
+                    evaluate = run.eval_every > 0 and (last or _due(step, run.eval_every))
+                    better = self._evaluate(step) if evaluate else False
+                    self._save(step, best=better)
+                    saved = step
+                self._paused += time.perf_counter() - pause
+                if interruption.requested and not last:
+                    self._stop(step, already_saved=saved == step)
+        self.tell(
+            Finished(
+                path=self.run_dir.path,
+                steps=run.steps,
+                seconds=self._elapsed(),
+                values=self.values,
+                metrics=self.metrics,
+            )
+        )
+
+    def _stop(self, step: int, *, already_saved: bool) -> None:
+        if not already_saved:
+            self._save(step)
+        self.tell(Interrupted(path=self.run_dir.path, step=step))
+        raise RunInterrupted(f"stopped after step {step}. Go on with: gankit resume {self.run_dir.path}")
+
+    def _write_log(self, step: int) -> None:
+        self.session.meter.drain()
+        now = time.perf_counter()
+        busy = max(now - self._clock - self._paused, 1e-9)
+        rate = (step - self._clock_step) * self.run.batch_size * self.run.accumulate / busy
+        self._restart_clock(step)
+        self.values = self.session.meter.means()
+        lr = {turn.name: turn.lr for turn in self.session.turns}
+        row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
+        self._log.write({**row, "seconds": round(self._elapsed(), 3)})
+        self._board.scalars({**self.values, **{f"lr/{k}": v for k, v in lr.items()}}, step)
+        self.tell(
+            Logged(
+                step=step,
+                steps=self.run.steps,
+                values=self.values,
+                lr=lr,
+                samples_per_second=rate,
+                seconds=self._elapsed(),
+            )
+        )
+
+    def _sample(self, step: int) -> None:
+        session, n = self.session, self.run.sample_n
+        session.meter.drain()
+        if self._condition is None:
+            rows = self.test if self.test is not None and len(self.test) else session.dataset
+            self._condition = conditions(session.variant, session.spec, n, rows=rows, seed=self.run.seed)
+        images = draw(
+            session.variant,
+            session.sampling_networks(),
+            session.spec,
+            self._condition[0],
+            n,
+            seed=self.run.seed,
+            device=session.device,
+        )
+        picture = sheet(images, columns(session.variant, session.spec, n))
+        path = self.run_dir.path / "samples" / f"{step:06d}.png"
+        write_png(path, picture)
+        self._board.image("samples", picture, step)
+        self.tell(Sampled(step=step, path=path))
+
+    def _evaluate(self, step: int) -> bool:
+        """Evaluates; whether this is the best checkpoint so far."""
+        session = self.session
+        session.meter.drain()
+        with fork_rng(session.device):
+            self.metrics = judge(session, self.test, n=self.run.eval_n, seed=self.run.seed)
+        name = session.variant.metric
+        better = name is not None and improves(name, self.metrics, self.best)
+        if better and name is not None:
+            self.best = {"metric": name, "value": self.metrics[name], "step": step}
+        self._log.write({"step": step, "metrics": dict(self.metrics)})
+        self._board.scalars({f"metrics/{key}": value for key, value in self.metrics.items()}, step)
+        self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
+        return better
+
+    def _save(self, step: int, *, best: bool = False) -> Path:
+        session = self.session
+        session.meter.drain()
+        session.check_finite(step)
+        path = self.run_dir.save(session.checkpoint(step, self._elapsed(), self.best), self.run.keep, best=best)
+        self.tell(Saved(step=step, path=path))
+        return path
+
+    def _last_good(self) -> str:
+        intact = self.run_dir.newest_intact()
+        if intact is None:
+            return "No checkpoint was saved."
+        return (
+            f"The last good checkpoint is {self.run_dir.path / 'checkpoints' / intact}; a lower learning rate may help."
+        )
+
+    def _restart_clock(self, step: int) -> None:
+        self._clock, self._clock_step, self._paused = time.perf_counter(), step, 0.0
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.perf_counter() - self._began
+
+    def _note(self, text: str) -> None:
+        self.tell(Note(text=text))
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+__all__ = ["Trainer"]
