@@ -1,0 +1,37 @@
+// The CPU loops of leaky ReLU, as the border to torch and the C++ tests see them.
+#pragma once
+
+#include <stdint.h>
+
+#include "../dtype.h"
+#include "capability.h"
+
+namespace gankit {
+
+// Elements lie in memory as (outer, channels, inner), so channels repeat with the period channels * inner. Long planes
+// are walked plane by plane. Short ones (inner < kShortPlane; channels_last is inner = 1) are walked a period at a
+// time, several periods glued together where one is shorter than a few vectors.
+constexpr int64_t kShortPlane = 16;
+
+struct LeakyReluArgs {
+  DType dtype;
+  const void* x = nullptr;     // forward: the input
+  const void* y = nullptr;     // backward: the forward's result
+  const void* grad = nullptr;  // backward: dL/dy
+  void* out = nullptr;         // forward: y; backward: dL/dx, or null if not asked for
+  const void* bias = nullptr;  // forward: one value a channel, or `period` values for short planes; type of the sums
+  void* partial = nullptr;     // backward: sums by chunk, `period` each for short planes, else one; or null
+  int64_t total, channels, inner;
+  bool short_planes;
+  int64_t period;            // short planes: a multiple of channels * inner
+  int64_t chunk;             // backward: elements a chunk; a multiple of the period, or a piece of one plane
+  int64_t chunks_per_plane;  // backward, long planes
+  double slope;
+};
+
+// Forward runs over elements in the order of memory, backward over chunks. Sums are in float (double for f64). Chunks
+// do not depend on the number of threads, so neither do the sums.
+GANKIT_DECLARE_KERNEL(leaky_relu_forward, LeakyReluArgs)
+GANKIT_DECLARE_KERNEL(leaky_relu_backward, LeakyReluArgs)
+
+}  // namespace gankit

@@ -1,0 +1,1 @@
+"""Fused ops, each with its readable reference beside it."""
