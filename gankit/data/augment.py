@@ -152,4 +152,5 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
         centre = (where * (side + 1 - box % 2)).long()
         offset = torch.arange(side, device=images.device) - (centre - box // 2)
         hidden.append(_within(offset, box))
-    return images.masked_fill(hidden[0][:, None, :, None] & hidden[1][:, None, None, :], 0)
+    covered = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
+    return images * ~covered  # a product keeps the memory format, masked_fill does not
