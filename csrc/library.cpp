@@ -9,6 +9,12 @@ STABLE_TORCH_LIBRARY(gankit, m) {
   m.def(
       "leaky_relu_backward(Tensor grad, Tensor y, Tensor bias, float negative_slope, bool input_grad, "
       "bool bias_grad) -> (Tensor, Tensor)");
+  m.def(
+      "instance_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, float negative_slope, float eps) "
+      "-> (Tensor, Tensor)");
+  m.def(
+      "instance_norm_act_backward(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, Tensor stats, "
+      "float negative_slope) -> (Tensor, Tensor, Tensor)");
 }
 
 

@@ -1,0 +1,66 @@
+// The CPU kernels of instance_norm_act, seen from the border to torch and from the C++ tests.
+#pragma once
+
+#include <stdint.h>
+
+#include "../dtype.h"
+#include "capability.h"
+
+namespace gankit {
+
+// Runs body(context, begin, end) over ranges that cover [0, n), on as many threads as have `cost` elements an item
+// to do. Handed in, so that the kernels depend on no thread library.
+struct Parallel {
+  using Body = void (*)(const void* context, int64_t begin, int64_t end);
+  void (*run)(int64_t n, int64_t cost, Body body, const void* context);
+  int64_t threads;
+};
+
+// [batch, channels, spatial], in memory [batch, spatial, channels] where channels_last.
+// x, dy, residual, y, dx are of `dtype`; mean and rstd of the type computed in: float, or double for f64; weight, bias
+// and their gradients too where wide_affine, else of `dtype`.
+struct InstanceNormActShape {
+  DType dtype;
+  int64_t batch, channels, spatial;
+  bool channels_last, wide_affine;
+};
+
+struct InstanceNormActForward {
+  InstanceNormActShape shape;
+  const void* x;
+  const void* weight;    // [channels] or null
+  const void* bias;      // [channels] or null
+  const void* residual;  // like x, or null
+  double negative_slope, eps;
+  void* y;
+  void* mean;  // [batch, channels]
+  void* rstd;  // [batch, channels]
+};
+
+struct InstanceNormActBackward {
+  InstanceNormActShape shape;
+  const void* dy;
+  const void* x;
+  const void* weight;
+  const void* bias;
+  const void* mean;
+  const void* rstd;
+  double negative_slope;
+  void* dx;
+  void* dweight;  // [channels] or null
+  void* dbias;    // [channels] or null
+};
+
+#define GANKIT_DECLARE_INSTANCE_NORM_ACT(capability)                                        \
+  namespace capability {                                                                    \
+  void instance_norm_act_forward(const InstanceNormActForward& args, const Parallel&);      \
+  void instance_norm_act_backward(const InstanceNormActBackward& args, const Parallel&);    \
+  }
+GANKIT_DECLARE_INSTANCE_NORM_ACT(baseline)
+#if defined(__x86_64__) || defined(_M_X64)
+GANKIT_DECLARE_INSTANCE_NORM_ACT(avx2)
+GANKIT_DECLARE_INSTANCE_NORM_ACT(avx512)
+#endif
+#undef GANKIT_DECLARE_INSTANCE_NORM_ACT
+
+}  // namespace gankit

@@ -1,0 +1,84 @@
+// The formulas of instance_norm_act, each written once for CPU and CUDA. A is the type computed in: float, double,
+// or, on the CPU, a vector register of them.
+//
+//   xhat = (x - mean) * rstd          rstd = 1 / sqrt(var + eps), var biased, over the plane of one (n, c)
+//   z    = xhat * weight + bias
+//   y    = leaky_relu(z) + residual
+//
+// With g = dy * leaky_relu'(z), and means taken over the plane:
+//   dbias = sum g,  dweight = sum g * xhat
+//   dx    = weight * rstd * (g - mean(g) - xhat * mean(g * xhat))
+
+#pragma once
+
+#include "portable.h"
+
+namespace gankit::instance_norm_act {
+
+// Count, mean and sum of squared deviations of a set of numbers.
+template <class A>
+struct Moments {
+  A count, mean, m2;
+};
+
+// Moments of the union of two sets (Chan, Golub and LeVeque, 1979). Either may be empty, not both.
+template <class A>
+GANKIT_FORMULA Moments<A> merge(const Moments<A>& a, const Moments<A>& b) {
+  const A count = a.count + b.count;
+  const A share = b.count / count;
+  const A delta = b.mean - a.mean;
+  return {count, a.mean + delta * share, a.m2 + b.m2 + delta * delta * (a.count * share)};
+}
+
+// From the sums of (x - shift) and (x - shift)^2, with a shift near the mean.
+template <class A>
+GANKIT_FORMULA Moments<A> shifted_moments(A count, A shift, A sum, A squares) {
+  const A left = sum / count;
+  const A m2 = squares - left * sum;
+  return {count, shift + left, m2 < 0 ? A(0) : m2};  // below zero only by rounding; a NaN stays
+}
+
+template <class A>
+GANKIT_FORMULA A variance(const Moments<A>& m) {
+  return m.m2 / m.count;
+}
+
+// What the elements of one plane share.
+template <class A>
+struct Plane {
+  A mean, scale, bias;  // scale = weight * rstd
+};
+
+template <class A>
+GANKIT_FORMULA A pre_activation(A x, const Plane<A>& p) {
+  return (x - p.mean) * p.scale + p.bias;
+}
+
+// A comparison that a NaN fails takes the sloped side, as torch's leaky_relu does.
+template <class A>
+GANKIT_FORMULA A leaky_relu(A z, A slope) {
+  return z > 0 ? z : z * slope;
+}
+
+template <class A>
+GANKIT_FORMULA A leaky_relu_backward(A dy, A z, A slope) {
+  return z > 0 ? dy : dy * slope;
+}
+
+// The means of the backward pass as they enter dx: mean(g) and rstd^2 * mean(g * (x - mean)).
+template <class A>
+struct PlaneGrad {
+  A mean_g, slope_x;
+};
+
+template <class A>
+GANKIT_FORMULA PlaneGrad<A> plane_grad(A sum_g, A sum_gx, A rstd, A count) {
+  return {sum_g / count, sum_gx * rstd * rstd / count};
+}
+
+template <class A>
+GANKIT_FORMULA A input_grad(A g, A x, const Plane<A>& p, const PlaneGrad<A>& d) {
+  return p.scale * (g - d.mean_g - (x - p.mean) * d.slope_x);
+}
+
+}  // namespace gankit::instance_norm_act
