@@ -22,16 +22,16 @@ from gankit.config import Resolved, read_toml, resolve
 from gankit.discover import load_dataset, load_variant
 from gankit.errors import GankitError, UsageError
 from gankit.plugin import Dataset, Variant
-from gankit.train import checkpoint as checkpoints
-from gankit.train.device import resolve_device
-from gankit.train.environment import environment
-from gankit.train.events import Note, OnEvent, ignore
-from gankit.train.log import read_log
-from gankit.train.run_dir import RunDir
-from gankit.train.sampling import columns, conditions, draw
-from gankit.train.session import Session, build_networks, by_network, check_owner, check_requirements, load_weights
-from gankit.train.stages import check_inherits, find_previous, finished, inherited_weights, read_config
-from gankit.train.trainer import Trainer
+from gankit.training import checkpoint as checkpoints
+from gankit.training.device import resolve_device
+from gankit.training.environment import environment
+from gankit.training.events import Note, OnEvent, ignore
+from gankit.training.log import read_log
+from gankit.training.run_dir import RunDir
+from gankit.training.sampling import columns, conditions, draw
+from gankit.training.session import Session, build_networks, by_network, check_owner, check_requirements, load_weights
+from gankit.training.stages import check_inherits, find_previous, finished, inherited_weights, read_config
+from gankit.training.trainer import Trainer
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
 
     `options` are those of ``gankit run``, with ``__`` for a dot or nested mappings: ``steps=500, optim__lr=1e-3``,
     ``data={"size": 32}``. Of a variant with stages, the stage asked for, or all; a missing earlier stage is trained
-    first. `on_event` is called with each of `gankit.train.events`. Raises :class:`UsageError` before anything is
+    first. `on_event` is called with each of `gankit.training.events`. Raises :class:`UsageError` before anything is
     written if an option or the data is wrong.
     """
     return _Job.make(variant, dataset, preset, config, options, Path(out), on_event or ignore).train()

@@ -14,18 +14,18 @@ from gankit.data.augment import DiffAugment
 from gankit.data.loader import Loader
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import Dataset, Preparation, Variant
-from gankit.train.checkpoint import Checkpoint, decode_bytes, encode_bytes
-from gankit.train.device import (
+from gankit.training.checkpoint import Checkpoint, decode_bytes, encode_bytes
+from gankit.training.device import (
     check_precision,
     derive_seed,
     make_generator,
     memory_format,
     resolve_device,
 )
-from gankit.train.ema import Ema
-from gankit.train.log import Meter
-from gankit.train.step import Feed, TrainStep
-from gankit.train.turn import Turn
+from gankit.training.ema import Ema
+from gankit.training.log import Meter
+from gankit.training.step import Feed, TrainStep
+from gankit.training.turn import Turn
 
 if TYPE_CHECKING:
     from gankit.config import Resolved
@@ -112,7 +112,7 @@ class Session:
             if tensors and not torch.stack([n.float() for n in torch._foreach_norm(tensors)]).sum().isfinite():
                 bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
                 if bad is not None:
-                    from gankit.train.events import TrainingDiverged
+                    from gankit.training.events import TrainingDiverged
 
                     raise TrainingDiverged(f"step {step}: weight {name}.{bad} is not finite")
 

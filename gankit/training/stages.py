@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from gankit.config import Resolved, read_toml, resolve
 from gankit.errors import GankitError, PluginError
 from gankit.plugin import Dataset, Variant
-from gankit.train import checkpoint
-from gankit.train.run_dir import RunDir
-from gankit.train.session import by_network
+from gankit.training import checkpoint
+from gankit.training.run_dir import RunDir
+from gankit.training.session import by_network
 
 
 def read_config(run: RunDir, variant: type[Variant[Any]], dataset: type[Dataset[Any]]) -> Resolved:

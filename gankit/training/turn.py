@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gankit.errors import PluginError
 from gankit.plugin import Phase, Step
-from gankit.train.device import Precision, autocast
-from gankit.train.optim import make_optimizer, scheduled_lr
+from gankit.training.device import Precision, autocast
+from gankit.training.optim import make_optimizer, scheduled_lr
 
 
 class Turn:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, SampleRequest, Variant
-from gankit.train.device import derive_seed, fork_rng, make_generator
+from gankit.training.device import derive_seed, fork_rng, make_generator
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch

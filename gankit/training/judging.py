@@ -10,7 +10,7 @@ from gankit.errors import UsageError
 from gankit.plugin import Dataset
 
 if TYPE_CHECKING:
-    from gankit.train.session import Session
+    from gankit.training.session import Session
 
 SMALLER_IS_BETTER = ("fid", "swd", "kid")
 """Metrics that are distances; any other is better when larger."""
@@ -22,7 +22,7 @@ def judge(session: Session, test: Dataset[Any] | None, *, n: int, seed: int) -> 
 
     if test is None or len(test) == 0:
         raise UsageError(f"dataset {session.resolved.dataset!r} has no held-out split: set eval_every to 0.")
-    from gankit.train.sampling import evaluating
+    from gankit.training.sampling import evaluating
 
     networks = session.sampling_networks()
     with evaluating(networks):

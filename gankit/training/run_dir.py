@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gankit.errors import GankitError, UsageError
-from gankit.train import checkpoint
-from gankit.train.checkpoint import Checkpoint, DamagedCheckpoint
+from gankit.training import checkpoint
+from gankit.training.checkpoint import Checkpoint, DamagedCheckpoint
 
 if TYPE_CHECKING:
     from gankit.config import Resolved

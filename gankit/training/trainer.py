@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gankit.data.images import sheet, write_png
 from gankit.plugin import Dataset
-from gankit.train.checkpoint import Checkpoint
-from gankit.train.device import derive_seed, fork_rng
-from gankit.train.events import (
+from gankit.training.checkpoint import Checkpoint
+from gankit.training.device import derive_seed, fork_rng
+from gankit.training.events import (
     Evaluated,
     Finished,
     Interrupted,
@@ -28,12 +28,12 @@ from gankit.train.events import (
     TrainingDiverged,
     ignore,
 )
-from gankit.train.judging import improves, judge
-from gankit.train.log import Board, JsonLines
-from gankit.train.run_dir import RunDir
-from gankit.train.sampling import columns, conditions, draw
-from gankit.train.session import Session
-from gankit.train.signals import Interruption
+from gankit.training.judging import improves, judge
+from gankit.training.log import Board, JsonLines
+from gankit.training.run_dir import RunDir
+from gankit.training.sampling import columns, conditions, draw
+from gankit.training.session import Session
+from gankit.training.signals import Interruption
 
 DRAIN = 500
 """Loss terms are read back at least every so many steps, logged or not: the NaN watch is never further behind."""

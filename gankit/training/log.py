@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gankit.train.events import TrainingDiverged
+from gankit.training.events import TrainingDiverged
 
 
 class Meter:
