@@ -2,6 +2,9 @@
 #include "common.h"
 #include "cpu/leaky_relu.h"
 
+#include <algorithm>
+#include <memory>
+#include <tuple>
 #include <vector>
 
 namespace gankit {
@@ -150,6 +153,7 @@ std::tuple<Tensor, Tensor> leaky_relu_backward_cpu(const Tensor& grad_in, const 
 
 STABLE_TORCH_LIBRARY_IMPL(gankit, CPU, m) {
   m.impl("leaky_relu", TORCH_BOX(&leaky_relu_cpu));
+  m.impl("leaky_relu_forward", TORCH_BOX(&leaky_relu_cpu));
   m.impl("leaky_relu_backward", TORCH_BOX(&leaky_relu_backward_cpu));
 }
 
