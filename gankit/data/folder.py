@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -17,7 +17,10 @@ from gankit.data.files import directory, held_out, list_images
 from gankit.data.images import SUFFIXES, Fit
 from gankit.data.store import ImageStore
 from gankit.errors import UsageError
-from gankit.plugin import Batch, Config, Dataset, DataSpec, Key
+from gankit.plugin import Config, Dataset, DataSpec, Key
+
+if TYPE_CHECKING:
+    from gankit.plugin import Batch
 
 __all__ = ["FolderConfig", "ImageFolder"]
 

@@ -62,7 +62,7 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
-            return _as_bytes(_upright(image), channels)
+            return _as_bytes(image, channels)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
@@ -78,27 +78,37 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _as_bytes(image: Image.Image, channels: int | None) -> Image.Image:
+    """`image`, just loaded, as mode "L" or "RGB", upright."""
     mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_wide_grey_to_bytes(image))
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        front = image.convert("RGBA")
-        image = Image.new("RGBA", front.size, (*_WHITE, 255))
-        image.alpha_composite(front)
-    return image if image.mode == mode else image.convert(mode)
+    upright = _upright(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": older Pillow's 16 bits
+        upright = Image.fromarray(_sixteen_bits(np.asarray(upright), inverted=_zero_is_white(image)))
+    elif image.mode in ("I", "F"):
+        upright = Image.fromarray(_any_range(np.asarray(upright), fractions=image.mode == "F"))
+    if upright.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in upright.info:
+        front = upright.convert("RGBA")
+        upright = Image.new("RGBA", front.size, (*_WHITE, 255))
+        upright.alpha_composite(front)
+    return upright if upright.mode == mode else upright.convert(mode)
 
 
-def _wide_grey_to_bytes(image: Image.Image) -> np.ndarray:
-    """8-bit version of a grey image of 16 or 32 bits a pixel (Pillow's own conversion clips at 255)."""
-    values = np.asarray(image)
-    if image.mode.startswith("I;16") or image.format == "PNG":  # older Pillow opens 16-bit PNG as "I"
-        scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
-        white_is_zero = 262
-        inverted = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(white_is_zero) == 0
-        return (255 - scaled if inverted else scaled).astype(np.uint8)
+def _zero_is_white(image: Image.Image) -> bool:
+    """Whether a TIFF file says so of its greys, which Pillow heeds at 8 bits and not at 16."""
+    photometric_interpretation = 262
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(photometric_interpretation) == 0
+
+
+def _sixteen_bits(values: np.ndarray, *, inverted: bool) -> np.ndarray:
+    """0 ... 65535 as 0 ... 255 (Pillow's own conversion clips)."""
+    scaled = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return 255 - scaled if inverted else scaled
+
+
+def _any_range(values: np.ndarray, *, fractions: bool) -> np.ndarray:
+    """Greys of no agreed range as 0 ... 255; see :func:`load`."""
     floats = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = floats.min(), floats.max()
-    if image.mode == "F" and low >= 0 and high <= 1:
+    if fractions and low >= 0 and high <= 1:
         floats = floats * 255
     elif low < 0 or high > 255:
         floats = (floats - low) * (255 / max(high - low, 1e-300))

@@ -21,7 +21,8 @@ def folder(tmp_path: Path, picture: np.ndarray) -> Path:
     root.mkdir()
     for number in range(10):
         Image.fromarray(np.roll(picture, number, axis=1)[: 20 + number]).save(root / f"{number:02}.png")
-    (root / "truncated.png").write_bytes((root / "00.png").read_bytes()[:200])
+    whole = (root / "00.png").read_bytes()
+    (root / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (root / "EMPTY.JPG").write_bytes(b"")
     (root / "notes.txt").write_text("not an image")
     return root
