@@ -82,7 +82,7 @@ class Samples:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write one sheet if `path` ends in .png, else one PNG a sample and ``samples.jsonl`` into that directory."""
-        from gankit.data.images import sheet, to_uint8, write_png
+        from gankit.data.images import sheet, write_png
 
         path = Path(path)
         single = path.suffix.lower() == ".png"
@@ -96,7 +96,7 @@ class Samples:
                 write_png(path, sheet(self.images, self.columns))
                 return files
             for file, image in zip(files, self.images, strict=True):
-                write_png(file, to_uint8(image))
+                write_png(file, image)
             rows = [{"file": file.name, **record} for file, record in zip(files, self.records, strict=True)]
             index.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         except OSError as error:
@@ -253,6 +253,22 @@ class Run:
         return inherited_weights(RunDir.open(self.path / origin["run"]), inherits)
 
 
+def make_session(
+    variant: str | type[Variant[Any]],
+    dataset: str | Dataset[Any] | None = None,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    **options: Any,
+) -> Session:
+    """What :func:`train` would train, without a run: nothing is written. Of a variant with stages, the first."""
+    job = _Job.make(variant, dataset, preset, config, options, Path("runs"), ignore)
+    resolved = job.resolve()
+    if job.variant.stages > 1 and resolved.stage is None:
+        resolved = job.resolve(1)
+    return Session(job.variant(resolved.options), job._open(resolved, "train"), resolved)
+
+
 @dataclass(frozen=True)
 class _Job:
     """What was asked for, before the stage is settled."""
@@ -377,4 +393,4 @@ def _with_steps(resolved: Resolved, steps: int) -> Resolved:
     return replace(resolved, run=type(resolved.run)(**{**resolved.run.model_dump(), "steps": steps}))
 
 
-__all__ = ["Run", "Samples", "open_run", "train"]
+__all__ = ["Run", "Samples", "make_session", "open_run", "train"]

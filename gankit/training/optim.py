@@ -24,10 +24,13 @@ def scheduled_lr(optim: Optim, step: int, steps: int) -> float:
     return optim.lr * 0.5 * (1.0 + math.cos(math.pi * fallen))
 
 
-def make_optimizer(optim: Optim, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-    """The fused implementation where torch has one: one pass over the weights instead of one an operation."""
+def make_optimizer(optim: Optim, parameters: Sequence[Tensor], *, fused: bool | None = True) -> torch.optim.Optimizer:
+    """The fused implementation where torch has one: one pass over the weights instead of one an operation.
+
+    ``fused=None`` leaves the choice to torch.
+    """
     first, second = optim.betas
-    fused = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in parameters)
+    fused = fused and all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in parameters)
     lr, decay = optim.lr, optim.weight_decay
     if optim.kind == "adam":
         return torch.optim.Adam(parameters, lr, optim.betas, weight_decay=decay, fused=fused)

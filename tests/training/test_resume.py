@@ -248,7 +248,7 @@ class Infected(Tiny):
 
 
 def test_a_checkpoint_is_never_made_of_weights_that_are_not_finite(tmp_path):
-    with pytest.raises(TrainingDiverged, match="step 10: weight generator.idle is not finite"):
+    with pytest.raises(TrainingDiverged, match=r"step 10: weight generator\.idle is not finite"):
         gankit.train(Infected, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
     run = gankit.open_run(tmp_path / "infected-blobs", Infected, Blobs)
     assert run.directory.checkpoints() == ["step-000000", "step-000005"]
@@ -269,5 +269,5 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
         gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=stop_at(5), **SMALL)
     config = tmp_path / "tiny-blobs" / "0001" / "config.toml"
     config.write_text(config.read_text().replace("count = 20", "count = 21"))
-    with pytest.raises(UsageError, match="20 samples .* now 21"):
+    with pytest.raises(UsageError, match=r"20 samples .* now 21"):
         gankit.open_run(config.parent, Tiny, Blobs).resume()
