@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
-from gankit.data.images import SUFFIXES
 from gankit.errors import UsageError
 
-__all__ = ["Listing", "directory", "held_out", "list_images"]
+__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "list_images"]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+"""File name endings, in lower case, of the kinds of image that are read."""
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field, field_validator
-from torch import Tensor
 
-from gankit.data.files import directory, held_out, list_images
-from gankit.data.images import SUFFIXES, Fit
-from gankit.data.store import ImageStore
+from gankit.data.files import SUFFIXES, directory, held_out, list_images
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gankit.data.store import ImageStore
     from gankit.plugin import Batch
 
 __all__ = ["FolderConfig", "ImageFolder"]
@@ -36,7 +35,7 @@ class FolderConfig(Config):
     """Height and width that images are brought to."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for colour."""
-    fit: Fit = "crop"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
     """How an image is made square: centred crop, pad with white, or stretch."""
     test_fraction: float = Field(0.1, ge=0, le=0.5)
     """Part kept for testing, chosen by file name, where there is no directory named test."""
@@ -99,6 +98,8 @@ class ImageFolder(Dataset[FolderConfig]):
 
     @cached_property
     def _store(self) -> ImageStore:
+        from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
+
         config = self.config
         store = ImageStore(
             self._root,
@@ -113,6 +114,8 @@ class ImageFolder(Dataset[FolderConfig]):
 
     @cached_property
     def _labels(self) -> Tensor:
+        import torch
+
         number = {name: index for index, name in enumerate(self._layout.classes)}
         names = (self._layout.class_of(file) for file in self._store.files)
         return torch.tensor([number[name] for name in names if name is not None])

@@ -17,7 +17,6 @@ from torch import Tensor
 from gankit.errors import GankitError, UsageError
 
 __all__ = [
-    "SUFFIXES",
     "Fit",
     "ImageError",
     "decode",
@@ -29,9 +28,6 @@ __all__ = [
     "to_uint8",
     "write_png",
 ]
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-"""File name endings, in lower case, of the kinds of image that are read."""
 
 Fit = Literal["crop", "pad", "stretch"]
 
