@@ -1,0 +1,278 @@
+"""Options of a run: where they come from, how they are merged, checked once, and written down.
+
+A run's options have three owners: the run itself (:class:`RunConfig`), the variant and the dataset (each its own
+``Config``). To the user they are one flat set of dotted names, ``steps``, ``optim.lr``, ``data.size``; the same names
+serve on the command line, in a TOML file and in Python. Later layers win: the models' defaults, the preset, the file,
+the options. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from gankit import fields
+from gankit.discover import load_dataset, load_variant, nearest
+from gankit.errors import UsageError
+from gankit.plugin import Config, Dataset, Variant
+
+
+class Augment(Config):
+    """What is done to images before a discriminator sees them."""
+
+    flip: bool = False
+    """Mirror real images at random, left to right."""
+    crop: int = Field(0, ge=0)
+    """Pad real images by this many pixels (reflected) and crop them back at random; 0 = off."""
+    diff: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    """Differentiable augmentation of real and fake images alike (DiffAugment): color, translation, cutout."""
+
+
+class RunConfig(Config):
+    """Options that every run has, whatever the variant."""
+
+    steps: int = Field(1000, ge=1)
+    """Training steps."""
+    batch_size: int = Field(64, ge=1)
+    """Samples in a batch."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of everything random in the run."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32."""
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are summed before an optimiser steps."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Layout of images in memory; auto takes channels_last where it is faster."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay of the moving average of weights that samples are drawn from; 0 = no average."""
+    log_every: int = Field(50, ge=1)
+    """Log losses every N steps."""
+    sample_every: int = Field(500, ge=0)
+    """Draw a sheet of samples every N steps; 0 = only at the start and the end."""
+    sample_n: int = Field(64, ge=1)
+    """Samples on a sheet."""
+    checkpoint_every: int = Field(500, ge=1)
+    """Write a checkpoint every N steps (and at the end)."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints kept, besides the best."""
+    eval_every: int = Field(0, ge=0)
+    """Evaluate every N steps and keep the best checkpoint; 0 = never."""
+    eval_n: int = Field(500, ge=2)
+    """Samples drawn for such an evaluation."""
+    workers: int = Field(2, ge=0)
+    """Threads that read batches ahead; 0 = read in the training thread."""
+    augment: Augment = Augment()
+    """Augmentation of images."""
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        kind, colon, index = device.partition(":")
+        if device in ("auto", "cpu", "cuda", "mps") or (kind == "cuda" and colon and index.isdecimal()):
+            return device
+        raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+
+
+RESERVED = frozenset(RunConfig.model_fields) | {
+    *("variant", "dataset", "preset", "data"),
+    *("out", "config", "dry_run", "resume", "json", "help"),
+}
+"""Names that a variant's own options cannot have."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All options of a run, merged and checked."""
+
+    variant: str
+    dataset: str
+    preset: str
+    run: RunConfig
+    options: BaseModel
+    """The variant's own, an instance of its ``Config``."""
+    data: BaseModel
+    """The dataset's own, an instance of its ``Config``."""
+
+    @property
+    def stage(self) -> int | None:
+        """The stage, for a variant that is trained in stages."""
+        stage = getattr(self.options, "stage", None)
+        return stage if isinstance(stage, int) else None
+
+    def to_toml(self) -> str:
+        """As a file that ``--config`` reads."""
+        names = {"variant": self.variant, "dataset": self.dataset, "preset": self.preset}
+        tables = fields.dump(self.run) | fields.dump(self.options) | {"data": fields.dump(self.data)}
+        return tomli_w.dumps(names | tables)
+
+    def save(self, path: Path) -> None:
+        """Write :meth:`to_toml` to `path`."""
+        path.write_text(self.to_toml(), encoding="utf-8")
+
+
+def resolve(
+    variant_cls: type[Variant[Any]],
+    dataset_cls: type[Dataset[Any]],
+    *,
+    variant: str,
+    dataset: str,
+    preset: str | None = None,
+    file: Path | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Resolved:
+    """Merge defaults < preset < `file` < `options` and check the result once.
+
+    `options` are keyed by dotted names; nested mappings are understood too. Values may be text, as on the command
+    line. UsageError names field, bound and value, or the nearest name if an option is unknown.
+    """
+    content = read_toml(file) if file else {}
+    preset = preset or content.get("preset") or "default"
+    content = _own(content, file, variant, dataset)
+    models = _Models(run=RunConfig, variant=variant_cls.Config, data=dataset_cls.Config)
+    chosen = _preset(variant_cls, variant, preset)
+    overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
+
+    layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
+    given = [*([(f"file {file}", content)] if file else []), ("options", options or {})]
+    merged = _merge(models, [*layers, *given], variant_cls, dataset)
+    stage = merged.get("stage")
+    if overlays and stage is not None and str(stage) not in ("none", ""):
+        layers.append((f"preset {preset!r}, stage {stage}", overlays.get(f"stage{stage}", {})))
+        merged = _merge(models, [*layers, *given], variant_cls, dataset)
+
+    run = {name: merged.pop(name) for name in RunConfig.model_fields if name in merged}
+    data = merged.pop("data", {})
+    return Resolved(
+        variant=variant,
+        dataset=dataset,
+        preset=preset,
+        run=_validated(RunConfig, run),  # type: ignore[arg-type]
+        options=_validated(variant_cls.Config, merged),
+        data=_validated(dataset_cls.Config, data, "data."),
+    )
+
+
+def load(path: Path) -> Resolved:
+    """Read back the ``config.toml`` of a run, importing its variant and dataset."""
+    content = read_toml(path)
+    for name in ("variant", "dataset"):
+        if not isinstance(content.get(name), str):
+            raise UsageError(f"{path} does not say `{name}`: it is not the config.toml of a run")
+    variant, dataset = content["variant"], content["dataset"]
+    return resolve(load_variant(variant), load_dataset(dataset), variant=variant, dataset=dataset, file=path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; UsageError if it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"config file {path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"config file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is not TOML: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Models:
+    run: type[BaseModel]
+    variant: type[BaseModel]
+    data: type[BaseModel]
+
+    def annotation(self, name: str) -> Any:
+        """The type of a dotted option; KeyError if there is none of that name."""
+        head, _, rest = name.partition(".")
+        if head == "data":
+            return fields.annotation(self.data, rest) if rest else self.data
+        return fields.annotation(self.run if head in self.run.model_fields else self.variant, name)
+
+    def names(self) -> list[str]:
+        """All dotted names."""
+        data = [f"data.{leaf.name}" for leaf in fields.leaves(self.data)]
+        return [leaf.name for model in (self.run, self.variant) for leaf in fields.leaves(model)] + data
+
+
+def _preset(cls: type[Variant[Any]], variant: str, preset: str) -> dict[str, Any]:
+    if preset in cls.presets:
+        return dict(cls.presets[preset])
+    if preset == "default":
+        return {}
+    listed = ", ".join({"default": None, **cls.presets})
+    raise UsageError(f"{variant} has no preset {preset!r}{nearest(preset, cls.presets)}\npresets: {listed}")
+
+
+def _own(content: dict[str, Any], file: Path | None, variant: str, dataset: str) -> dict[str, Any]:
+    """The options in a file, without the names of what they are for."""
+    if content.get("variant", variant) != variant:
+        raise UsageError(f"{file} is a configuration of {content['variant']!r}, not of {variant!r}")
+    own = {key: value for key, value in content.items() if key not in ("variant", "dataset", "preset")}
+    if content.get("dataset", dataset) != dataset:
+        own.pop("data", None)  # options of another dataset than the one asked for
+    return own
+
+
+def _merge(
+    models: _Models,
+    layers: Iterable[tuple[str, Mapping[str, object]]],
+    variant_cls: type[Variant[Any]],
+    dataset: str,
+) -> dict[str, Any]:
+    """One nested mapping of all values, later layers over earlier ones over the defaults."""
+    merged = fields.defaults(models.run) | fields.defaults(models.variant) | {"data": fields.defaults(models.data)}
+    for source, layer in layers:
+        # a preset is written for the variant's own dataset; another one need not have the same options
+        lenient = source.startswith("preset") and dataset != variant_cls.dataset
+        for name, value in _flat(models, layer):
+            try:
+                annotation = models.annotation(name)
+            except KeyError:
+                if lenient and name.startswith("data."):
+                    continue
+                where = "" if source == "options" else f" in {source}"
+                raise UsageError(f"unknown option {name!r}{where}{nearest(name, models.names())}") from None
+            _put(merged, name, fields.from_text(annotation, value) if isinstance(value, str) else value)
+    return merged
+
+
+def _flat(models: _Models, layer: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+    """(dotted name, value) of a layer; mappings are entered where the option is a nested model."""
+    for key, value in layer.items():
+        name = prefix + key
+        if isinstance(value, BaseModel):
+            value = {field: getattr(value, field) for field in value.model_fields_set}
+        try:
+            nested = fields.nested(models.annotation(name)) is not None
+        except KeyError:
+            nested = False
+        if isinstance(value, Mapping) and nested:
+            yield from _flat(models, value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _put(tree: dict[str, Any], name: str, value: object) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if not isinstance(tree.get(part), dict):
+            tree[part] = {}
+        tree = tree[part]
+    tree[last] = value
+
+
+def _validated(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(fields.explain(error, model, prefix)) from None
+
+
+__all__ = ["RESERVED", "Augment", "Resolved", "RunConfig", "load", "read_toml", "resolve"]

@@ -1,0 +1,243 @@
+"""Which plugins are installed, by metadata alone; loading the one that is asked for; naming what is broken.
+
+:func:`variants` and :func:`datasets` read the ``entry_points.txt`` of installed distributions and import nothing, so a
+broken plugin costs the others nothing. :func:`load_variant` and :func:`load_dataset` import one plugin.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import TYPE_CHECKING, Any
+
+from gankit.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from gankit.plugin import Dataset, Variant
+
+API = 1
+"""Version of the contract in `gankit.plugin`."""
+
+UNKNOWN = "unknown distribution"
+"""Stands for the name of a distribution whose metadata cannot be read."""
+
+_GROUPS = {"variant": re.compile(r"gankit\.plugins\.v(\w+)"), "dataset": re.compile(r"gankit\.datasets\.v(\w+)")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An entry point: one variant or one dataset of an installed distribution."""
+
+    name: str
+    kind: str
+    """``variant`` or ``dataset``."""
+    distribution: str
+    version: str
+    value: str
+    """What it points to: ``module:attribute``."""
+    summary: str = ""
+    """The distribution's own one-line description."""
+    problem: str | None = None
+    """Why it cannot be used, as far as the metadata tells."""
+
+    @property
+    def remedy(self) -> str:
+        """The command that removes what is broken."""
+        return f"pip uninstall {self.distribution}"
+
+
+def variants() -> dict[str, Found]:
+    """Every installed variant by name, sorted; nothing is imported."""
+    return _found("variant")
+
+
+def datasets() -> dict[str, Found]:
+    """Every installed dataset by name, sorted; nothing is imported."""
+    return _found("dataset")
+
+
+def load_variant(name: str) -> type[Variant[Any]]:
+    """Import the variant `name`. UsageError if there is none, PluginError if it cannot be used."""
+    found = _lookup(variants(), name, "variant")
+    cls = _load(found)
+    return verify_variant(cls, found)
+
+
+def load_dataset(name: str) -> type[Dataset[Any]]:
+    """Import the dataset `name`. UsageError if there is none, PluginError if it cannot be used."""
+    found = _lookup(datasets(), name, "dataset")
+    cls = _load(found)
+    return verify_dataset(cls, found)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the name most like `name`, or nothing."""
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.55)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def broken(found: Found, cause: str) -> PluginError:
+    """The error for a plugin that cannot be used: distribution, cause, and the command that removes it."""
+    return PluginError(
+        f"{found.kind} {found.name!r} of {found.distribution} {found.version} cannot be used: {cause}\n"
+        f"remove it with: {found.remedy}"
+    )
+
+
+def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
+    """`cls` if it is a usable Variant class, else PluginError."""
+    from gankit.plugin import Variant
+
+    _verify_class(cls, Variant, found)
+    if not isinstance(getattr(cls, "dataset", None), str):
+        raise broken(found, f'{found.value} names no default dataset: give it `dataset = "..."`')
+    return cls  # type: ignore[return-value]
+
+
+def verify_dataset(cls: object, found: Found) -> type[Dataset[Any]]:
+    """`cls` if it is a usable Dataset class, else PluginError."""
+    from gankit.plugin import Dataset
+
+    _verify_class(cls, Dataset, found)
+    return cls  # type: ignore[return-value]
+
+
+def _verify_class(cls: object, base: type, found: Found) -> None:
+    from pydantic import BaseModel
+
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        what = f"the class {cls.__qualname__}" if isinstance(cls, type) else f"a {type(cls).__name__}"
+        raise broken(found, f"{found.value} is {what}, not a subclass of gankit.plugin.{base.__name__}")
+    if inspect.isabstract(cls):
+        raise broken(found, f"{found.value} lacks {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}")
+    config = getattr(cls, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, BaseModel)):
+        raise broken(found, f"{found.value}.Config is not a pydantic model (derive it from gankit.plugin.Config)")
+
+
+def _lookup(found: dict[str, Found], name: str, kind: str) -> Found:
+    if name not in found:
+        if not found:
+            raise UsageError(
+                f"unknown {kind} {name!r}: no plugins are installed\ntry: pip install gankit-plugin-{name}"
+            )
+        listed = ", ".join(found)
+        raise UsageError(f"unknown {kind} {name!r}{nearest(name, found)}\ninstalled: {listed}")
+    entry = found[name]
+    if entry.problem:
+        raise broken(entry, entry.problem)
+    return entry
+
+
+def _load(found: Found) -> object:
+    try:
+        return EntryPoint(found.name, found.value, found.kind).load()
+    except (Exception, SystemExit) as error:
+        raise broken(found, _cause(error, found)) from error
+
+
+def _cause(error: BaseException, found: Found) -> str:
+    """One line about an exception raised by importing a plugin, with the place in the plugin that raised it."""
+    module = found.value.partition(":")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name != module:
+        return f"it needs the module {error.name!r}, which is not installed"
+    text = " ".join(str(error).split()) or "no message"
+    # str(SyntaxError) already says where; a failure to find the module happens inside importlib
+    if isinstance(error, SyntaxError) or not (place := _place(error)):
+        return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text} ({place})"
+
+
+def _place(error: BaseException) -> str:
+    """``file:line`` of the innermost frame that is not the import system's own."""
+    place = ""
+    traceback = error.__traceback__
+    while traceback is not None:
+        path = traceback.tb_frame.f_code.co_filename
+        if not path.startswith("<frozen") and path != __file__ and f"importlib{os.sep}" not in path:
+            place = f"{os.path.basename(path)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
+
+
+def _found(kind: str) -> dict[str, Found]:
+    usable: dict[str, Found] = {}
+    outdated: dict[str, Found] = {}
+    for version, entry in _entries(kind):
+        if version != str(API):
+            problem = f"it is made for version {version} of the plugin contract; this gankit speaks version {API}"
+            outdated.setdefault(entry.name, replace(entry, problem=problem))
+        elif entry.name in usable:
+            usable[entry.name] = _duplicate(usable[entry.name], entry)
+        else:
+            usable[entry.name] = entry
+    return dict(sorted((outdated | usable).items()))
+
+
+def _duplicate(first: Found, second: Found) -> Found:
+    if first.distribution == second.distribution:
+        problem = f"{first.distribution} registers the name twice"
+    else:
+        problem = f"{second.distribution} {second.version} registers the same name"
+    return replace(first, problem=f"{first.problem}; {problem}" if first.problem else problem)
+
+
+def _entries(kind: str) -> Iterator[tuple[str, Found]]:
+    """(contract version, entry) of every entry point of `kind`; of a distribution found twice the first counts."""
+    seen: set[str] = set()
+    for distribution in distributions():
+        points = _points(distribution, kind)
+        if not points:
+            continue
+        name, version, summary = _describe(distribution)
+        normal = re.sub(r"[-_.]+", "-", name).lower()
+        if normal in seen:
+            continue
+        if name != UNKNOWN:
+            seen.add(normal)
+        about = Found(name="", kind=kind, distribution=name, version=version, value="", summary=summary)
+        for api, point in points:
+            yield api, replace(about, name=point.name, value=point.value)
+
+
+def _points(distribution: Distribution, kind: str) -> list[tuple[str, EntryPoint]]:
+    try:
+        text = distribution.read_text("entry_points.txt")
+        # parsing metadata is slow: most distributions are dismissed by this look at the text
+        if not text or not _GROUPS[kind].search(text):
+            return []
+        matches = [(_GROUPS[kind].fullmatch(point.group), point) for point in distribution.entry_points]
+    except Exception as error:
+        # some other package's damaged metadata; not worth failing for, but worth knowing of
+        print(f"warning: unreadable entry points of a distribution: {error}", file=sys.stderr)
+        return []
+    return [(match[1], point) for match, point in matches if match]
+
+
+def _describe(distribution: Distribution) -> tuple[str, str, str]:
+    """(name, version, summary), as far as the metadata can be read."""
+    try:
+        metadata = distribution.metadata
+        return metadata["Name"] or UNKNOWN, metadata["Version"] or "?", metadata["Summary"] or ""
+    except Exception:
+        return UNKNOWN, "?", ""
+
+
+__all__ = [
+    "API",
+    "Found",
+    "broken",
+    "datasets",
+    "load_dataset",
+    "load_variant",
+    "nearest",
+    "variants",
+    "verify_dataset",
+    "verify_variant",
+]
