@@ -11,26 +11,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from gankit.config import Resolved, read_toml, resolve
+from gankit.config import Resolved, read_toml
 from gankit.discover import load_dataset, load_variant
 from gankit.errors import GankitError, UsageError
 from gankit.plugin import Dataset, Variant
 from gankit.training import checkpoint as checkpoints
 from gankit.training.device import resolve_device
-from gankit.training.environment import environment
 from gankit.training.events import Note, OnEvent, ignore
+from gankit.training.job import Job
 from gankit.training.log import read_log
+from gankit.training.plan import Plan, make_plan
 from gankit.training.run_dir import RunDir
 from gankit.training.sampling import columns, conditions, draw
-from gankit.training.session import Session, build_networks, by_network, check_owner, check_requirements, load_weights
-from gankit.training.stages import check_inherits, find_previous, finished, inherited_weights, read_config
+from gankit.training.session import Session, build_networks, by_network, check_owner, load_weights
+from gankit.training.stages import finished, inherited_weights, read_config
 from gankit.training.trainer import Trainer
 
 
@@ -51,7 +52,9 @@ def train(
     first. `on_event` is called with each of `gankit.training.events`. Raises :class:`UsageError` before anything is
     written if an option or the data is wrong.
     """
-    return _Job.make(variant, dataset, preset, config, options, Path(out), on_event or ignore).train()
+    job = Job.make(variant, dataset, preset, config, options, Path(out), on_event or ignore)
+    directory, resolved = job.train()
+    return Run(directory, resolved, job.variant, job.dataset)
 
 
 def open_run(
@@ -262,135 +265,32 @@ def make_session(
     **options: Any,
 ) -> Session:
     """What :func:`train` would train, without a run: nothing is written. Of a variant with stages, the first."""
-    job = _Job.make(variant, dataset, preset, config, options, Path("runs"), ignore)
+    job = Job.make(variant, dataset, preset, config, options, Path("runs"), ignore)
     resolved = job.resolve()
     if job.variant.stages > 1 and resolved.stage is None:
         resolved = job.resolve(1)
-    return Session(job.variant(resolved.options), job._open(resolved, "train"), resolved)
+    return job.session(resolved)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What was asked for, before the stage is settled."""
-
-    variant: type[Variant[Any]]
-    dataset: type[Dataset[Any]] | Dataset[Any]
-    names: tuple[str, str]
-    preset: str | None
-    config: Path | None
-    options: Mapping[str, Any]
-    out: Path
-    tell: OnEvent
-
-    @classmethod
-    def make(
-        cls,
-        variant: str | type[Variant[Any]],
-        dataset: str | Dataset[Any] | None,
-        preset: str | None,
-        config: str | Path | None,
-        options: Mapping[str, Any],
-        out: Path,
-        tell: OnEvent,
-    ) -> _Job:
-        file = Path(config) if config is not None else None
-        content = read_toml(file) if file else {}
-        kind = load_variant(variant) if isinstance(variant, str) else variant
-        name = variant if isinstance(variant, str) else variant.__name__.lower()
-        flat: dict[str, Any] = {key.replace("__", "."): value for key, value in options.items()}
-        if isinstance(dataset, Dataset):
-            flat = {"data": dataset.config.model_dump(), **flat}
-            source: type[Dataset[Any]] | Dataset[Any] = dataset
-            label = type(dataset).__name__.lower()
-        else:
-            label = dataset or content.get("dataset") or kind.dataset
-            source = load_dataset(label)
-        return cls(kind, source, (name, label), preset, file, flat, out, tell)
-
-    def resolve(self, stage: int | None = None) -> Resolved:
-        options = self.options if stage is None else {**self.options, "stage": stage}
-        source = self.dataset
-        return resolve(
-            self.variant,
-            type(source) if isinstance(source, Dataset) else source,
-            variant=self.names[0],
-            dataset=self.names[1],
-            preset=self.preset,
-            file=self.config,
-            options=options,
-        )
-
-    def train(self) -> Run:
-        resolved = self.resolve()
-        if self.variant.stages == 1:
-            return self._run(resolved)
-        if resolved.stage is not None:
-            return self._stage(resolved.stage)
-        run = self._stage(1)
-        for stage in range(2, self.variant.stages + 1):
-            run = self._stage(stage, run.directory)
-        return run
-
-    def _stage(self, stage: int, previous: RunDir | None = None) -> Run:
-        resolved = self.resolve(stage)
-        if stage == 1:
-            return self._run(resolved)
-        variant = self.variant(resolved.options)
-        if previous is None:
-            previous = self._find_previous(resolved, variant)
-        if previous is None:
-            self.tell(
-                Note(text=f"Stage {stage} builds on stage {stage - 1}, which is not trained yet: training it first.")
-            )
-            previous = self._stage(stage - 1).directory
-        else:
-            self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {previous.path}."))
-        return self._run(resolved, previous)
-
-    def _find_previous(self, resolved: Resolved, variant: Variant[Any]) -> RunDir | None:
-        assert resolved.stage is not None
-        wanted = self.resolve(resolved.stage - 1)
-        train = self._open(resolved, "train")
-        check_requirements(variant, train, resolved.dataset)
-        networks = build_networks(variant, train, resolved.run.seed)
-        check_inherits(variant.inherits(), networks)
-        return find_previous(self.out, wanted, self.variant, type(train), variant.inherits(), networks)
-
-    def _open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
-        source = self.dataset
-        if not isinstance(source, Dataset):
-            return source(resolved.data, split)
-        return source if source.split == split else type(source)(resolved.data, split)
-
-    def _run(self, resolved: Resolved, previous: RunDir | None = None) -> Run:
-        """One training, into a new directory, once everything that can be checked has been."""
-        dataset = self._open(resolved, "train")
-        for text in dataset.notes():
-            self.tell(Note(text=text))
-        variant = self.variant(resolved.options)
-        session = Session(variant, dataset, resolved)
-        inherits = variant.inherits() if previous else {}
-        check_inherits(inherits, session.networks)
-        inherited = inherited_weights(previous, inherits) if previous else None
-        test = self._open(resolved, "test")
-        directory = RunDir.create(self.out, *self.names)
-        self._describe(directory, resolved, session, previous)
-        Trainer(session, directory, test, self.tell).fit(None, inherited)
-        return Run(directory, resolved, self.variant, self.dataset)
-
-    def _describe(self, directory: RunDir, resolved: Resolved, session: Session, previous: RunDir | None) -> None:
-        described = environment(session.device, self.variant, type(session.dataset))
-        if previous is not None:
-            origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
-            described["previous_stage"] = origin
-        (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
-        resolved.save(directory.path / "config.toml")
+def plan(
+    variant: str | type[Variant[Any]],
+    dataset: str | Dataset[Any] | None = None,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    **options: Any,
+) -> list[Plan]:
+    """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written."""
+    job = Job.make(variant, dataset, preset, config, options, Path("runs"), ignore)
+    resolved = job.resolve()
+    stages: list[int | None] = [resolved.stage]
+    if job.variant.stages > 1 and resolved.stage is None:
+        stages = list(range(1, job.variant.stages + 1))
+    return [make_plan(job.session(job.resolve(stage))) for stage in stages]
 
 
 def _with_steps(resolved: Resolved, steps: int) -> Resolved:
-    from dataclasses import replace
-
     return replace(resolved, run=type(resolved.run)(**{**resolved.run.model_dump(), "steps": steps}))
 
 
-__all__ = ["Run", "Samples", "make_session", "open_run", "train"]
+__all__ = ["Run", "Samples", "make_session", "open_run", "plan", "train"]

@@ -49,8 +49,12 @@ def test_opening(tmp_path):
 
 def test_one_process_trains_a_run(tmp_path):
     run = RunDir.create(tmp_path, "v", "d")
-    script = f"from pathlib import Path; from gankit.training.run_dir import RunDir\nwith RunDir(Path({str(run.path)!r}))"
-    script += ".lock(): pass"
+    script = f"""
+from pathlib import Path
+from gankit.training.run_dir import RunDir
+with RunDir(Path({str(run.path)!r})).lock():
+    pass
+"""
     with run.lock():
         busy = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert "is being trained by another process" in busy.stderr

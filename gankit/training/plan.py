@@ -1,0 +1,208 @@
+"""What a run would be, without running it: ``gankit run VARIANT --dry-run``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gankit.plugin import Step
+from gankit.training.step import TrainStep
+
+if TYPE_CHECKING:
+    from gankit.plugin import Batch, DataSpec
+    from gankit.training.session import Session
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything settled before the first step; :meth:`to_dict` is JSON."""
+
+    variant: str
+    dataset: str
+    preset: str
+    stage: int | None
+    device: str
+    precision: str
+    memory_format: str
+    steps: int
+    batch_size: int
+    accumulate: int
+    samples: int
+    """In the training split."""
+    data: dict[str, str]
+    """What stands under each key of a batch, in words."""
+    networks: list[dict[str, Any]]
+    """Of each: name, parameters, trainable, averaged."""
+    phases: list[dict[str, Any]]
+    """Of each: name, updates, every, repeat, optim, parameters."""
+    memory: dict[str, int | None]
+    """Estimated bytes: weights, gradients, optimizers, averages, batch, activations, total. `activations`, the most
+    that autograd keeps at once, is measured by running a step without data; None, and left out of the total, if the
+    variant's losses cannot be run like that."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def make_plan(session: Session) -> Plan:
+    """The plan of what `session` would train. Nothing is trained or written."""
+    resolved, run, spec = session.resolved, session.resolved.run, session.spec
+    averaged = session.variant.averaged if run.ema > 0 else ()
+    networks = [
+        {
+            "name": name,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "trainable": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "averaged": name in averaged,
+        }
+        for name, network in session.networks.items()
+    ]
+    phases = [
+        {
+            "name": turn.name,
+            "updates": list(turn.phase.updates),
+            "every": turn.phase.every,
+            "repeat": turn.phase.repeat,
+            "optim": turn.phase.optim.model_dump(mode="json"),
+            "parameters": sum(p.numel() for p in turn.parameters),
+        }
+        for turn in session.turns
+    ]
+    return Plan(
+        variant=resolved.variant,
+        dataset=resolved.dataset,
+        preset=resolved.preset,
+        stage=resolved.stage,
+        device=str(session.device),
+        precision=run.precision,
+        memory_format=str(session.memory_format).removeprefix("torch.").removesuffix("_format"),
+        steps=run.steps,
+        batch_size=run.batch_size,
+        accumulate=run.accumulate,
+        samples=len(session.dataset),
+        data=_describe(spec),
+        networks=networks,
+        phases=phases,
+        memory=_memory(session, averaged),
+    )
+
+
+def _describe(spec: DataSpec) -> dict[str, str]:
+    words = {}
+    for name, key in spec.keys.items():
+        size = "x".join(map(str, key.shape))
+        words[name] = {
+            "image": f"image {size}",
+            "class": f"class, one of {len(key.names)}",
+            "text": f"text of up to {size} bytes",
+            "vector": f"vector {size}",
+        }[key.kind]
+    return words
+
+
+def _memory(session: Session, averaged: Sequence[str]) -> dict[str, int | None]:
+    moments = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}
+    learning = {id(p): p for turn in session.turns for p in turn.parameters}
+    batch = sum(
+        torch.Size(key.shape).numel() * {"class": 8, "text": 1}.get(key.kind, 4) for key in session.spec.keys.values()
+    )
+    memory: dict[str, int | None] = {
+        "weights": _bytes(session.networks.values()),
+        "gradients": sum(p.nbytes for p in learning.values()),
+        "optimizers": sum(moments[t.phase.optim.kind] * p.nbytes for t in session.turns for p in t.parameters),
+        "averages": _bytes([session.networks[name] for name in averaged]),
+        "batch": batch * session.resolved.run.batch_size * session.resolved.run.accumulate,
+        "activations": activations(session),
+    }
+    memory["total"] = sum(value for value in memory.values() if value is not None)
+    return memory
+
+
+def _bytes(networks: Any) -> int:
+    """Parameters and buffers, shared ones once."""
+    tensors = {id(t): t for network in networks for t in [*network.parameters(), *network.buffers()]}
+    return sum(t.nbytes for t in tensors.values())
+
+
+def activations(session: Session) -> int | None:
+    """Most bytes that autograd keeps for backward passes during a step: a step on tensors that have a shape only."""
+    networks = copy.deepcopy(session.networks)
+    try:
+        for network in networks.values():
+            network.to("meta")
+        peak = _run(session, networks)
+    except Exception:
+        return None
+    # under autocast most of what is kept is half as wide
+    return peak if session.resolved.run.precision == "float32" else peak // 2
+
+
+def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
+    size, meta = session.loader.batch_size, torch.device("meta")
+
+    def feed() -> Batch:
+        dtypes = {"image": torch.float32, "vector": torch.float32, "class": torch.int64, "text": torch.uint8}
+        keys = session.spec.keys.items()
+        return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=meta) for name, key in keys}
+
+    def make() -> Step:
+        return TrainStep(0, size, meta, networks, torch.Generator(), feed)
+
+    ignored = {
+        t.untyped_storage()._cdata for network in networks.values() for t in [*network.parameters(), *network.buffers()]
+    }
+    kept = _Kept({t.untyped_storage()._cdata for t in own})
+    main = [make() for _ in range(session.resolved.run.accumulate)]
+    with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
+        for turn in session.turns:
+            names = dict(zip(turn.names, turn.parameters, strict=True))
+            parameters = [networks[key.partition(".")[0]].get_parameter(key.partition(".")[2]) for key in names]
+            for step in main:
+                terms = turn.phase.loss(step)
+                torch.stack(list(terms.values())).sum().backward(inputs=parameters)
+                del terms
+    return kept.peak
+
+
+class _Kept:
+    """Counts the storages that autograd holds, each once, while it holds them."""
+
+    def __init__(self, ignored: set[int]) -> None:
+        self.ignored = ignored
+        self.holders: dict[int, int] = {}
+        self.live = self.peak = 0
+
+    def pack(self, tensor: Tensor) -> _Saved:
+        return _Saved(tensor, None if tensor.untyped_storage()._cdata in self.ignored else self)
+
+    def unpack(self, saved: _Saved) -> Tensor:
+        return saved.tensor
+
+    def change(self, tensor: Tensor, by: int) -> None:
+        storage = tensor.untyped_storage()
+        count = self.holders.get(storage._cdata, 0) + by
+        self.holders[storage._cdata] = count
+        if (by > 0 and count == 1) or (by < 0 and count == 0):
+            self.live += by * storage.nbytes()
+            self.peak = max(self.peak, self.live)
+
+
+class _Saved:
+    """A tensor that autograd keeps; freed with the graph."""
+
+    def __init__(self, tensor: Tensor, kept: _Kept | None) -> None:
+        self.tensor, self.kept = tensor, kept
+        if kept is not None:
+            kept.change(tensor, 1)
+
+    def __del__(self) -> None:
+        if self.kept is not None:
+            self.kept.change(self.tensor, -1)
+
+
+__all__ = ["Plan", "activations", "make_plan"]
