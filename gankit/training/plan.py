@@ -153,9 +153,7 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
     def make() -> Step:
         return TrainStep(0, size, meta, networks, torch.Generator(), feed)
 
-    ignored = {
-        t.untyped_storage()._cdata for network in networks.values() for t in [*network.parameters(), *network.buffers()]
-    }
+    own = [t for network in networks.values() for t in [*network.parameters(), *network.buffers()]]
     kept = _Kept({t.untyped_storage()._cdata for t in own})
     main = [make() for _ in range(session.resolved.run.accumulate)]
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
