@@ -128,8 +128,9 @@ class BuildOptional(BuildExtension):
 
     def discard(self, extension) -> None:
         """No library of an earlier build may stand in for one that failed: its ops could be other ones."""
-        for path in (self.get_ext_fullpath(extension.name), Path("gankit", Path(self.get_ext_filename(extension.name)).name)):
-            Path(path).unlink(missing_ok=True)
+        in_place = Path("gankit", Path(self.get_ext_filename(extension.name)).name)
+        for path in (Path(self.get_ext_fullpath(extension.name)), in_place):
+            path.unlink(missing_ok=True)
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOptional})

@@ -13,7 +13,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["NATIVE", "native_available", "native_info", "native_status"]
+__all__ = ["NATIVE", "functorch_active", "is_compiling", "native_available", "native_info", "native_status"]
+
+is_compiling = torch.compiler.is_compiling
+# True inside torch.func transforms (vmap, grad, jvp, ...). torch offers no public name for this question, which
+# `autograd.Function.apply` asks too.
+functorch_active = torch._C._are_functorch_transforms_active
 
 
 def _load() -> tuple[ModuleType | None, str, str]:

@@ -1,0 +1,161 @@
+"""Leaky ReLU with a bias added in the same pass.
+
+How a call finds its way (microseconds for one element, torch 2.13): without a gradient the kernel is called straight
+(1.5; eager torch 3.3). With one, an old-style `autograd.Function` around the kernel costs less (28 forward + backward)
+than `torch.library.register_autograd` (38), whose Python runs even where no gradient is asked for (5). So every op has
+two names for one kernel: `gankit::leaky_relu` carries the registered gradient, for `torch.compile`, export and direct
+calls, and `gankit::leaky_relu_forward`, which has none, serves the Function. The Function's floor is an empty one's 22,
+close to torch's two native nodes (27), so small tensors that need a gradient take torch's own ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gankit.ops._library import NATIVE, functorch_active, is_compiling
+
+__all__ = ["leaky_relu", "leaky_relu_reference"]
+
+_DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+# Elements below which a gradient is cheaper through torch's own nodes: there time is all overhead.
+_SMALL = 8192
+
+
+def leaky_relu_reference(x: Tensor, bias: Tensor | None = None, *, negative_slope: float = 0.2) -> Tensor:
+    """The specification of `leaky_relu` in plain torch; half types are computed in float32 and rounded once."""
+    if bias is None:
+        return F.leaky_relu(x, negative_slope)
+    bias = bias.reshape(-1, *(1,) * (x.dim() - 2))
+    if x.dtype == bias.dtype and x.dtype not in (torch.bfloat16, torch.float16):
+        return F.leaky_relu(x + bias, negative_slope)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return F.leaky_relu(x.to(wide) + bias.to(wide), negative_slope).to(x.dtype)
+
+
+def leaky_relu(x: Tensor, bias: Tensor | None = None, *, negative_slope: float = 0.2) -> Tensor:
+    """Leaky ReLU of `x + bias`: v where v > 0, `negative_slope * v` elsewhere (Maas et al. 2013, section 2).
+
+    Args:
+        x: (N, C, ...) of float32, float64, bfloat16 or float16, any memory layout. Without a bias, any shape.
+        bias: (C,), added to dimension 1. Its dtype may differ from x's (a float32 bias beside bfloat16 under autocast).
+        negative_slope: 0 is ReLU, 1 is the identity.
+
+    Returns:
+        A tensor of x's shape and dtype, and of x's memory layout (dense: a slice gives a tensor without its gaps).
+
+    Gradients of first and second order in x and bias. The backward pass reads the result, not the input, so that `x`
+    is free for reuse once the next layer has run. Without a bias there is nothing to fuse: torch's own op runs.
+
+    Raises:
+        TypeError: x or bias is not a tensor of one of these dtypes.
+        ValueError: bias is not (C,), x has no dimension 1, or they are on different devices.
+    """
+    if bias is None:
+        return F.leaky_relu(x, negative_slope)
+    if x.dtype not in _DTYPES or bias.dtype not in _DTYPES or bias.dim() != 1 or x.dim() < 2:
+        raise _wrong(x, bias)
+    if bias.size(0) != x.size(1) or bias.device != x.device:
+        raise _wrong(x, bias)
+    # A negative slope folds both signs onto one, so that the result no longer tells the input's sign.
+    if not NATIVE or not negative_slope >= 0:
+        return leaky_relu_reference(x, bias, negative_slope=negative_slope)
+    if is_compiling():
+        return torch.ops.gankit.leaky_relu.default(x, bias, negative_slope)
+    if functorch_active():  # vmap, grad, jvp: torch has every rule for the reference
+        return leaky_relu_reference(x, bias, negative_slope=negative_slope)
+    if not (torch.is_grad_enabled() and (x.requires_grad or bias.requires_grad)):
+        return _forward(x, bias, negative_slope)
+    if x.numel() < _SMALL:
+        return leaky_relu_reference(x, bias, negative_slope=negative_slope)
+    return _LeakyReLU.apply(x, bias, negative_slope)
+
+
+def _wrong(x: Tensor, bias: Tensor) -> Exception:
+    """The error for arguments that do not fit."""
+    for name, tensor in (("x", x), ("bias", bias)):
+        if tensor.dtype not in _DTYPES:
+            return TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {tensor.dtype}")
+    if x.dim() < 2:
+        return ValueError(f"x must have at least 2 dimensions (N, C, ...) to take a bias, got {tuple(x.shape)}")
+    if bias.shape != x.shape[1:2]:
+        return ValueError(f"bias must have shape ({x.size(1)},) for x {tuple(x.shape)}, got {tuple(bias.shape)}")
+    return ValueError(f"bias must be on x's device {x.device}, got {bias.device}")
+
+
+def _leaky_relu_backward_reference(
+    grad: Tensor, y: Tensor, bias: Tensor, negative_slope: float, input_grad: bool, bias_grad: bool
+) -> tuple[Tensor, Tensor]:
+    """The gradients in plain torch, differentiable in `grad`; what is not asked for is an empty tensor."""
+    dx = torch.where(y.detach() > 0, grad, grad * negative_slope)
+    summed = [d for d in range(y.dim()) if d != 1]
+    wide = torch.float64 if y.dtype == torch.float64 else torch.float32
+    db = dx.sum(summed, dtype=wide).to(bias.dtype) if bias_grad else bias.new_empty(0)
+    return (dx if input_grad else y.new_empty(0)), db
+
+
+class _LeakyReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, negative_slope: float) -> Tensor:
+        y = _forward(x, bias, negative_slope)
+        ctx.save_for_backward(y, bias)
+        ctx.negative_slope = negative_slope
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        y, bias = ctx.saved_tensors
+        input_grad, bias_grad, _ = ctx.needs_input_grad
+        # With grad mode on somebody differentiates this gradient: then it must be made of differentiable ops.
+        backward = _leaky_relu_backward_reference if torch.is_grad_enabled() else _backward
+        dx, db = backward(grad, y, bias, ctx.negative_slope, input_grad, bias_grad)
+        return dx if input_grad else None, db if bias_grad else None, None
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, bias, ctx.negative_slope = inputs
+    ctx.save_for_backward(output, bias)
+
+
+def _fake_forward(x: Tensor, bias: Tensor, negative_slope: float) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _fake_backward(
+    grad: Tensor, y: Tensor, bias: Tensor, negative_slope: float, input_grad: bool, bias_grad: bool
+) -> tuple[Tensor, Tensor]:
+    dx = torch.empty_like(y) if input_grad else y.new_empty(0)
+    return dx, bias.new_empty(y.size(1) if bias_grad else 0)
+
+
+def _vmap(info: Any, dims: Sequence[int | None], x: Tensor, bias: Tensor, negative_slope: float) -> tuple[Tensor, int]:
+    """The batch joins N. With a bias for each of its samples, it joins C: act(x[b] + bias[b]) is one wider layer."""
+    op = torch.ops.gankit.leaky_relu.default
+    x = x.expand(info.batch_size, *x.shape) if dims[0] is None else x.movedim(dims[0], 0)
+    if dims[1] is None:
+        return op(x.flatten(0, 1), bias, negative_slope).unflatten(0, x.shape[:2]), 0
+    x, bias = x.movedim(0, 1), bias.movedim(dims[1], 0)
+    y = op(x.flatten(1, 2), bias.flatten(), negative_slope)
+    return y.unflatten(1, x.shape[1:3]), 1
+
+
+def _any_device(x: Tensor, bias: Tensor, negative_slope: float) -> Tensor:
+    return leaky_relu_reference(x, bias, negative_slope=negative_slope)
+
+
+if NATIVE:
+    _forward = torch.ops.gankit.leaky_relu_forward.default
+    _backward = torch.ops.gankit.leaky_relu_backward.default
+    # Devices without a kernel of their own run the reference.
+    torch.library.impl("gankit::leaky_relu", "CompositeExplicitAutograd", _any_device)
+    torch.library.impl("gankit::leaky_relu_forward", "CompositeExplicitAutograd", _any_device)
+    torch.library.impl("gankit::leaky_relu_backward", "CompositeExplicitAutograd", _leaky_relu_backward_reference)
+    torch.library.register_fake("gankit::leaky_relu", _fake_forward)
+    torch.library.register_fake("gankit::leaky_relu_forward", _fake_forward)
+    torch.library.register_fake("gankit::leaky_relu_backward", _fake_backward)
+    torch.library.register_autograd("gankit::leaky_relu", _LeakyReLU.backward, setup_context=_setup_context)
+    torch.library.register_vmap("gankit::leaky_relu", _vmap)
