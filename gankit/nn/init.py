@@ -1,0 +1,32 @@
+"""How the weights of a new network are drawn."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+__all__ = ["init_normal"]
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+_WEIGHTS = (nn.Linear, nn.modules.conv._ConvNd)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+def init_normal(module: ModuleT, std: float = 0.02) -> ModuleT:
+    """Draws the weights of `module` from N(0, std), scales of norms from N(1, std), and sets biases to 0; returns it.
+
+    Radford et al. 2016, section 4, and after it pix2pix and CycleGAN. Convolutions, transposed ones, linear layers and
+    norms, in place; other parameters stay as they are. Draws from torch's global generator.
+    """
+    for part in module.modules():
+        if isinstance(part, _WEIGHTS):
+            nn.init.normal_(part.weight, 0.0, std)
+        elif isinstance(part, _NORMS) and part.weight is not None:
+            nn.init.normal_(part.weight, 1.0, std)
+        else:
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+    return module
