@@ -171,6 +171,7 @@ std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_cpu(const Tensor& 
 
 STABLE_TORCH_LIBRARY_IMPL(gankit, CPU, m) {
   m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_cpu));
+  m.impl("instance_norm_act_forward", TORCH_BOX(&instance_norm_act_cpu));
   m.impl("instance_norm_act_backward", TORCH_BOX(&instance_norm_act_backward_cpu));
 }
 
