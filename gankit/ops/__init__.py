@@ -1,4 +1,4 @@
-"""Fused ops, each with its readable reference beside it; see `docs/ops.md` for how to add one."""
+"""Fused ops, each with its readable reference beside it."""
 
 from gankit.ops._library import native_available, native_info, native_status
 from gankit.ops.instance_norm_act import instance_norm_act
