@@ -90,7 +90,7 @@ class ImageFolder(Dataset[FolderConfig]):
         return {"image": images, "label": self._labels[found]}
 
     def notes(self) -> list[str]:
-        return [*self._notes, *self._store.notes()]
+        return [*self._notes, *(f"{self.split} split: {note}" for note in self._store.notes())]
 
     def files(self) -> tuple[str, ...]:
         """The split's files, in the order of their indices, relative to ``data.root``."""

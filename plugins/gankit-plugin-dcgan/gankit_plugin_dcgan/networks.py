@@ -13,8 +13,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
+from gankit.nn import LeakyReLU
 from gankit.nn.init import init_normal
-from gankit.nn.leaky_relu import LeakyReLU
 from gankit.plugin import DataSpec
 from gankit_plugin_dcgan.variant import DCGANConfig
 

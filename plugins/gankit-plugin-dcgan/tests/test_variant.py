@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gankit_plugin_dcgan
+import pytest
+import torch
+from gankit_plugin_dcgan import DCGAN
+from gankit_plugin_dcgan.folder import Folder
+from torch import Tensor
+
+import gankit.api
+from gankit.config import resolve
+from gankit.data.images import decode
+from gankit.discover import load_dataset
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Key, SampleRequest, Step
+
+ALL = ("color", "translation", "cutout")
+TINY = {"g_width": 4, "d_width": 4, "batch_size": 4, "sample_n": 4, "log_every": 1}
+
+
+class OneStep(Step):
+    """A step with a batch of noise, which counts augmentations."""
+
+    def __init__(self, variant: DCGAN, size: int = 6) -> None:
+        spec = DataSpec(keys={"image": Key(kind="image", shape=(3, 16, 16))})
+        self.index, self.size, self.device = 0, size, torch.device("cpu")
+        self.networks = variant.networks(spec)
+        self.generator = torch.Generator().manual_seed(0)
+        self.kept: dict[str, Any] = {}
+        self.augmented = 0
+        self.images = torch.rand(size, 3, 16, 16) * 2 - 1
+
+    @property
+    def batch(self) -> dict[str, Tensor]:
+        return {"image": self.images}
+
+    def noise(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator)
+
+    def shared(self, key: str, draw: Callable[[], Any]) -> Any:
+        if key not in self.kept:
+            self.kept[key] = draw()
+        return self.kept[key]
+
+    def augment(self, images: Tensor) -> Tensor:
+        self.augmented += 1
+        return images
+
+
+@pytest.mark.parametrize("loss", ["bce", "lsgan", "hinge"])
+def test_each_phase_has_gradients_for_its_own_network(loss: str) -> None:
+    variant = DCGAN(DCGAN.Config(loss=loss, g_width=4, d_width=4))
+    step = OneStep(variant)
+    for phase, augmented in zip(variant.phases(), (2, 3), strict=True):
+        (term,) = phase.loss(step).values()
+        assert term.shape == ()
+        own = list(step.networks[phase.updates[0]].parameters())
+        gradients = torch.autograd.grad(term, own)
+        assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+        assert step.augmented == augmented  # all that the discriminator sees
+
+
+def test_bce_losses_are_those_of_the_formula() -> None:
+    variant = DCGAN(DCGAN.Config(g_width=4, d_width=4))
+    step = OneStep(variant)
+    discriminator, generator = variant.phases()
+    d, g = discriminator.loss(step)["d"], generator.loss(step)["g"]
+    network = step.networks["discriminator"].train()
+    real, fake = network(step.images), network(step.kept["fake"])
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    torch.testing.assert_close(d, bce(real, torch.ones(6)) + bce(fake, torch.zeros(6)))
+    torch.testing.assert_close(g, bce(fake, torch.ones(6)))
+
+
+def test_the_generator_takes_its_turns() -> None:
+    assert [phase.repeat for phase in DCGAN(DCGAN.Config(g_turns=2)).phases()] == [1, 2]
+
+
+@pytest.mark.parametrize(("noise", "most"), [("normal", 6.0), ("uniform", 1.0)])
+def test_noise_is_of_the_kind_asked_for(noise: str, most: float) -> None:
+    seen: list[Tensor] = []
+
+    def generator(z: Tensor) -> Tensor:
+        seen.append(z)
+        return torch.zeros(len(z), 3, 16, 16)
+
+    variant = DCGAN(DCGAN.Config(noise=noise))
+    for _ in range(2):
+        there = torch.Generator().manual_seed(1)
+        request = SampleRequest(n=400, batch={}, generator=there, device=torch.device("cpu"))
+        variant.sample({"generator": generator}, request)  # type: ignore[dict-item]
+    assert torch.equal(*seen)
+    assert most / 2 < seen[0].abs().max() <= most
+    assert abs(seen[0].std() - (1 if noise == "normal" else 3**-0.5)) < 0.02
+
+
+@pytest.mark.parametrize("preset", sorted(DCGAN.presets))
+@pytest.mark.parametrize("dataset", ["folder", "digits"])
+def test_every_preset_resolves_and_builds(roses: Path, preset: str, dataset: str) -> None:
+    dataset_class = load_dataset(dataset)
+    options = {"data.root": str(roses)} if dataset == "folder" else {}
+    resolved = resolve(DCGAN, dataset_class, variant="dcgan", dataset=dataset, preset=preset, options=options)
+    spec = dataset_class(resolved.data).spec
+    assert set(DCGAN(resolved.options).networks(spec)) == {"generator", "discriminator"}
+
+
+def test_options_can_be_listed_without_torch() -> None:
+    code = "import sys, gankit_plugin_dcgan.folder; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    run = gankit.api.train(
+        "dcgan",
+        data={"root": str(roses), "size": 16},
+        steps=3,
+        out=tmp_path,
+        augment={"flip": True, "crop": 2, "diff": ALL},
+        on_event=lambda event: lines.append(str(event)),
+        **TINY,
+    )
+    told = next(line for line in lines if "cannot be read" in line)
+    assert all(f"broken-{number}.jpg" in told for number in range(3))
+    assert [row["step"] for row in run.log] == [1, 2, 3]
+    assert decode(run.path / "samples" / "000003.png").shape[0] == 3
+    first, again = (run.sample(5, seed=3).images for _ in range(2))
+    assert first.shape == (5, 3, 16, 16)
+    assert torch.equal(first, again)
+    assert first.std(0).max() > 0
+
+
+def test_grey_digits_and_two_turns(tmp_path: Path) -> None:
+    run = gankit.api.train("dcgan", "digits", data={"size": 8}, steps=2, g_turns=2, out=tmp_path, **TINY)
+    assert run.sample(2).images.shape == (2, 1, 8, 8)
+
+
+def test_a_folder_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.root is not set"):
+        gankit.api.train("dcgan", steps=1, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_public_names() -> None:
+    assert gankit_plugin_dcgan.__all__ == ["DCGAN"]
+    assert Folder.Config.model_fields["root"].description
