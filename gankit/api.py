@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -203,28 +203,49 @@ class Run:
             raise UsageError(f"n must be at least 1, got {n}.")
         spec = self.dataset().spec
         name = self.directory.resolve(checkpoint)
-        rows = self.dataset("test") if self.variant.conditions else None
+        rows = self._rows() if self.variant.conditions else None
         batch, asked = conditions(self.variant, spec, n, rows=rows, seed=seed, label=label, text=text)
         networks = self.networks(name, device)
         images = draw(self.variant, networks, spec, batch, n, seed=seed, device=resolve_device(device))
         records = [{"seed": seed, "index": i, **record} for i, record in enumerate(asked)]
         return Samples(images, records, name, columns(self.variant, spec, n))
 
-    def evaluate(self, n: int = 1000, seed: int = 0, checkpoint: str = "best", device: str = "cpu") -> dict[str, Any]:
-        """Judge `n` samples: ``{"metrics", "judge", "n", "checkpoint", ...}``."""
+    def _rows(self) -> Dataset[Any]:
+        """Where conditions are taken from: the held-out split, or the training split of a dataset without one."""
+        test = self.dataset("test")
+        return test if len(test) else self.dataset()
+
+    def evaluate(
+        self,
+        n: int = 1000,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "cpu",
+        *,
+        metrics: Sequence[str] | None = None,
+        sheet: str | Path | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> dict[str, Any]:
+        """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
+
+        `metrics` are names out of `gankit.evaluate.METRICS`, by default those that apply. `sheet`: where to write a PNG
+        of samples beside their nearest training images. `report` is told what takes long.
+        """
         from gankit.evaluate import evaluate
 
-        name = self.directory.resolve(checkpoint)
+        name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
         networks = self.networks(name, device)
-        place = resolve_device(device)
-        result = evaluate(self.variant, networks, train.spec, train, test, n=n, seed=seed, device=place)
+        options = {"metrics": metrics, "sheet": Path(sheet) if sheet else None, "report": report}
+        result = evaluate(self.variant, networks, train.spec, train, test, n=n, seed=seed, device=place, **options)
         return {**result, "checkpoint": name}
 
     def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:
         """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped."""
         tell = on_event or ignore
         resolved = self.config
+        with self.directory.lock():  # before anything is changed
+            pass
         if steps is not None and steps != resolved.run.steps:
             if steps <= self.steps:
                 raise UsageError(f"{self.path} has {self.steps} steps already; --steps must be more than that.")

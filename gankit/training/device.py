@@ -48,10 +48,11 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
-def memory_format(choice: str, precision: Precision, device: torch.device) -> torch.memory_format:
-    """Where ``auto`` uses channels_last; the measurements are in docs/training.md."""
+def memory_format(choice: str, precision: Precision, device: torch.device, convolves: bool) -> torch.memory_format:
+    """``auto`` is channels_last for convolutions in half precision; the measurements are in docs/training.md."""
     if choice == "auto":
-        choice = "channels_last" if device.type == "cuda" and precision != "float32" else "contiguous"
+        faster = convolves and precision != "float32" and device.type in ("cpu", "cuda")
+        choice = "channels_last" if faster else "contiguous"
     return torch.channels_last if choice == "channels_last" else torch.contiguous_format
 
 

@@ -173,7 +173,9 @@ class RunDir:
         best = self._pointer("best")
         for name in earlier[: max(len(earlier) - keep, 0)]:
             if name != best:
-                shutil.rmtree(self.store / name, ignore_errors=True)
+                doomed = self.store / f".tmp-old-{name}"  # half removed, it must not look like a checkpoint
+                (self.store / name).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
 
 
 def checkpoint_name(step: int) -> str:

@@ -41,9 +41,10 @@ class Session:
         check_requirements(variant, dataset, resolved.dataset)
         self.device = resolve_device(run.device)
         check_precision(run.precision, self.device)
-        self.memory_format = memory_format(run.memory_format, run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, dataset, run.seed)
+        convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
+        self.memory_format = memory_format(run.memory_format, run.precision, self.device, convolves)
         for network in self.networks.values():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
@@ -133,6 +134,7 @@ class Session:
             "variant": self.resolved.variant,
             "dataset": self.resolved.dataset,
             "stage": self.resolved.stage,
+            "device": self.device.type,
             "seconds": round(seconds, 3),
             "random": self._random_state(),
             "loader": self.loader.state_dict(),
@@ -144,8 +146,12 @@ class Session:
         }
         return Checkpoint(step=step, tensors=tensors, state=state)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Continues from `checkpoint`. :class:`UsageError` if it is another variant's."""
+    def restore(self, checkpoint: Checkpoint, report: Callable[[str], None]) -> None:
+        """Continues from `checkpoint`; :class:`UsageError` if it is another variant's.
+
+        On another kind of device, or with another torch, it goes on all the same, but `report` is told that the result
+        is not that of an uninterrupted run.
+        """
         state, tensors = checkpoint.state, checkpoint.tensors
         check_owner(state, self.resolved)
         weights = by_network(tensors["weights"])
@@ -161,7 +167,13 @@ class Session:
             turn.restore(tensors["optimizers"], state["scalers"].get(turn.name))
         self.loader.load_state_dict(state["loader"])
         self.meter.load_state_dict(state["meter"])
-        self._set_random_state(state["random"])
+        self._set_random_state(state["random"], checkpoint.step)
+        then, now = (state["device"], state["versions"]["torch"]), (self.device.type, torch.__version__)
+        if then != now:
+            report(
+                f"Trained so far on {then[0]} with torch {then[1]}, going on on {now[0]} with torch {now[1]}: "
+                "the result will differ from an uninterrupted run's."
+            )
 
     def _random_state(self) -> dict[str, str]:
         state = {"run": encode_bytes(self.generator.get_state()), "cpu": encode_bytes(torch.get_rng_state())}
@@ -169,11 +181,12 @@ class Session:
             state["cuda"] = encode_bytes(torch.cuda.get_rng_state(self.device))
         return state
 
-    def _set_random_state(self, state: Mapping[str, str]) -> None:
+    def _set_random_state(self, state: Mapping[str, str], step: int) -> None:
         run = decode_bytes(state["run"])
-        if run.numel() != self.generator.get_state().numel():
-            raise UsageError(f"the run was trained on another kind of device than {self.device}: give --device.")
-        self.generator.set_state(run)
+        if run.numel() == self.generator.get_state().numel():
+            self.generator.set_state(run)
+        else:  # another kind of device, whose numbers could not be the same anyway
+            self.generator.manual_seed(derive_seed(self.resolved.run.seed, f"run from {step} on {self.device.type}"))
         torch.set_rng_state(decode_bytes(state["cpu"]))
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(decode_bytes(state["cuda"]), self.device)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import sheet, write_png
+from gankit.errors import GankitError
 from gankit.plugin import Dataset
 from gankit.training.checkpoint import Checkpoint
 from gankit.training.device import derive_seed, fork_rng
@@ -68,7 +69,7 @@ class Trainer:
             self.run_dir.clean()
             torch.manual_seed(derive_seed(self.run.seed, "global"))
             if checkpoint is not None:
-                self.session.restore(checkpoint)
+                self.session.restore(checkpoint, self._note)
                 self._seconds, self.best = checkpoint.state["seconds"], checkpoint.state["best"]
             else:
                 self.session.begin(self._note, inherited)
@@ -78,7 +79,9 @@ class Trainer:
             try:
                 self._train(first, new=checkpoint is None)
             except TrainingDiverged as error:
-                raise TrainingDiverged(f"{error}\n{self._last_good()}") from error
+                raise TrainingDiverged(f"{error}\n{self._last_good()} A lower learning rate may help.") from error
+            except OSError as error:  # the log or a sheet; a checkpoint's own errors say more
+                raise GankitError(f"writing to {self.run_dir.path} failed: {error}\n{self._last_good()}") from error
             finally:
                 self._log.close()
                 self._board.close()
@@ -96,11 +99,11 @@ class Trainer:
                 parameters={k: sum(p.numel() for p in n.parameters()) for k, n in session.networks.items()},
             )
         )
-        if new:
-            self._sample(0)
-            self._save(0)
         saved = first
         with Interruption(self._note) as interruption:
+            if new:
+                self._sample(0)
+                self._save(0)
             self._restart_clock(first)
             for index in range(first, run.steps):
                 session.train_step(index)
@@ -185,7 +188,7 @@ class Trainer:
         session = self.session
         session.meter.drain()
         with fork_rng(session.device):
-            self.metrics = judge(session, self.test, n=self.run.eval_n, seed=self.run.seed)
+            self.metrics = judge(session, self.test, n=self.run.eval_n, seed=self.run.seed, report=self._note)
         name = session.variant.metric
         better = name is not None and improves(name, self.metrics, self.best)
         if better and name is not None:
@@ -207,9 +210,7 @@ class Trainer:
         intact = self.run_dir.newest_intact()
         if intact is None:
             return "No checkpoint was saved."
-        return (
-            f"The last good checkpoint is {self.run_dir.path / 'checkpoints' / intact}; a lower learning rate may help."
-        )
+        return f"The last good checkpoint is {self.run_dir.store / intact}."
 
     def _restart_clock(self, step: int) -> None:
         self._clock, self._clock_step, self._paused = time.perf_counter(), step, 0.0

@@ -17,6 +17,7 @@ import gankit
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import DataSpec, Key, Optim
 from gankit.training.events import Evaluated, Logged, Note, RunStarted, Sampled
+from gankit.training.judging import improves
 from gankit.training.log import read_log
 
 
@@ -327,3 +328,29 @@ def test_a_second_stage_killed_before_its_first_checkpoint_still_inherits(tmp_pa
     run.resume()
     first = gankit.open_run(tmp_path / "staged-blobs" / "0001", Staged, Blobs).directory.load("best").tensors["ema"]
     assert run.directory.load("latest").tensors["weights"]["base.5.weight"].equal(first["generator.5.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "best", "better"),
+    [
+        ("accuracy", 0.5, None, True),
+        ("accuracy", 0.5, 0.4, True),
+        ("accuracy", 0.4, 0.4, False),
+        ("fid_judge", 3.0, 4.0, True),
+        ("swd", 5.0, 4.0, False),
+        ("accuracy", float("nan"), None, False),
+        ("absent", None, None, False),
+    ],
+)
+def test_which_checkpoint_is_better(name, value, best, better):
+    metrics = {} if value is None else {name: value}
+    assert improves(name, metrics, None if best is None else {"metric": name, "value": best, "step": 1}) is better
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_written(tmp_path):
+    class Odd(Tiny):
+        metric = "beauty"
+
+    with pytest.raises(UsageError, match="metric 'beauty' is unknown; there are accuracy"):
+        train(tmp_path, Odd, eval_every=5)
+    assert not list(tmp_path.iterdir())

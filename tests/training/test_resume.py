@@ -271,3 +271,37 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
     config.write_text(config.read_text().replace("count = 20", "count = 21"))
     with pytest.raises(UsageError, match=r"20 samples .* now 21"):
         gankit.open_run(config.parent, Tiny, Blobs).resume()
+
+
+def test_another_device_or_torch_is_said(tmp_path, monkeypatch):
+    with pytest.raises(Stop):
+        gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=stop_at(5), **SMALL)
+    folder = tmp_path / "tiny-blobs" / "0001" / "checkpoints" / "step-000005"
+    saved = checkpoint.read(folder)
+    state = {k: v for k, v in saved.state.items() if k not in ("format", "files")}
+    random_state = {**state["random"], "run": checkpoint.encode_bytes(torch.zeros(16, dtype=torch.uint8))}
+    saved.state = {**state, "device": "cuda", "random": random_state}
+    checkpoint.write(folder, saved)
+    events = []
+    run = gankit.open_run(tmp_path / "tiny-blobs", Tiny, Blobs).resume(on_event=events.append)
+    assert run.finished
+    assert any("so far on cuda" in e.text and "will differ" in e.text for e in events if isinstance(e, Note))
+
+
+def test_a_log_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
+    def full(self, row):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gankit.training.log.JsonLines.write", full)
+    with pytest.raises(GankitError, match=r"failed: .*No space left(.|\n)*last good checkpoint is .*step-000000"):
+        gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
+
+
+def test_a_run_being_trained_is_not_touched(tmp_path):
+    with pytest.raises(Stop):
+        gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=stop_at(5), **SMALL)
+    run = gankit.open_run(tmp_path / "tiny-blobs", Tiny, Blobs)
+    before = (run.path / "config.toml").read_bytes()
+    with run.directory.lock(), pytest.raises(UsageError, match="is being trained"):
+        run.resume(steps=50)
+    assert (run.path / "config.toml").read_bytes() == before
