@@ -1,0 +1,12 @@
+"""What trained networks are worth: metrics, the judge behind them, and nearest training images.
+
+``evaluate`` is all that training and the command line use::
+
+    from gankit.evaluate import evaluate
+"""
+
+from gankit.evaluate.cache import Judged, judge_for
+from gankit.evaluate.evaluation import METRICS, evaluate
+from gankit.evaluate.judge import Judge, JudgeConfig, train_judge
+
+__all__ = ["METRICS", "Judge", "JudgeConfig", "Judged", "evaluate", "judge_for", "train_judge"]

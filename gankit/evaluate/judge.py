@@ -1,0 +1,194 @@
+"""The judge: a small classifier trained on a dataset's own real images, which tells what a sample shows.
+
+It has one head for every ``class`` key of the dataset, sees the train split only, and every figure it produces is
+reported together with its accuracy on the test split, which it never saw.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec
+
+if TYPE_CHECKING:
+    from gankit.plugin import Dataset
+
+LARGEST = 64
+"""Longer side in pixels to which the judge reduces what it is shown."""
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """How a judge is made. Part of its identity: a changed value makes another judge."""
+
+    width: int = 32
+    steps: int = 400
+    batch_size: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.05
+    shift: float = 0.08
+    """Largest shift, as a fraction of the image."""
+    degrees: float = 10.0
+    scale: float = 0.1
+    noise: float = 0.05
+    """Standard deviation of the largest noise added, in [-1, 1] units."""
+    seed: int = 0
+    version: int = 1
+    """Raised when the code below changes what comes out."""
+
+
+class Judge(nn.Module):
+    """Convolutional classifier with one head a class key.
+
+    Args:
+        channels: channels of the images.
+        heads: number of classes by class key.
+        width: channels of the first layer; 6 x width are the features.
+    """
+
+    def __init__(self, channels: int, heads: Mapping[str, int], width: int = 32) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _layer(channels, width, 5, stride=2),
+            _layer(width, 2 * width, 3),
+            _layer(2 * width, 3 * width, 3, stride=2),
+            _layer(3 * width, 3 * width, 3),
+        )
+        self.drop = nn.Dropout(0.2)
+        # nn.ModuleDict refuses names that are attributes of a module ("type"), hence a list
+        self.names = tuple(heads)
+        self.heads = nn.ModuleList(nn.Linear(6 * width, n) for n in heads.values())
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] to (N, 6 * width): mean and maximum over the plane of the last layer."""
+        maps = self.body(_reduce(images))
+        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+
+    def classify(self, features: Tensor) -> dict[str, Tensor]:
+        """Features to logits (N, classes) by class key."""
+        features = self.drop(features)
+        return {name: head(features) for name, head in zip(self.names, self.heads, strict=True)}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) in [-1, 1] to logits (N, classes) by class key."""
+        return self.classify(self.features(images))
+
+
+def class_keys(spec: DataSpec) -> dict[str, int]:
+    """Number of classes of every ``class`` key that distinguishes anything (two classes or more)."""
+    return {name: len(key.names) for name, key in spec.keys.items() if key.kind == "class" and len(key.names) > 1}
+
+
+def train_judge(
+    train: Dataset[Any],
+    config: JudgeConfig | None = None,
+    device: torch.device | str = "cpu",
+    report: Callable[[str], None] = lambda line: None,
+) -> Judge:
+    """A judge in eval mode, trained on `train`. The same seed on the same machine gives the same judge.
+
+    Raises:
+        UsageError: `train` has no class key, or is empty.
+    """
+    config = config or JudgeConfig()
+    heads = class_keys(train.spec)
+    if not heads:
+        raise UsageError("A judge needs a class key, and this dataset has none.")
+    if len(train) == 0:
+        raise UsageError("A judge needs training images, and the train split is empty.")
+    started = time.perf_counter()
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        judge = Judge(train.spec.image_shape[0], heads, config.width).to(device, memory_format=torch.channels_last)
+        report(f"Training a judge on {len(train)} real images ({', '.join(heads)}) ...")
+        _fit(judge, train, config, device)
+    report(f"The judge is trained ({time.perf_counter() - started:.0f} s).")
+    return judge.eval().requires_grad_(False)
+
+
+def _fit(judge: Judge, train: Dataset[Any], config: JudgeConfig, device: torch.device) -> None:
+    optimizer = torch.optim.AdamW(
+        judge.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps, pct_start=0.2)
+    draw = torch.Generator().manual_seed(config.seed)  # on the CPU, so that the images do not depend on the device
+    size = min(config.batch_size, len(train))
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(config.steps):
+        if len(order) < size:
+            order = torch.cat([order, torch.randperm(len(train), generator=draw)])
+        indices, order = order[:size], order[size:]
+        batch = train.batch(indices)
+        images = distort(batch["image"].float().div_(127.5).sub_(1), config, draw).to(device)
+        logits = judge(images.contiguous(memory_format=torch.channels_last))
+        losses = [F.cross_entropy(logits[name], batch[name].to(device), label_smoothing=0.05) for name in judge.names]
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+
+def distort(images: Tensor, config: JudgeConfig, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W), each a little shifted, turned, scaled and noised; edges are repeated. Never mirrored."""
+    n = len(images)
+
+    def between(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(n, *shape, generator=generator) * 2 - 1) * limit
+
+    angle, scale = between(torch.pi * config.degrees / 180), 1 + between(config.scale)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    aspect = images.shape[-2] / images.shape[-1]
+    move = between(2 * config.shift, 2)
+    top = torch.stack([cos, -sin * aspect, move[:, 0]], 1)
+    bottom = torch.stack([sin / aspect, cos, move[:, 1]], 1)
+    grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    strength = torch.rand(n, 1, 1, 1, generator=generator) * config.noise
+    return moved.add_(torch.randn(moved.shape, generator=generator) * strength)
+
+
+@torch.no_grad()
+def accuracy_on(judge: Judge, data: Dataset[Any], device: torch.device | str, limit: int = 5000) -> dict[str, float]:
+    """Fraction of `data` (at most `limit` images, evenly spaced) that the judge gets right, by class key."""
+    right = dict.fromkeys(judge.names, 0)
+    rows = evenly(len(data), limit)
+    for indices in rows.split(250):
+        batch = data.batch(indices)
+        logits = judge(batch["image"].to(device).float().div_(127.5).sub_(1))
+        for name in judge.names:
+            right[name] += int((logits[name].argmax(1).cpu() == batch[name]).sum())
+    return {name: count / len(rows) for name, count in right.items()} if len(rows) else {}
+
+
+def evenly(length: int, limit: int) -> Tensor:
+    """At most `limit` indices, int64, evenly spaced over `length`."""
+    count = min(length, limit)
+    return torch.arange(count) * length // max(count, 1)
+
+
+def describe(config: JudgeConfig) -> dict[str, Any]:
+    """The settings of a judge, JSON-able."""
+    return asdict(config)
+
+
+def _layer(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def _reduce(images: Tensor) -> Tensor:
+    """Images reduced, by averaging areas, until neither side is above `LARGEST`. Sizes below stay as they are."""
+    height, width = images.shape[-2:]
+    ratio = LARGEST / max(height, width)
+    if ratio >= 1:
+        return images
+    return F.interpolate(images, (max(1, round(height * ratio)), max(1, round(width * ratio))), mode="area")
