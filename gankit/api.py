@@ -235,9 +235,19 @@ class Run:
 
         name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
-        networks = self.networks(name, device)
-        options = {"metrics": metrics, "sheet": Path(sheet) if sheet else None, "report": report}
-        result = evaluate(self.variant, networks, train.spec, train, test, n=n, seed=seed, device=place, **options)
+        result = evaluate(
+            self.variant,
+            self.networks(name, device),
+            train.spec,
+            train,
+            test,
+            n=n,
+            seed=seed,
+            device=place,
+            metrics=metrics,
+            sheet=Path(sheet) if sheet else None,
+            report=report,
+        )
         return {**result, "checkpoint": name}
 
     def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:

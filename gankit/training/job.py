@@ -128,10 +128,8 @@ class Job:
         check_inherits(inherits, session.networks)
         inherited = inherited_weights(previous, inherits) if previous else None
         test = self.open(resolved, "test")
-        if resolved.run.eval_every and not len(test):
-            raise UsageError(
-                f"dataset {resolved.dataset!r} has no held-out samples to evaluate on: set eval_every to 0."
-            )
+        if resolved.run.eval_every:
+            check_metric(variant.metric)
         directory = RunDir.create(self.out, *self.names)
         self._describe(directory, resolved, session, previous)
         Trainer(session, directory, test, self.tell).fit(None, inherited)
