@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,3 +180,12 @@ def test_handing_over_a_batch_costs_microseconds() -> None:
                 call()
             least[way] = min(least[way], (time.perf_counter() - start) / 100)
     assert least[0] - least[1] < 20e-6
+
+
+def test_the_example_of_the_documentation_loads() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python")[1].split("```")[0], names)
+    for split in ("train", "test"):
+        dataset = names["Squares"](Config(), split)
+        assert 16 / 255 <= Loader(dataset, 200).next()["image"].float().mean() < 255
