@@ -13,6 +13,7 @@ from gankit.discover import load_dataset, load_variant
 from gankit.plugin import Dataset, Variant
 from gankit.training.environment import environment
 from gankit.training.events import Note, OnEvent
+from gankit.training.judging import check_metric
 from gankit.training.run_dir import RunDir
 from gankit.training.session import Session, build_networks, check_requirements
 from gankit.training.stages import check_inherits, find_previous, inherited_weights

@@ -146,7 +146,7 @@ class Session:
         }
         return Checkpoint(step=step, tensors=tensors, state=state)
 
-    def restore(self, checkpoint: Checkpoint, report: Callable[[str], None]) -> None:
+    def restore(self, checkpoint: Checkpoint, report: Callable[[str], None] = lambda text: None) -> None:
         """Continues from `checkpoint`; :class:`UsageError` if it is another variant's.
 
         On another kind of device, or with another torch, it goes on all the same, but `report` is told that the result

@@ -1,0 +1,47 @@
+"""Samples and the files they become."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gankit.data.images import sheet, write_png
+from gankit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`images` float32 (N, C, H, W) in [-1, 1]; of each, `records` says its seed and what was asked for."""
+
+    images: Tensor
+    records: list[dict[str, Any]]
+    checkpoint: str
+    columns: int
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write one sheet if `path` ends in .png, else one PNG a sample and ``samples.jsonl`` into that directory."""
+        path = Path(path)
+        single = path.suffix.lower() == ".png"
+        files = [path] if single else [path / f"{i:06d}.png" for i in range(len(self.images))]
+        index = path / "samples.jsonl"
+        if not overwrite and (taken := [f for f in [*files, *([] if single else [index])] if f.exists()]):
+            raise UsageError(f"{taken[0]} exists already. Give another --out.")
+        try:
+            (path.parent if single else path).mkdir(parents=True, exist_ok=True)
+            if single:
+                write_png(path, sheet(self.images, self.columns))
+                return files
+            for file, image in zip(files, self.images, strict=True):
+                write_png(file, image)
+            rows = [{"file": file.name, **record} for file, record in zip(files, self.records, strict=True)]
+            index.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
+        return [*files, index]
+
+
+__all__ = ["Samples"]
