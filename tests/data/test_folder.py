@@ -208,7 +208,7 @@ def test_many_broken_files_are_counted_and_the_first_named(tmp_path: Path) -> No
     for number in range(9):
         (tmp_path / f"bad{number}.png").write_bytes(b"")
     (note,) = open_folder(tmp_path, test_fraction=0).notes()
-    assert note.startswith("9 of 10 image files")
+    assert note.startswith("train split: 9 of 10 image files")
     assert "bad4.png" in note
     assert "bad5.png" not in note
     assert note.endswith("and 4 more")
