@@ -109,8 +109,13 @@ class Turn:
         self.optimizer.state.clear()
         for key, p in zip(self.names, self.parameters, strict=True):
             for name, value in by_parameter.get(key, {}).items():
-                # laid out in memory like the parameter, as the fused kernels ask
-                like = torch.empty_like(p, dtype=value.dtype) if value.shape == p.shape else torch.empty_like(value)
-                self.optimizer.state[p][name] = like.detach().copy_(value)
+                self.optimizer.state[p][name] = self._placed(name, value, p)
         if self.scaler is not None and scaler is not None:
             self.scaler.load_state_dict(dict(scaler))
+
+    def _placed(self, name: str, value: Tensor, parameter: Tensor) -> Tensor:
+        """`value` where and as the optimiser expects it: the fused kernels count steps on the device, others do not."""
+        if name == "step":
+            return value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
+        like = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else value
+        return torch.empty_like(like, device=parameter.device).copy_(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -228,3 +229,43 @@ def test_augmentation_is_off_unless_asked_for_and_changes_with_the_run_generator
     step = moved.new_step(0)
     assert not torch.equal(step.augment(image), step.augment(image))
     assert step.batch["image"].shape == (8, 1, 8, 8)
+
+
+def test_scaled_gradients_give_the_same_step_and_an_overflow_gives_none():
+    """What fp16 on CUDA uses, here with the scaler of the CPU."""
+    plain, scaled = make_session(Plain), make_session(Plain)
+    for turn in scaled.turns:
+        turn.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+    for index in range(3):
+        plain.train_step(index)
+        scaled.train_step(index)
+    before = [p.detach().clone() for p in scaled.networks["generator"].parameters()]
+    for a, b in zip(plain.networks["generator"].parameters(), before, strict=True):
+        torch.testing.assert_close(a, b)
+    tensors, state = scaled.turns[1].state()
+    assert state["scale"] == 2048.0
+    turn = scaled.turns[1]
+    turn.restore(tensors, {**state, "scale": 2.0**100})
+    small, loss = turn.phase, turn.phase.loss
+    turn.phase = replace(small, loss=lambda step: {"large": 1e30 * loss(step)["adversarial"]})
+    turn.run([scaled.new_step(3)])
+    for p, old in zip(scaled.networks["generator"].parameters(), before, strict=True):
+        assert torch.equal(p, old)
+    assert turn.scaler.get_scale() == 2.0**99
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop", "sgd"])
+def test_an_optimisers_state_comes_back_whole(kind):
+    session = make_session(optim={"kind": kind}, memory_format="channels_last")
+    for index in range(2):
+        session.train_step(index)
+    turn = session.turns[1]
+    before = {k: dict(v) for k, v in turn.optimizer.state.items()}
+    tensors, _ = turn.state()
+    turn.restore({k: v.contiguous() for k, v in tensors.items()}, None)
+    assert turn.optimizer.state.keys() == before.keys()
+    for p, state in before.items():
+        for name, value in state.items():
+            back = turn.optimizer.state[p][name]
+            assert torch.equal(back, value)
+            assert (back.dtype, back.stride(), back.device) == (value.dtype, value.stride(), value.device)
