@@ -92,9 +92,12 @@ def broken(found: Found, cause: str) -> PluginError:
 
 def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
     """`cls` if it is a usable Variant class, else PluginError."""
+    from gankit.config import RESERVED
     from gankit.plugin import Variant
 
     _verify_class(cls, Variant, found)
+    if taken := sorted(RESERVED & set(cls.Config.model_fields)):  # type: ignore[attr-defined]
+        raise broken(found, f"its option {taken[0]!r} has the name of an option that every run has; rename it")
     if not isinstance(getattr(cls, "dataset", None), str):
         raise broken(found, f'{found.value} names no default dataset: give it `dataset = "..."`')
     return cls  # type: ignore[return-value]
@@ -149,21 +152,21 @@ def _cause(error: BaseException, found: Found) -> str:
         return f"it needs the module {error.name!r}, which is not installed"
     text = " ".join(str(error).split()) or "no message"
     # str(SyntaxError) already says where; a failure to find the module happens inside importlib
-    if isinstance(error, SyntaxError) or not (place := _place(error)):
+    if isinstance(error, SyntaxError) or not (where := place(error)):
         return f"{type(error).__name__}: {text}"
-    return f"{type(error).__name__}: {text} ({place})"
+    return f"{type(error).__name__}: {text} ({where})"
 
 
-def _place(error: BaseException) -> str:
-    """``file:line`` of the innermost frame that is not the import system's own."""
-    place = ""
+def place(error: BaseException) -> str:
+    """``file:line`` of the innermost frame that is not the import system's own; empty if there is none."""
+    where = ""
     traceback = error.__traceback__
     while traceback is not None:
         path = traceback.tb_frame.f_code.co_filename
         if not path.startswith("<frozen") and path != __file__ and f"importlib{os.sep}" not in path:
-            place = f"{os.path.basename(path)}:{traceback.tb_lineno}"
+            where = f"{os.path.basename(path)}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    return place
+    return where
 
 
 def _found(kind: str) -> dict[str, Found]:
@@ -237,6 +240,7 @@ __all__ = [
     "load_dataset",
     "load_variant",
     "nearest",
+    "place",
     "variants",
     "verify_dataset",
     "verify_variant",

@@ -176,7 +176,8 @@ def _bounds(info: FieldInfo) -> str:
     found = []
     for item in info.metadata:
         for kind, (attribute, sign) in _SIGNS.items():
-            if isinstance(item, kind):
+            # a bound that is only there because of how numbers are stored is no help to anyone
+            if isinstance(item, kind) and getattr(item, attribute) not in (2**63, 2**32):
                 found.append(f"{sign}{getattr(item, attribute)}")
         if isinstance(item, MinLen):
             found.append(f"length>={item.min_length}")

@@ -1,0 +1,108 @@
+"""``gankit``: the commands put together, and what becomes of an error."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import gankit
+from gankit.cli import bench, doctor, plugins, run, runs
+from gankit.errors import GankitError
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"gankit {gankit.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, sample and judge GANs. Variants and datasets are plugins: see `gankit list`."""
+
+
+class Commands(TyperGroup):
+    """The commands in the order of use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = ["run", "resume", "sample", "eval", "list", "plugins", "doctor", "bench"]
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def build() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(name="gankit", cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.callback()(_root)
+    app.add_typer(run.app, name="run")
+    app.command("resume")(runs.resume)
+    app.command("sample")(runs.sample)
+    app.command("eval")(runs.evaluate)
+    app.command("list")(plugins.list_all)
+    app.add_typer(plugins.app, name="plugins")
+    app.add_typer(bench.app, name="bench")
+    app.command("doctor")(doctor.doctor)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code: 0 done, 1 failed, 2 wrong usage, 3 broken plugin, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = typer.main.get_command(build())
+        code = command.main(arguments or ["--help"], prog_name="gankit", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of our output is gone; python would complain once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("GANKIT_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
+        code, message = explain(error)
+        print(message, file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """(exit code, one or two lines)."""
+    if isinstance(error, GankitError):
+        return error.exit_code, f"error: {error}"
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return 130, "interrupted"
+    if hasattr(error, "format_message"):  # typer's and click's own
+        return 2, f"error: {_usage(error)}"
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"error: {error.strerror}: {error.filename}" if error.filename else f"error: {error.strerror}"
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "..."
+    return 1, f"error: {type(error).__name__}: {text}\nset GANKIT_DEBUG=1 for the traceback"
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the command line, and what to type."""
+    context = getattr(error, "ctx", None)
+    message = str(error.format_message()).rstrip(".")
+    wrong = getattr(error, "option_name", None)
+    if context is not None and wrong and hasattr(error, "possibilities"):
+        known = [option for param in context.command.params for option in [*param.opts, *param.secondary_opts]]
+        match = difflib.get_close_matches(wrong.replace("_", "-"), known, n=1, cutoff=0.5)
+        message = f"unknown option {wrong}" + (f"; did you mean {match[0]}?" if match else "")
+    elif message == "Missing command" and context is not None:
+        message = f"missing command: one of {', '.join(context.command.list_commands(context))}"
+    else:
+        message = message[:1].lower() + message[1:]
+    return message + (f"\ntry: {context.command_path} --help" if context is not None else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

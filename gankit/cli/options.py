@@ -1,0 +1,161 @@
+"""A typer command for one variant, made from its config model, the dataset's and the run's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from gankit.fields import Leaf
+    from gankit.plugin import Dataset, Variant
+
+Settings = Mapping[str, Any]
+Execute = Callable[[str, Settings, dict[str, Any]], None]
+"""Called with the variant's name, the command's own settings, and the options given, by dotted name."""
+
+
+def make_command(
+    name: str,
+    variant: type[Variant[Any]],
+    dataset: type[Dataset[Any]] | None,
+    dataset_name: str,
+    preset: str | None,
+    execute: Execute,
+) -> Any:
+    """The command ``gankit run <name>``. Values stay text: the models check them, so there is one kind of message."""
+    leaves = list(_grouped(name, variant, dataset, dataset_name))
+    values = _shown_values(name, variant, dataset, dataset_name, preset)
+    fixed = _fixed(name, variant, dataset_name)
+    parameters = [*fixed, *(_parameter(i, leaf, panel, values) for i, (panel, leaf) in enumerate(leaves))]
+
+    def command(**given: Any) -> None:
+        options = {leaf.name: given[f"option{i}"] for i, (_, leaf) in enumerate(leaves)}
+        settings = {parameter.name: given[parameter.name] for parameter in fixed}
+        execute(name, settings, {key: value for key, value in options.items() if value is not None})
+
+    command.__doc__ = _escape(inspect.getdoc(variant) or f"Train {name}.")
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    # --batch_size is as good as --batch-size
+    app.command(name, context_settings={"token_normalize_func": lambda text: text.replace("_", "-")})(command)
+    return typer.main.get_command(app)
+
+
+def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[inspect.Parameter]:
+    """Options of the command itself, the same for every variant."""
+    presets = sorted({"default", *variant.presets})
+
+    def option(key: str, kind: Any, default: Any, help_text: str, **more: Any) -> inspect.Parameter:
+        flag = "--" + key.replace("_", "-")
+        info = typer.Option(default, flag, help=_escape(help_text), rich_help_panel="Run", show_default=False, **more)
+        return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+
+    text, path = str | None, Path | None
+    return [
+        option("dataset", text, None, f"Dataset to train on. [default: {dataset_name}]", autocompletion=_datasets),
+        option("preset", text, None, f"Options to start from: {', '.join(presets)}. [default: default]"),
+        option("config", path, None, "TOML file of options, such as the config.toml of a run."),
+        option("out", path, Path("runs"), "Where runs are kept. [default: runs]"),
+        option("resume", bool, False, f"Go on with the latest run of {name} on this dataset, if there is one."),
+        option("dry_run", bool, False, "Print networks, phases, data and memory, and stop."),
+        option("json", bool, False, "Print the result as JSON; all else goes to stderr."),
+    ]
+
+
+def _grouped(
+    name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str
+) -> Iterator[tuple[str, Leaf]]:
+    """(panel, option) in the order of the help page."""
+    from gankit.config import RunConfig
+    from gankit.fields import leaves
+
+    titles = {"optim": "Optimiser", "augment": "Augmentation"}
+
+    def panel(leaf: Leaf, otherwise: str) -> str:
+        head, dot, _ = leaf.name.partition(".")
+        return titles.get(head, head.replace("_", " ").capitalize()) if dot else otherwise
+
+    found = [(panel(leaf, "Run"), leaf) for leaf in leaves(RunConfig)]
+    found += [(panel(leaf, name), leaf) for leaf in leaves(variant.Config)]
+    if dataset is not None:
+        found += [(f"Data: {dataset_name}", leaf) for leaf in leaves(dataset.Config, "data.")]
+    order = list(dict.fromkeys(title for title, _ in found))
+    order.sort(key=lambda title: (title != "Run", title == "Augmentation", title.startswith("Data")))
+    yield from (pair for title in order for pair in found if pair[0] == title)
+
+
+def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, Any]) -> inspect.Parameter:
+    from gankit.fields import without_none
+
+    flag = leaf.name.replace("_", "-")
+    is_flag = without_none(leaf.annotation) is bool
+    choices = leaf.choices
+    default = _text(values.get(leaf.name, leaf.default))
+    help_text = f"{leaf.help} [{', '.join(filter(None, [leaf.bounds, f'default: {default}']))}]"
+    info = typer.Option(
+        None,
+        f"--{flag}/--no-{flag}" if is_flag else f"--{flag}",
+        help=_escape(help_text),
+        rich_help_panel=panel,
+        show_default=False,
+        metavar=None if is_flag else leaf.metavar,
+        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
+    )
+    kind: Any = bool | None if is_flag else str | None
+    return inspect.Parameter(f"option{index}", inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+
+
+def _shown_values(
+    name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str, preset: str | None
+) -> dict[str, Any]:
+    """What an option is if it is not given: with the preset laid over the models' defaults."""
+    from gankit.config import resolve
+    from gankit.errors import UsageError
+
+    if dataset is None:
+        return {}
+    try:
+        resolved = resolve(variant, dataset, variant=name, dataset=dataset_name, preset=preset)
+    except UsageError:
+        return {}  # an option without a default; running says which
+
+    def flat(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        for key in type(tree).model_fields:
+            value = getattr(tree, key)
+            if hasattr(type(value), "model_fields"):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    return {**dict(flat(resolved.run, "")), **dict(flat(resolved.options, "")), **dict(flat(resolved.data, "data."))}
+
+
+def _text(value: Any) -> str:
+    """A default as one would type it."""
+    from pydantic_core import PydanticUndefined
+
+    if value is PydanticUndefined:
+        return "must be given"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _datasets(incomplete: str) -> list[str]:
+    from gankit.discover import datasets
+
+    return [name for name in datasets() if name.startswith(incomplete)]
+
+
+def _escape(text: str) -> str:
+    """Square brackets in help are text, not rich's markup."""
+    return text.replace("[", "\\[")

@@ -1,0 +1,117 @@
+"""What a training shows while it runs: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gankit.cli.output import duration, figures, say, shown
+
+if TYPE_CHECKING:
+    from gankit.training.events import Event
+
+
+@contextmanager
+def reporter(*, json: bool) -> Iterator[Reporter]:
+    """A listener for `on_event`; live if stdout is a terminal and not taken by JSON."""
+    if json or not sys.stdout.isatty():
+        yield Reporter(json=json)
+        return
+    live = Live()
+    try:
+        yield live
+    finally:
+        live.stop()
+
+
+class Reporter:
+    """Plain lines; keeps the last losses and metrics for the summary."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self.losses: Mapping[str, float] = {}
+        self.metrics: Mapping[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        from gankit.training import events
+
+        match event:
+            case events.RunStarted():
+                self.losses, self.metrics = {}, {}
+                self.started(event)
+            case events.Logged():
+                self.losses = event.values
+                self.logged(event)
+            case events.Evaluated():
+                self.metrics = event.metrics
+                self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
+            case events.Note():
+                self.line(event.text)
+            case events.Finished():
+                self.losses, self.metrics = event.values or self.losses, event.metrics or self.metrics
+                self.finished()
+
+    def line(self, text: str) -> None:
+        say(text, json=self.json)
+
+    def started(self, event: Any) -> None:
+        stage = f"stage {event.stage}: " if event.stage else ""
+        sizes = ", ".join(f"{name} {count:,}" for name, count in event.parameters.items())
+        goes = f"from step {event.step} to {event.steps}" if event.step else f"{event.steps} steps"
+        self.line(f"{stage}{shown(event.path)}: {goes} on {event.device}; parameters: {sizes}")
+
+    def logged(self, event: Any) -> None:
+        left = duration(remaining(event))
+        speed = f"{event.samples_per_second:.0f} samples/s"
+        self.line(f"step {event.step}/{event.steps}  {figures(event.values)}  {speed}  {left} left")
+
+    def finished(self) -> None:
+        """Called when a training is over."""
+
+
+class Live(Reporter):
+    """A progress bar by rich."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[speed]} {task.fields[losses]}", markup=False),
+        )
+        self.task: Any = None
+
+    def line(self, text: str) -> None:
+        self.bar.console.print(text, markup=False, highlight=False)
+
+    def started(self, event: Any) -> None:
+        super().started(event)
+        title = f"stage {event.stage}" if event.stage else "training"
+        self.task = self.bar.add_task(title, total=event.steps, completed=event.step, speed="", losses="")
+        self.bar.start()
+
+    def logged(self, event: Any) -> None:
+        speed = f"{event.samples_per_second:.0f}/s"
+        self.bar.update(self.task, completed=event.step, speed=speed, losses=figures(event.values))
+
+    def finished(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        self.bar.stop()
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+
+
+def remaining(event: Any) -> float:
+    """Seconds left, from the time the steps of this run took so far."""
+    return event.seconds / max(event.step, 1) * (event.steps - event.step)
