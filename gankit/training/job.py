@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from gankit.config import Resolved, read_toml, resolve
 from gankit.discover import load_dataset, load_variant
+from gankit.errors import UsageError
 from gankit.plugin import Dataset, Variant
 from gankit.training.environment import environment
 from gankit.training.events import Note, OnEvent
@@ -88,6 +89,8 @@ class Job:
         return trained
 
     def _stage(self, stage: int, previous: RunDir | None = None) -> Trained:
+        if not 1 <= stage <= self.variant.stages:
+            raise UsageError(f"stage {stage}: {self.names[0]} has the stages 1 to {self.variant.stages}.")
         resolved = self.resolve(stage)
         if stage == 1:
             return self._run(resolved)

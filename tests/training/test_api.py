@@ -354,3 +354,9 @@ def test_an_unknown_metric_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UsageError, match="metric 'beauty' is unknown; there are accuracy"):
         train(tmp_path, Odd, eval_every=5)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_stage_that_there_is_not(tmp_path, stage):
+    with pytest.raises(UsageError, match=f"stage {stage}: staged has the stages 1 to 2"):
+        train(tmp_path, Staged, stage=stage)
