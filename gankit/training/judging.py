@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gankit.errors import UsageError
@@ -17,14 +18,23 @@ SMALLER_IS_BETTER = ("fid", "kid", "swd", "memorised")
 
 
 def judge(
-    session: Session, test: Dataset[Any] | None, *, n: int, seed: int, report: Callable[[str], None]
+    session: Session, test: Dataset[Any] | None, *, n: int, seed: int, sheet: Path, report: Callable[[str], None]
 ) -> dict[str, float]:
-    """The metrics of the networks as they are now."""
+    """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images."""
     from gankit.evaluate import evaluate
 
     networks, device = session.sampling_networks(), session.device
     result = evaluate(
-        session.variant, networks, session.spec, session.dataset, test, n=n, seed=seed, device=device, report=report
+        session.variant,
+        networks,
+        session.spec,
+        session.dataset,
+        test,
+        n=n,
+        seed=seed,
+        device=device,
+        sheet=sheet,
+        report=report,
     )
     return dict(result["metrics"])
 

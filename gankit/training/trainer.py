@@ -188,7 +188,14 @@ class Trainer:
         session = self.session
         session.meter.drain()
         with fork_rng(session.device):
-            self.metrics = judge(session, self.test, n=self.run.eval_n, seed=self.run.seed, report=self._note)
+            self.metrics = judge(
+                session,
+                self.test,
+                n=self.run.eval_n,
+                seed=self.run.seed,
+                sheet=self.run_dir.path / "neighbours.png",
+                report=self._note,
+            )
         name = session.variant.metric
         better = name is not None and improves(name, self.metrics, self.best)
         if better and name is not None:

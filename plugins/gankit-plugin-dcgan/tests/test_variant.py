@@ -121,6 +121,8 @@ def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
         "dcgan",
         data={"root": str(roses), "size": 16},
         steps=3,
+        eval_every=2,
+        eval_n=8,
         out=tmp_path,
         augment={"flip": True, "crop": 2, "diff": ALL},
         on_event=lambda event: lines.append(str(event)),
@@ -128,7 +130,9 @@ def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
     )
     told = next(line for line in lines if "cannot be read" in line)
     assert all(f"broken-{number}.jpg" in told for number in range(3))
-    assert [row["step"] for row in run.log] == [1, 2, 3]
+    assert [row["step"] for row in run.log if "metrics" not in row] == [1, 2, 3]
+    assert run.metrics["swd"] > 0
+    assert decode(run.path / "neighbours.png").shape[2] > 6 * 96  # six training images beside each sample
     assert decode(run.path / "samples" / "000003.png").shape[0] == 3
     first, again = (run.sample(5, seed=3).images for _ in range(2))
     assert first.shape == (5, 3, 16, 16)
@@ -137,7 +141,7 @@ def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
 
 
 def test_grey_digits_and_two_turns(tmp_path: Path) -> None:
-    run = gankit.api.train("dcgan", "digits", data={"size": 8}, steps=2, g_turns=2, out=tmp_path, **TINY)
+    run = gankit.api.train("dcgan", "digits", data={"size": 8}, steps=2, g_turns=2, eval_every=0, out=tmp_path, **TINY)
     assert run.sample(2).images.shape == (2, 1, 8, 8)
 
 
