@@ -101,6 +101,8 @@ def minimal_loop(session: Session) -> Loop:
     """
     variant = type(session.variant)(session.variant.config)
     other = type(session)(variant, session.dataset, session.resolved)
+    for name, network in other.networks.items():  # with whatever prepare() did
+        network.load_state_dict(session.networks[name].state_dict())
     optimizers = [make_optimizer(turn.phase.optim, turn.parameters, fused=None) for turn in other.turns]
     precision, device = other.resolved.run.precision, other.device
 
