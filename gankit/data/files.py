@@ -39,7 +39,7 @@ class Listing:
 def directory(path: str | Path, option: str) -> Path:
     """`path` as an existing directory; else a :class:`UsageError` that names `option`."""
     if not str(path):
-        raise UsageError(f"{option} is not set; give a directory of images")
+        raise UsageError(f"{option} is not set; give a directory of images: --{option} DIR")
     root = Path(path).expanduser()
     if root.is_dir():
         return root
