@@ -16,14 +16,14 @@ void run_parallel(int64_t n, int64_t cost, Parallel::Body body, const void* cont
 Parallel threads() { return {&run_parallel, static_cast<int64_t>(torch::stable::get_num_threads())}; }
 
 template <class Args>
-void dispatch(const Args& args, void (*baseline)(const Args&, const Parallel&), void (*avx2)(const Args&, const Parallel&),
-              void (*avx512)(const Args&, const Parallel&)) {
-  const auto kernel = cpu_capability() == Capability::avx512 ? avx512
-                      : cpu_capability() == Capability::avx2 ? avx2
-                                                             : baseline;
-  kernel(args, threads());
+using Kernel = void (*)(const Args&, const Parallel&);
+
+template <class Args>
+void dispatch(const Args& args, Kernel<Args> baseline, Kernel<Args> avx2, Kernel<Args> avx512) {
+  const Capability best = cpu_capability();
+  (best == Capability::avx512 ? avx512 : best == Capability::avx2 ? avx2 : baseline)(args, threads());
 }
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(_M_X64)
 #define GANKIT_DISPATCH(name, args) dispatch(args, &baseline::name, &avx2::name, &avx512::name)
 #else
 #define GANKIT_DISPATCH(name, args) dispatch(args, &baseline::name, &baseline::name, &baseline::name)

@@ -23,7 +23,9 @@ void sum_batch(const InstanceNormActShape& shape, const compute_t<T>* sums, cons
     double total[kBlock] = {};
     for (int64_t n = 0; n < shape.batch; ++n) {
       const int64_t at = n * shape.channels + start;
-      for (int64_t c = 0; c < count; ++c) total[c] += static_cast<double>(sums[at + c]) * (factors ? factors[at + c] : 1);
+      for (int64_t c = 0; c < count; ++c) {
+        total[c] += static_cast<double>(sums[at + c]) * (factors ? factors[at + c] : 1);
+      }
     }
     for (int64_t c = 0; c < count; ++c) {
       const auto value = static_cast<compute_t<T>>(total[c]);
@@ -48,8 +50,16 @@ void forward(const InstanceNormActForward& a, const Parallel& parallel) {
                      static_cast<T*>(a.y),
                      static_cast<A*>(a.mean),
                      static_cast<A*>(a.rstd)};
-  if (a.shape.channels_last) forward_columns(f, parallel);
-  else forward_rows(f, parallel);
+  if (a.shape.spatial == 0) {  // no variance, but nothing undefined either
+    for (int64_t p = 0; p < a.shape.batch * a.shape.channels; ++p) {
+      f.mean[p] = 0;
+      f.rstd[p] = inverse_deviation<A>({1, 0, 0}, a.eps);
+    }
+  } else if (a.shape.channels_last) {
+    forward_columns(f, parallel);
+  } else {
+    forward_rows(f, parallel);
+  }
 }
 
 template <class T>
@@ -69,7 +79,7 @@ void backward(const InstanceNormActBackward& a, const Parallel& parallel) {
                       static_cast<T*>(a.dx),
                       sums,
                       sums + planes};
-  if (a.shape.spatial == 0) {
+  if (planes == 0 || a.shape.spatial == 0) {
     for (int64_t p = 0; p < 2 * planes; ++p) sums[p] = 0;
   } else if (a.shape.channels_last) {
     backward_columns(b, parallel);
@@ -83,7 +93,7 @@ void backward(const InstanceNormActBackward& a, const Parallel& parallel) {
 }  // namespace
 
 void instance_norm_act_forward(const InstanceNormActForward& args, const Parallel& parallel) {
-  if (args.shape.batch * args.shape.channels == 0 || args.shape.spatial == 0) return;
+  if (args.shape.batch * args.shape.channels == 0) return;
   switch (args.shape.dtype) {
     case DType::f32: return forward<float>(args, parallel);
     case DType::f64: return forward<double>(args, parallel);

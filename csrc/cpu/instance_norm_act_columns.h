@@ -16,7 +16,8 @@ struct Grid {
 
 template <class T>
 Grid make_grid(const InstanceNormActShape& shape) {
-  constexpr int64_t kSegmentBytes = 128 * 1024, kLeastRows = 16;
+  // So many rows at most that a sum in the type computed in stays sharp.
+  constexpr int64_t kSegmentBytes = 128 * 1024, kLeastRows = 16, kMostRows = 2048;
   Grid g{};
   g.channels = shape.channels;
   g.fold = 1;
@@ -24,7 +25,7 @@ Grid make_grid(const InstanceNormActShape& shape) {
   g.width = g.fold * g.channels;
   g.rows = shape.spatial / g.fold;
   g.tail = shape.spatial % g.fold;
-  g.segment_rows = max64(kLeastRows, kSegmentBytes / (g.width * static_cast<int64_t>(sizeof(T))));
+  g.segment_rows = min64(kMostRows, max64(kLeastRows, kSegmentBytes / (g.width * static_cast<int64_t>(sizeof(T)))));
   g.segments = max64(1, (g.rows + g.segment_rows - 1) / g.segment_rows);  // one even if all is tail
   return g;
 }

@@ -24,8 +24,10 @@ struct Buffer {
 
 template <class F>
 void run(const Parallel& parallel, int64_t n, int64_t cost, const F& f) {
-  parallel.run(
-      n, cost, [](const void* context, int64_t begin, int64_t end) { (*static_cast<const F*>(context))(begin, end); }, &f);
+  const auto body = [](const void* context, int64_t begin, int64_t end) {
+    (*static_cast<const F*>(context))(begin, end);
+  };
+  parallel.run(n, cost, body, &f);
 }
 
 // Whether `n` equal items keep all threads busy to within an eighth.

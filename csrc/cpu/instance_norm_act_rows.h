@@ -105,7 +105,9 @@ void apply_row(const T* x, const T* residual, T* y, int64_t n, const Plane<compu
   const V slopes = all<V>(slope);
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L) {
-    for (int64_t k = i; k < i + 4 * L; k += L) apply_at<kAct, kResidual, V>(x + k, residual + k, y + k, planes, slopes);
+    for (int64_t k = i; k < i + 4 * L; k += L) {
+      apply_at<kAct, kResidual, V>(x + k, residual + k, y + k, planes, slopes);
+    }
   }
   for (; i + L <= n; i += L) apply_at<kAct, kResidual, V>(x + i, residual + i, y + i, planes, slopes);
   for (; i < n; ++i) apply_at<kAct, kResidual, A>(x + i, residual + i, y + i, plane, slope);
@@ -145,7 +147,8 @@ struct Piece {
 template <class Part, class Reduce, class Finish, class Map>
 void each_plane(const InstanceNormActShape& shape, const Parallel& parallel, const Reduce& reduce,
                 const Finish& finish, const Map& map) {
-  const int64_t size = shape.spatial, planes = shape.batch * shape.channels, cuts = (size + kSegment - 1) / kSegment;
+  const int64_t size = shape.spatial, planes = shape.batch * shape.channels;
+  const int64_t cuts = (size + kSegment - 1) / kSegment;
   const auto piece = [&](int64_t p, int64_t start, int64_t count) {
     return Piece{p / shape.channels, p % shape.channels, p, start, count, p * size + start};
   };
@@ -171,7 +174,7 @@ void each_plane(const InstanceNormActShape& shape, const Parallel& parallel, con
     finish(piece(p, 0, size), part);
   }
   run(parallel, planes * cuts, kSegment, [&](int64_t begin, int64_t end) {
-    for (int64_t i = end; i-- > begin;) map(cut(i / cuts, i % cuts));  // backwards: what was read last is still cached
+    for (int64_t i = end; i-- > begin;) map(cut(i / cuts, i % cuts));  // backwards: the last ones read are still cached
   });
 }
 
