@@ -26,8 +26,9 @@ double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double w
   args.total = logits.numel();
   args.chunk = kChunk;
   args.logits = logits.const_data_ptr();
-  // float16 would lose 1 / numel among its subnormals: there the caller scales when the gradient comes.
-  args.grad_scale = args.dtype == DType::f16 ? 1.0 : weight / double(args.total);
+  // float16 would lose 1 / numel among its subnormals: there half the slope is stored (lsgan's fits then for all logits),
+  // and the caller weighs it when the gradient comes.
+  args.grad_scale = args.dtype == DType::f16 ? 0.5 : weight / double(args.total);
   args.grad = grad ? grad->mutable_data_ptr() : nullptr;
   const int64_t chunks = (args.total + kChunk - 1) / kChunk;
   double few[16];
@@ -42,10 +43,11 @@ double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double w
 
 std::tuple<Tensor, std::vector<Tensor>> patchgan_loss_forward_cpu(const std::vector<Tensor>& logits, int64_t kind,
                                                                      bool generator, bool with_grads) {
-  GANKIT_CHECK(kind >= 0 && kind <= 2, "kind", "be 0 (lsgan), 1 (bce) or 2 (hinge)", kind);
+  GANKIT_CHECK(kind >= 0 && kind <= 3, "kind", "be 0 (lsgan), 1 (bce), 2 (hinge) or 3 (wgan)", kind);
   GANKIT_CHECK(!logits.empty() && (generator || logits.size() % 2 == 0), "logits",
                "hold at least one tensor, for the discriminator as many real as fake ones", logits.size(), " tensors");
-  const auto which = static_cast<PatchGANKind>(kind);
+  auto which = static_cast<PatchGANKind>(kind);
+  if (which == PatchGANKind::hinge && generator) which = PatchGANKind::wgan;  // the same formula, -mean(f)
   const size_t scales = generator ? logits.size() : logits.size() / 2;
   // Of lsgan's discriminator loss each half counts 0.5.
   const double weight = (which == PatchGANKind::lsgan && !generator ? 0.5 : 1.0) / double(scales);

@@ -8,8 +8,8 @@
 
 namespace gankit {
 
-// The order of `KINDS` in gankit/ops/patchgan_loss.py. Losses that are linear in the logits need no kernel.
-enum class PatchGANKind { lsgan, bce, hinge };
+// The order of `KINDS` in gankit/ops/patchgan_loss.py.
+enum class PatchGANKind { lsgan, bce, hinge, wgan };
 
 template <typename T>
 struct ValueSlope {
@@ -30,13 +30,19 @@ GANKIT_FORMULA ValueSlope<T> hinge_term(T x, T sign) {
   return {v <= T(0) ? T(0) : v, v <= T(0) ? T(0) : sign};
 }
 
+// sign * x
+template <typename T>
+GANKIT_FORMULA ValueSlope<T> linear_term(T x, T sign) {
+  return {sign * x, sign};
+}
+
 // What exp needs to know about a type. Rounding to an integer is done by adding 1.5 * 2^(mantissa bits), which leaves the
 // integer in the low bits: it vectorises everywhere, and NaN passes through it without a conversion that C++ leaves undefined.
 template <typename T> struct ExpTraits;
 template <> struct ExpTraits<float> {
   using Bits = uint32_t;
   static constexpr float shift = 12582912.0f, ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f, lowest = -87.0f;
-  static constexpr int mantissa = 23, exp_terms = 7, log_terms = 8;
+  static constexpr int mantissa = 23, exp_terms = 7, log_terms = 6;
   static constexpr Bits one = 0x3f800000u;
 };
 template <> struct ExpTraits<double> {
@@ -66,23 +72,25 @@ GANKIT_FORMULA T exp_of_negative(T a) {
   return a < Traits::lowest ? T(0) : p * power;
 }
 
-// log(1 + t) for t in [0, 1]: 2 atanh(t / (2 + t)), whose series in s^2 <= 1/9 converges fast.
+// The series of atanh(s) / s in s^2, for s^2 <= 1/9.
 template <typename T>
-GANKIT_FORMULA T log1p_of_unit(T t) {
-  const T s = t / (T(2) + t), s2 = s * s;
+GANKIT_FORMULA T atanh_over_s(T s2) {
   T p = T(0);
 #pragma GCC unroll 32
   for (int k = ExpTraits<T>::log_terms; k >= 0; --k) p = p * s2 + T(1) / T(2 * k + 1);
-  return T(2) * s * p;
+  return p;
 }
 
-// softplus(sign * x) = log(1 + exp(sign * x)), exact at both ends: max(v, 0) + log1p(exp(-|v|)).
+// softplus(sign * x) = log(1 + exp(sign * x)), exact at both ends: max(v, 0) + log(1 + e) with e = exp(-|v|), where
+// log(1 + e) = 2 atanh(e / (2 + e)). That quotient and the slope's, 1 / (1 + e), share one division.
 template <typename T>
 GANKIT_FORMULA ValueSlope<T> softplus_term(T x, T sign) {
   const T v = sign * x;
   const T e = exp_of_negative(v > T(0) ? -v : v);
-  const T sigmoid = (v > T(0) ? T(1) : e) / (T(1) + e);
-  return {(v > T(0) ? v : T(0)) + log1p_of_unit(e), sign * sigmoid};
+  const T inverse = T(1) / ((T(1) + e) * (T(2) + e));
+  const T s = e * (T(1) + e) * inverse;
+  const T sigmoid = (v > T(0) ? T(1) : e) * (T(2) + e) * inverse;
+  return {(v > T(0) ? v : T(0)) + T(2) * s * atanh_over_s(s * s), sign * sigmoid};
 }
 
 }  // namespace gankit

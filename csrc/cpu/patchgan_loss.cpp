@@ -11,10 +11,11 @@ template <PatchGANKind kKind, typename C>
 GANKIT_FORMULA ValueSlope<C> term(C x, C anchor) {
   if constexpr (kKind == PatchGANKind::lsgan) return square_term(x, anchor);
   if constexpr (kKind == PatchGANKind::hinge) return hinge_term(x, anchor);
+  if constexpr (kKind == PatchGANKind::wgan) return linear_term(x, anchor);
   return softplus_term(x, anchor);
 }
 
-template <PatchGANKind kKind, typename T>
+template <PatchGANKind kKind, bool kGrad, typename T>
 void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
   using C = compute_t<T>;
   const C anchor = C(a.anchor), scale = C(a.grad_scale);
@@ -23,38 +24,48 @@ void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
   for (int64_t at = begin; at < end; at += kBlock) {
     const int64_t n = min64(kBlock, end - at);
     const C* x = load(static_cast<const T*>(a.logits) + at, in_buffer, n);
-    T* grad = a.grad ? static_cast<T*>(a.grad) + at : nullptr;
-    C* out = grad ? target(grad, out_buffer) : out_buffer;
+    T* grad = kGrad ? static_cast<T*>(a.grad) + at : nullptr;
+    C* out = target(grad, out_buffer);
     int64_t i = 0;
     for (; i + kSums <= n; i += kSums) {
 #pragma omp simd
       for (int64_t j = 0; j < kSums; ++j) {
         const ValueSlope<C> t = term<kKind>(x[i + j], anchor);
         sums[j] += t.value;
-        out[i + j] = t.slope * scale;
+        if constexpr (kGrad) out[i + j] = t.slope * scale;
       }
     }
 #pragma omp simd
     for (int64_t j = 0; j < n - i; ++j) {
       const ValueSlope<C> t = term<kKind>(x[i + j], anchor);
       sums[j] += t.value;
-      out[i + j] = t.slope * scale;
+      if constexpr (kGrad) out[i + j] = t.slope * scale;
     }
-    if (grad) store(grad, out, n);
+    if constexpr (kGrad) store(grad, out, n);
   }
   double sum = 0.0;
   for (int64_t j = 0; j < kSums; ++j) sum += double(sums[j]);
   a.partial[chunk] = sum;
 }
 
+template <PatchGANKind kKind, typename T>
+void run_chunks(const PatchGANLossArgs& a, int64_t begin, int64_t end) {
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    if (a.grad) {
+      run_chunk<kKind, true, T>(a, chunk);
+    } else {
+      run_chunk<kKind, false, T>(a, chunk);
+    }
+  }
+}
+
 template <typename T>
 void run(const PatchGANLossArgs& a, int64_t begin, int64_t end) {
-  for (int64_t chunk = begin; chunk < end; ++chunk) {
-    switch (a.kind) {
-      case PatchGANKind::lsgan: run_chunk<PatchGANKind::lsgan, T>(a, chunk); break;
-      case PatchGANKind::bce: run_chunk<PatchGANKind::bce, T>(a, chunk); break;
-      case PatchGANKind::hinge: run_chunk<PatchGANKind::hinge, T>(a, chunk); break;
-    }
+  switch (a.kind) {
+    case PatchGANKind::lsgan: return run_chunks<PatchGANKind::lsgan, T>(a, begin, end);
+    case PatchGANKind::bce: return run_chunks<PatchGANKind::bce, T>(a, begin, end);
+    case PatchGANKind::hinge: return run_chunks<PatchGANKind::hinge, T>(a, begin, end);
+    case PatchGANKind::wgan: return run_chunks<PatchGANKind::wgan, T>(a, begin, end);
   }
 }
 

@@ -22,6 +22,7 @@ from gankit.ops._library import NATIVE, functorch_active, is_compiling
 __all__ = ["leaky_relu", "leaky_relu_reference"]
 
 _DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+_EXACT = (torch.float32, torch.float64)
 # Elements below which a gradient is cheaper through torch's own nodes: there time is all overhead.
 _SMALL = 8192
 
@@ -30,8 +31,8 @@ def leaky_relu_reference(x: Tensor, bias: Tensor | None = None, *, negative_slop
     """The specification of `leaky_relu` in plain torch; half types are computed in float32 and rounded once."""
     if bias is None:
         return F.leaky_relu(x, negative_slope)
-    bias = bias.reshape(-1, *(1,) * (x.dim() - 2))
-    if x.dtype == bias.dtype and x.dtype not in (torch.bfloat16, torch.float16):
+    bias = bias.view(-1, *(1,) * (x.dim() - 2))
+    if x.dtype is bias.dtype and x.dtype in _EXACT:
         return F.leaky_relu(x + bias, negative_slope)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     return F.leaky_relu(x.to(wide) + bias.to(wide), negative_slope).to(x.dtype)

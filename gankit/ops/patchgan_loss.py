@@ -2,7 +2,8 @@
 
 The forward pass reads the logits once and leaves their gradient behind, already weighted; the backward pass hands it
 on, multiplied only where the incoming gradient is not one. Losses that are linear in the logits (wgan, and hinge for
-the generator) have nothing to fuse: torch's mean runs. `_library.py` and `leaky_relu.py` say why an op has two names.
+the generator) have a constant gradient, so that there is nothing to fuse when one is asked for: torch's mean runs.
+`leaky_relu.py` says why an op has two names.
 """
 
 from __future__ import annotations
@@ -100,17 +101,23 @@ def _as_list(name: str, logits: Logits) -> Sequence[Tensor]:
     return scales
 
 
-def _value(x: Tensor, kind: Kind, real: bool, generator: bool) -> Tensor:
-    """Mean loss of one map of logits, before the weights."""
+def _linear(kind: Kind, generator: bool) -> bool:
+    return kind == "wgan" or (kind == "hinge" and generator)
+
+
+def _value(x: Tensor, kind: Kind, up: bool) -> Tensor:
+    """Mean loss of one map of logits; `up` where the loss wants them high. lsgan, bce and hinge."""
     if x.dtype in (torch.bfloat16, torch.float16):
         x = x.float()
-    if kind == "wgan" or (kind == "hinge" and generator):
-        return -x.mean() if real or generator else x.mean()
     if kind == "lsgan":
-        return ((x - 1) if real or generator else x).square().mean()
+        return ((x - 1) if up else x).square().mean()
     if kind == "bce":  # softplus(v) = -logsigmoid(-v), which keeps its digits at both ends
-        return -F.logsigmoid(x if real or generator else -x).mean()
-    return F.relu(1 - x if real else 1 + x).mean()
+        return -F.logsigmoid(x if up else -x).mean()
+    return F.relu(1 - x if up else 1 + x).mean()
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(dtype=torch.float32) if x.dtype in (torch.bfloat16, torch.float16) else x.mean()
 
 
 def _weight(kind: Kind, generator: bool, scales: int) -> float:
@@ -122,7 +129,14 @@ def _loss_reference(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Te
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     scales = len(logits) if generator else len(logits) // 2
-    losses = [_value(x, kind, not generator and i < scales, generator) for i, x in enumerate(logits)]
+    if _linear(kind, generator):
+        signed = (
+            [-_mean(x) for x in logits]
+            if generator
+            else [_mean(fake) - _mean(real) for real, fake in zip(logits[:scales], logits[scales:], strict=True)]
+        )
+        return signed[0] if scales == 1 else torch.stack(signed).mean()
+    losses = [_value(x, kind, generator or i < scales) for i, x in enumerate(logits)]
     total = losses[0]
     for loss in losses[1:]:
         total = total + loss
@@ -131,16 +145,17 @@ def _loss_reference(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Te
 
 
 def _loss(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Tensor:
-    linear = kind == "wgan" or (kind == "hinge" and generator)
-    if linear or not NATIVE or kind not in KINDS:
+    if not NATIVE or kind not in KINDS:
         return _loss_reference(logits, kind, generator)
     if is_compiling():
         return torch.ops.gankit.patchgan_loss.default(list(logits), KINDS.index(kind), generator)
     if functorch_active():
         return _loss_reference(logits, kind, generator)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in logits):
-        return _PatchGANLoss.apply(kind, generator, *logits)
-    return _forward(logits, KINDS.index(kind), generator, False)[0]
+    if not (torch.is_grad_enabled() and any(x.requires_grad for x in logits)):
+        return _forward(logits, KINDS.index(kind), generator, False)[0]
+    if _linear(kind, generator):
+        return _loss_reference(logits, kind, generator)
+    return _PatchGANLoss.apply(kind, generator, *logits)
 
 
 def _slopes(logits: Sequence[Tensor], kind: Kind, generator: bool) -> list[Tensor]:
@@ -154,6 +169,8 @@ def _slopes(logits: Sequence[Tensor], kind: Kind, generator: bool) -> list[Tenso
             result.append(2 * (x - 1) if up else 2 * x)
         elif kind == "bce":
             result.append(-torch.sigmoid(-x) if up else torch.sigmoid(x))
+        elif _linear(kind, generator):
+            result.append(torch.full_like(x, -1.0 if up else 1.0))
         else:
             x = x.detach()
             beyond = (1 - x if up else 1 + x) <= 0
@@ -193,14 +210,14 @@ class _PatchGANLoss(torch.autograd.Function):
 def _scaled(
     slopes: Sequence[Tensor], logits: Sequence[Tensor], kind: Kind, generator: bool, grad: Tensor
 ) -> list[Tensor]:
-    """The stored slopes times the incoming gradient. float16 ones were stored without their weight: over many elements
-    it would have put them among the subnormals."""
+    """The stored slopes times the incoming gradient. float16 ones were stored as half of the plain slopes: their weight
+    would have put those of many elements among the subnormals, and twice a large logit does not fit."""
     # Reading one number is free on the CPU; elsewhere it would wait for the device.
     factor: float | Tensor = grad.item() if grad.device.type == "cpu" else grad
     result = []
     for i, slope in enumerate(slopes):
         if slope.dtype == torch.float16:
-            result.append(slope * (factor * _element_weight(logits, i, kind, generator)))
+            result.append(slope * (factor * (2.0 * _element_weight(logits, i, kind, generator))))
         else:
             result.append(slope if isinstance(factor, float) and factor == 1.0 else slope * factor)
     return result
@@ -240,7 +257,7 @@ def _any_device_forward(
     loss = _loss_reference(logits, KINDS[kind], generator)
     slopes = _slopes(logits, KINDS[kind], generator) if with_grads else []
     for i, x in enumerate(logits[: len(slopes)]):
-        weight = 1.0 if x.dtype == torch.float16 else _element_weight(logits, i, KINDS[kind], generator)
+        weight = 0.5 if x.dtype == torch.float16 else _element_weight(logits, i, KINDS[kind], generator)
         slopes[i] = (slopes[i] * weight).to(x.dtype)
     return loss, slopes
 

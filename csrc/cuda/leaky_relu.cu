@@ -1,0 +1,171 @@
+// leaky_relu on CUDA: value, and gradients of input and bias. Compiled, and not yet run on a device.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+
+#include "../common.h"
+#include "../leaky_relu.h"
+
+namespace gankit {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <typename T> struct Wide { using type = float; };
+template <> struct Wide<double> { using type = double; };
+template <typename T> using wide_t = typename Wide<T>::type;
+
+// Spelled out: torch compiles with the half types' implicit conversions switched off.
+template <typename T>
+__device__ __forceinline__ auto widen(T v) {
+  if constexpr (std::is_same_v<T, __half>) {
+    return __half2float(v);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __bfloat162float(v);
+  } else {
+    return v;
+  }
+}
+
+template <typename To, typename From>
+__device__ __forceinline__ To convert(From from) {
+  const auto v = widen(from);
+  if constexpr (std::is_same_v<To, __half>) {
+    return __float2half(float(v));
+  } else if constexpr (std::is_same_v<To, __nv_bfloat16>) {
+    return __float2bfloat16(float(v));
+  } else {
+    return To(v);
+  }
+}
+
+// Elements in the order of memory: (outer, channels, inner).
+template <typename T, typename B>
+__global__ void forward_kernel(const T* x, const B* bias, T* y, int64_t total, int64_t channels, int64_t inner,
+                               int64_t bias_stride, wide_t<T> slope) {
+  using W = wide_t<T>;
+  const int64_t stride = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < total; i += stride) {
+    const int64_t c = (i / inner) % channels;
+    y[i] = convert<T>(leaky_relu_value(convert<W>(x[i]), convert<W>(bias[c * bias_stride]), slope));
+  }
+}
+
+template <typename T>
+__global__ void input_grad_kernel(const T* grad, const T* y, T* dx, int64_t total, wide_t<T> slope) {
+  using W = wide_t<T>;
+  const int64_t stride = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < total; i += stride) {
+    dx[i] = convert<T>(leaky_relu_grad(convert<W>(grad[i]), convert<W>(y[i]), slope));
+  }
+}
+
+// One block a channel, summed in a fixed order: the same bits at every run.
+template <typename T, typename B>
+__global__ void bias_grad_kernel(const T* grad, const T* y, B* db, int64_t outer, int64_t channels, int64_t inner,
+                                 wide_t<T> slope) {
+  using W = wide_t<T>;
+  const int64_t c = blockIdx.x, count = outer * inner;
+  W sum = W(0);
+  for (int64_t k = threadIdx.x; k < count; k += blockDim.x) {
+    const int64_t i = (k / inner * channels + c) * inner + k % inner;
+    sum += leaky_relu_grad(convert<W>(grad[i]), convert<W>(y[i]), slope);
+  }
+  __shared__ W sums[kThreads];
+  sums[threadIdx.x] = sum;
+  for (int width = kThreads / 2; width > 0; width /= 2) {
+    __syncthreads();
+    if (threadIdx.x < width) sums[threadIdx.x] += sums[threadIdx.x + width];
+  }
+  if (threadIdx.x == 0) db[c] = convert<B>(sums[0]);
+}
+
+template <typename F>
+void with_type(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f32: return f((float*)nullptr);
+    case DType::f64: return f((double*)nullptr);
+    case DType::bf16: return f((__nv_bfloat16*)nullptr);
+    case DType::f16: return f((__half*)nullptr);
+  }
+}
+
+unsigned blocks_for(int64_t total) { return unsigned(std::min<int64_t>((total + kThreads - 1) / kThreads, 1 << 16)); }
+
+cudaStream_t stream_of(const Tensor& t) {
+  void* stream = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+Layout checked_layout(const Tensor& t, const char* name) {
+  GANKIT_CHECK(t.dim() >= 2, name, "have at least 2 dimensions (batch, channels, ...)", t.dim());
+  return layout_of(t);
+}
+
+Tensor leaky_relu_cuda(const Tensor& input, const Tensor& bias, double slope) {
+  const torch::stable::accelerator::DeviceGuard guard(input.get_device_index());
+  const Tensor x = dense(input);
+  const Layout layout = checked_layout(x, "x");
+  GANKIT_CHECK(bias.is_cuda() && bias.get_device_index() == x.get_device_index(), "bias", "be on x's device",
+               "another one");
+  GANKIT_CHECK(bias.dim() == 1 && bias.size(0) == layout.channels, "bias", "have one element per channel of x",
+               bias.numel(), " elements in ", bias.dim(), " dimensions for ", layout.channels, " channels");
+  Tensor y = empty_as(x);
+  const int64_t total = x.numel();
+  if (total == 0) return y;
+  with_type(dtype_of(x, "x"), [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    with_type(dtype_of(bias, "bias"), [&](auto* bias_element) {
+      using B = std::remove_pointer_t<decltype(bias_element)>;
+      forward_kernel<T, B><<<blocks_for(total), kThreads, 0, stream_of(x)>>>(
+          static_cast<const T*>(x.const_data_ptr()), static_cast<const B*>(bias.const_data_ptr()),
+          static_cast<T*>(y.mutable_data_ptr()), total, layout.channels, layout.inner, bias.stride(0), wide_t<T>(slope));
+    });
+  });
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  return y;
+}
+
+std::tuple<Tensor, Tensor> leaky_relu_backward_cuda(const Tensor& grad_in, const Tensor& y_in, const Tensor& bias,
+                                                    double slope, bool input_grad, bool bias_grad) {
+  const torch::stable::accelerator::DeviceGuard guard(y_in.get_device_index());
+  const Tensor y = dense(y_in), grad = laid_out_like(grad_in, y);
+  const Layout layout = checked_layout(y, "y");
+  GANKIT_CHECK(raw_dtype(grad) == raw_dtype(y), "grad", "have the dtype of y", toString(grad.scalar_type()));
+  Tensor dx = input_grad ? empty_as(y) : empty_1d(y, 0, raw_dtype(y));
+  Tensor db = empty_1d(y, bias_grad ? layout.channels : 0, raw_dtype(bias));
+  const int64_t total = y.numel();
+  with_type(dtype_of(y, "y"), [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const T* g = static_cast<const T*>(grad.const_data_ptr());
+    const T* v = static_cast<const T*>(y.const_data_ptr());
+    if (input_grad && total > 0) {
+      input_grad_kernel<T><<<blocks_for(total), kThreads, 0, stream_of(y)>>>(
+          g, v, static_cast<T*>(dx.mutable_data_ptr()), total, wide_t<T>(slope));
+    }
+    if (bias_grad && layout.channels > 0) {
+      with_type(dtype_of(bias, "bias"), [&](auto* bias_element) {
+        using B = std::remove_pointer_t<decltype(bias_element)>;
+        bias_grad_kernel<T, B><<<unsigned(layout.channels), kThreads, 0, stream_of(y)>>>(
+            g, v, static_cast<B*>(db.mutable_data_ptr()), layout.outer, layout.channels, layout.inner, wide_t<T>(slope));
+      });
+    }
+  });
+  STD_CUDA_KERNEL_LAUNCH_CHECK();
+  return {dx, db};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(gankit, CUDA, m) {
+  m.impl("leaky_relu", TORCH_BOX(&leaky_relu_cuda));
+  m.impl("leaky_relu_forward", TORCH_BOX(&leaky_relu_cuda));
+  m.impl("leaky_relu_backward", TORCH_BOX(&leaky_relu_backward_cuda));
+}
+
+}  // namespace gankit

@@ -1,0 +1,161 @@
+"""How it is measured: candidates take turns in one process, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import gankit
+from gankit.bench.cases import Candidate, Case, op_cases
+from gankit.ops._library import native_status
+
+__all__ = ["bench_ops", "machine", "measure"]
+
+_MIN_SAMPLE = 50e-6  # seconds that one timing lasts at least: short calls are timed many at once
+
+
+def measure(
+    candidates: Mapping[str, Candidate], device: torch.device, seconds: float = 0.4, rounds: int = 60
+) -> dict[str, list[float]]:
+    """Seconds a call, by candidate: up to `rounds` timings each, taken in turn, in about `seconds` for all together."""
+    wait = _synchronize(device)
+    repeats: dict[str, int] = {}
+    spent = 0.0
+    for name, call in candidates.items():
+        for _ in range(3):
+            call()
+        wait()
+        start = time.perf_counter()
+        call()
+        wait()
+        once = max(time.perf_counter() - start, 1e-7)
+        repeats[name] = max(1, round(_MIN_SAMPLE / once))
+        spent += once * repeats[name]
+    timings: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(max(7, min(rounds, int(seconds / spent)))):
+        for name, call in candidates.items():
+            count = repeats[name]
+            start = time.perf_counter()
+            for _ in range(count):
+                call()
+            wait()
+            timings[name].append((time.perf_counter() - start) / count)
+    return timings
+
+
+def bench_ops(
+    device: str = "cpu",
+    ops: Sequence[str] | None = None,
+    quick: bool = False,
+    *,
+    compiled: bool = True,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Measures the ops against eager torch, torch.compile and a plain copy of the same bytes.
+
+    Args:
+        device: where to run, "cpu" or "cuda".
+        ops: names of ops (see `gankit.bench.cases.OPS`); None for all.
+        quick: a large and a small shape in float32 only.
+        compiled: also compile eager's formula with torch.compile, which takes seconds a row.
+        progress: called with each row as soon as it is there.
+
+    Returns:
+        A row for each op, shape, dtype, layout and direction. `median_ms`, `p10_ms`, `p90_ms`, `min_ms` of one call;
+        `gbps`: bytes of a copy (read and write) over that median; `ratio_copy`, `ratio_clone`: median over that of a
+        copy into memory at hand, and of one into fresh memory, so 1 is as fast; `ratio_eager`, `ratio_compile`: their
+        medians over ours, so above 1 is faster. The same ratios of the fastest timings end in `_min`.
+    """
+    where = torch.device(device)
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be one that torch finds here, got {device!r}; use 'cpu'")
+    about = machine(where)
+    rows = []
+    for case in op_cases(ops, quick):
+        row = _row(case, measure(case.candidates(where, compiled), where)) | about
+        rows.append(row)
+        if progress is not None:
+            progress(row)
+    return rows
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What a figure depends on: device, threads, versions, commit."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "gankit": gankit.__version__,
+        "python": platform.python_version(),
+        "native": native_status(),
+        "commit": _commit(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _row(case: Case, timings: dict[str, list[float]]) -> dict[str, Any]:
+    ordered = {name: sorted(times) for name, times in timings.items()}
+
+    def at(name: str, fraction: float) -> float:
+        return ordered[name][round(fraction * (len(ordered[name]) - 1))]
+
+    row: dict[str, Any] = {
+        "op": case.op.name,
+        "shape": list(case.shape),
+        "dtype": str(case.dtype).removeprefix("torch."),
+        "layout": case.layout,
+        "direction": case.direction,
+        "bytes": case.bytes,
+        "samples": len(ordered["ours"]),
+        "median_ms": at("ours", 0.5) * 1e3,
+        "p10_ms": at("ours", 0.1) * 1e3,
+        "p90_ms": at("ours", 0.9) * 1e3,
+        "min_ms": at("ours", 0.0) * 1e3,
+        "gbps": 2 * case.bytes / at("ours", 0.5) / 1e9,
+    }
+    for fraction, suffix in ((0.5, ""), (0.0, "_min")):
+        for name in ("copy", "clone"):
+            row[f"ratio_{name}{suffix}"] = at("ours", fraction) / at(name, fraction)
+        for name in ("eager", "compile"):
+            present = name in ordered
+            row[f"ratio_{name}{suffix}"] = at(name, fraction) / at("ours", fraction) if present else None
+    return row
+
+
+def _synchronize(device: torch.device) -> Callable[[], None]:
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that gankit runs from, with `+` where files differ from it; None outside one."""
+    root = Path(gankit.__file__).resolve().parent.parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+        changed = subprocess.run(
+            ["git", "-C", str(root), "diff", "--quiet", "HEAD", "--", "csrc", "gankit/ops"],
+            capture_output=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + "+" * (changed.returncode == 1) if head.returncode == 0 else None
