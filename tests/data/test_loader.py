@@ -167,19 +167,25 @@ loader.next()
     assert (done.returncode, done.stderr) == (0, "")
 
 
+class Lean(Numbers):
+    """Nothing but a dictionary of what is held."""
+
+    held: Batch = {"image": torch.zeros(128, 1, 2, 2, dtype=torch.uint8), "label": torch.zeros(128, dtype=torch.int64)}
+
+    def batch(self, indices: Tensor) -> Batch:
+        return self.held
+
+
 def test_handing_over_a_batch_costs_microseconds() -> None:
     """The step of a small network takes a millisecond: the loader may not take a noticeable part of it."""
-    dataset = Numbers(1000)
-    loader = Loader(dataset, 128)
-    indices = torch.arange(128)
-    least = [float("inf"), float("inf")]
-    for _ in range(20):
-        for way, call in enumerate((loader.next, lambda: dataset.batch(indices))):
-            start = time.perf_counter()
-            for _ in range(100):
-                call()
-            least[way] = min(least[way], (time.perf_counter() - start) / 100)
-    assert least[0] - least[1] < 20e-6
+    loader = Loader(Lean(1000), 128)
+    least = float("inf")
+    for _ in range(300):  # the best of many short measurements: this machine may be busy
+        start = time.perf_counter()
+        for _ in range(20):
+            loader.next()
+        least = min(least, (time.perf_counter() - start) / 20)
+    assert least < 20e-6
 
 
 def test_the_example_of_the_documentation_loads() -> None:
