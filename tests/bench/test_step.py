@@ -47,6 +47,15 @@ class Line(Variant[Config]):
         return torch.zeros(request.n, 1, 4, 4)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The networks are so small that threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def session():
     from gankit.api import make_session
