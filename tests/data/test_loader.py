@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
@@ -170,7 +170,10 @@ loader.next()
 class Lean(Numbers):
     """Nothing but a dictionary of what is held."""
 
-    held: Batch = {"image": torch.zeros(128, 1, 2, 2, dtype=torch.uint8), "label": torch.zeros(128, dtype=torch.int64)}
+    held: ClassVar[Batch] = {
+        "image": torch.zeros(128, 1, 2, 2, dtype=torch.uint8),
+        "label": torch.zeros(128, dtype=torch.int64),
+    }
 
     def batch(self, indices: Tensor) -> Batch:
         return self.held
