@@ -86,4 +86,4 @@ def test_the_minimal_loop_trains_as_the_trainer_does(session):
 def test_a_slow_loop_shows(session):
     slow = compare(session, lambda index: time.sleep(0.02), rounds=3, seconds=0.05)
     fast = compare(session, lambda index: time.sleep(1e-5), rounds=3, seconds=0.005)
-    assert slow["ratio"] < 0.9 < 1.5 < fast["ratio"]
+    assert 4 * slow["ratio"] < fast["ratio"]
