@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, describe, evenly, train_judge
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, describe, subset, train_judge
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, DataSpec
@@ -61,11 +61,12 @@ def judge_for(
     found = _load(name, train.spec, config)
     if found is None:
         judge = train_judge(train, config, device, report)
-        held_out = len(evenly(len(test), 5000)) if test is not None else 0
+        held_out = len(subset(len(test), 5000)) if test is not None else 0
         accuracy = accuracy_on(judge, test, device) if test is not None and held_out else {}
         found = Judged(judge, name, accuracy, held_out, config)
         _save(found)
-    found.judge.to(device)
+    # the same memory format whether read or trained: sums in another order give other figures
+    found.judge.to(device, memory_format=torch.channels_last)
     return found
 
 
@@ -84,7 +85,7 @@ def digest(train: Dataset[Any], test: Dataset[Any] | None, config: JudgeConfig) 
             continue
         keys = ["image", *class_keys(data.spec)]
         made.update(repr([(key, data.spec[key]) for key in keys] + [len(data)]).encode())
-        for indices in evenly(len(data), SAMPLED).split(64):
+        for indices in subset(len(data), SAMPLED).split(64):
             batch = data.batch(indices)
             for key in keys:
                 made.update(batch[key].contiguous().numpy().tobytes())
@@ -103,7 +104,8 @@ def _load(name: str, spec: DataSpec, config: JudgeConfig) -> Judged | None:
     weights, facts = _paths(name)
     try:
         known = json.loads(facts.read_text(encoding="utf-8"))
-        judge = Judge(spec.image_shape[0], class_keys(spec), config.width)
+        with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
+            judge = Judge(spec.image_shape[0], class_keys(spec), config.width)
         judge.load_state_dict(load_file(weights))
         accuracy = {str(key): float(value) for key, value in known["accuracy"].items()}
         held_out = int(known["held_out"])

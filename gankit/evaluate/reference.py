@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.evaluate.cache import Judged, judge_for
-from gankit.evaluate.judge import Judge, class_keys, evenly
+from gankit.evaluate.judge import Judge, class_keys, subset
 from gankit.evaluate.metrics import reduce_to
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Split:
     """int64 (N,) by class key."""
 
     def images(self, limit: int) -> Tensor:
-        """At most `limit` of the images, float (n, C, H, W) in [-1, 1], evenly spaced."""
-        rows = self.rows[evenly(len(self.rows), limit)]
+        """At most `limit` of the images, float (n, C, H, W) in [-1, 1]."""
+        rows = self.rows[subset(len(self.rows), limit)]
         return torch.cat([_float(self.data.batch(part)["image"]) for part in rows.split(64)])
 
 
@@ -91,7 +91,7 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _split(data: Dataset[Any], judge: Judge | None, device: torch.device) -> Split:
     keys = list(class_keys(data.spec))
-    rows = evenly(len(data), LIMIT)
+    rows = subset(len(data), LIMIT)
     small, features, classes = [], [], []
     for part in rows.split(64):
         batch = data.batch(part)

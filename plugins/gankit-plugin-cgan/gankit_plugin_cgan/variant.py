@@ -22,8 +22,12 @@ class CGANConfig(Config):
     """Two-layer perceptrons, or convolutional networks."""
     z: int = Field(100, ge=1)
     """Length of the noise vector."""
-    hidden: int = Field(128, ge=1)
+    hidden: int = Field(256, ge=1)
     """Width of the perceptrons' hidden layer; of the convolutional networks' widest layer."""
+    label_scale: float = Field(10.0, gt=0)
+    """What the perceptrons' one-hot label is multiplied by. At 1 it weighs little beside a thousand pixels."""
+    noise: float = Field(0.3, ge=0)
+    """Standard deviation of the noise added to what the discriminator sees; it keeps it from learning by heart."""
     optim: Optim = Optim(lr=1e-3, betas=(0.5, 0.999))
     """Optimiser of both networks."""
 
@@ -37,7 +41,19 @@ class CGAN(Variant[CGANConfig]):
     conditions = frozenset({"label"})
     averaged = ("generator",)
     metric = "accuracy"
-    presets: ClassVar = {"default": {"steps": 3000, "batch_size": 128}}
+    presets: ClassVar = {
+        "default": {"steps": 5000, "batch_size": 128},
+        "plain": {
+            "steps": 5000,
+            "batch_size": 128,
+            "hidden": 128,
+            "label_scale": 1.0,
+            "noise": 0.0,
+            "ema": 0.0,
+            "data.size": 28,
+        },
+        "conv": {"steps": 2000, "batch_size": 64, "network": "conv", "hidden": 128, "optim.lr": 5e-4},
+    }
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit_plugin_cgan import networks
@@ -58,16 +74,20 @@ class CGAN(Variant[CGANConfig]):
         generator = step.networks["generator"]
         return step.shared("fake", lambda: generator(step.noise(step.size, self.config.z), step.batch["label"]))
 
+    def _judged(self, step: Step, images: Tensor) -> Tensor:
+        """The discriminator's logits, (N, 1), for images that are said to show the labels of the batch."""
+        seen = step.augment(images)
+        if self.config.noise:
+            seen = seen + self.config.noise * step.noise(*seen.shape)
+        return step.networks["discriminator"](seen, step.batch["label"])
+
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_d_loss
 
-        judge, label = step.networks["discriminator"], step.batch["label"]
-        real = judge(step.augment(step.batch["image"]), label)
-        fake = judge(step.augment(self._fake(step).detach()), label)
+        real, fake = self._judged(step, step.batch["image"]), self._judged(step, self._fake(step).detach())
         return {"discriminator": patchgan_d_loss(real, fake, kind="bce")}
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
 
-        logits = step.networks["discriminator"](step.augment(self._fake(step)), step.batch["label"])
-        return {"generator": patchgan_g_loss(logits, kind="bce")}
+        return {"generator": patchgan_g_loss(self._judged(step, self._fake(step)), kind="bce")}

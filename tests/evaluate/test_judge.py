@@ -1,0 +1,166 @@
+"""The judge and its cache."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from evaluation_toys import Shapes, ShapesConfig
+
+from gankit.errors import UsageError
+from gankit.evaluate import cache
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, distort, subset, train_judge
+
+TINY = JudgeConfig(width=4, steps=5, batch_size=16)
+
+
+def splits(**options: object) -> tuple[Shapes, Shapes]:
+    config = ShapesConfig(**options)  # type: ignore[arg-type]
+    return Shapes(config), Shapes(config, "test")
+
+
+def test_same_seed_same_judge_other_seed_another_and_global_state_untouched() -> None:
+    train, _ = splits()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = train_judge(train, TINY)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    again, other = train_judge(train, TINY), train_judge(train, JudgeConfig(width=4, steps=5, batch_size=16, seed=1))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert not torch.equal(first.heads[0].weight, other.heads[0].weight)
+    assert not first.training
+    assert not any(parameter.requires_grad for parameter in first.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (16, 16), (64, 64), (65, 200), (256, 256)])
+def test_any_size_of_image(size: tuple[int, int]) -> None:
+    judge = Judge(3, {"a": 4, "type": 2}, width=4).eval()
+    logits = judge(torch.zeros(2, 3, *size))
+    assert {name: value.shape for name, value in logits.items()} == {"a": (2, 4), "type": (2, 2)}
+    assert judge.features(torch.zeros(2, 3, *size)).shape == (2, 24)
+
+
+def test_keys_that_distinguish_nothing_are_left_out() -> None:
+    from gankit.plugin import DataSpec, Key
+
+    spec = DataSpec(
+        keys={
+            "image": Key(kind="image", shape=(1, 8, 8)),
+            "one": Key(kind="class", names=("only",)),
+            "two": Key(kind="class", names=("a", "b")),
+        }
+    )
+    assert class_keys(spec) == {"two": 2}
+
+
+def test_needs_classes_and_images() -> None:
+    with pytest.raises(UsageError, match="needs a class key"):
+        train_judge(splits(classes=False)[0], TINY)
+    with pytest.raises(UsageError, match="train split is empty"):
+        train_judge(splits(count=0)[0], TINY)
+
+
+def test_distortion_is_small_centred_and_never_mirrors() -> None:
+    image = torch.full((64, 1, 32, 32), -1.0)
+    image[:, :, 8:24, 8:12] = 1  # an upright bar left of the middle
+    moved = distort(image, JudgeConfig(), torch.Generator().manual_seed(0))
+    assert moved.shape == image.shape
+    weight = (moved + 1).clamp_min(0.5).sub(0.5)
+    centre = (weight.sum((1, 2)) * torch.arange(32)).sum(1) / weight.sum((1, 2, 3))
+    assert centre.max() < 15.5
+    assert centre.mean() == pytest.approx(9.5, abs=1)
+    still = JudgeConfig(shift=0, degrees=0, scale=0, noise=0)
+    torch.testing.assert_close(distort(image, still, torch.Generator()), image)
+    wide = image[..., :16]
+    torch.testing.assert_close(distort(wide, still, torch.Generator()), wide)
+
+
+def test_a_subset_is_fixed_and_does_not_alias_with_classes_in_turn() -> None:
+    rows = subset(600, 100)
+    assert torch.equal(rows, subset(600, 100))
+    assert len(rows.unique()) == 100
+    assert (rows.diff() > 0).all()
+    assert torch.bincount(rows % 6, minlength=6).min() > 5
+    assert subset(3, 10).tolist() == [0, 1, 2]
+    assert subset(0, 5).tolist() == []
+
+
+def test_accuracy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, test = splits()
+    judge = Judge(1, {"shape": 3, "ink": 2}, width=4).eval()
+    always = {"shape": torch.tensor([0.0, 1.0, 0.0]), "ink": torch.tensor([1.0, 0.0])}
+    monkeypatch.setattr(judge, "forward", lambda x: {name: row.expand(len(x), -1) for name, row in always.items()})
+    assert accuracy_on(judge, test, "cpu") == {
+        "shape": pytest.approx(1 / 3),
+        "ink": float((test.ink == 0).double().mean()),
+    }
+
+
+class TestCache:
+    @pytest.fixture(autouse=True)
+    def own_place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GANKIT_CACHE", str(tmp_path))
+
+    @pytest.fixture
+    def trainings(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        count: list[int] = []
+
+        def counted(*args: object) -> Judge:
+            count.append(1)
+            return train_judge(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(cache, "train_judge", counted)
+        return count
+
+    def test_second_time_it_is_read_and_is_the_same(self, trainings: list[int], tmp_path: Path) -> None:
+        first = cache.judge_for(*splits(), TINY)
+        second = cache.judge_for(*splits(), TINY)
+        assert len(trainings) == 1
+        assert second.protocol() == first.protocol()
+        images = torch.rand(3, 1, 16, 16)
+        torch.testing.assert_close(first.judge(images), second.judge(images), rtol=0, atol=0)
+        assert sorted(path.suffix for path in (tmp_path / "judges").iterdir()) == [".json", ".safetensors"]
+        json.dumps(first.protocol())
+
+    def test_other_data_or_settings_make_another(self, trainings: list[int]) -> None:
+        made = [
+            cache.judge_for(*splits(), TINY),
+            cache.judge_for(*splits(count=239), TINY),
+            cache.judge_for(*splits(held_out=59), TINY),
+            cache.judge_for(*splits(), JudgeConfig(width=4, steps=6, batch_size=16)),
+        ]
+        changed = splits()
+        changed[0].images[17, 0, 3, 3] ^= 1  # one pixel
+        made.append(cache.judge_for(*changed, TINY))
+        assert len(trainings) == len({one.digest for one in made}) == 5
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+    @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe rubbish"])
+    def test_a_damaged_entry_is_made_again(
+        self, suffix: str, content: bytes, trainings: list[int], tmp_path: Path
+    ) -> None:
+        first = cache.judge_for(*splits(), TINY)
+        (tmp_path / "judges" / f"{first.digest}{suffix}").write_bytes(content)
+        assert cache.judge_for(*splits(), TINY).accuracy == first.accuracy
+        assert len(trainings) == 2
+        cache.judge_for(*splits(), TINY)
+        assert len(trainings) == 2
+
+    def test_a_place_that_cannot_be_written_costs_time_only(
+        self, trainings: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "file"))
+        cache.judge_for(*splits(), TINY)
+        cache.judge_for(*splits(), TINY)
+        assert len(trainings) == 2
+
+    def test_place(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert cache.cache_directory() == tmp_path
+        monkeypatch.delenv("GANKIT_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+        assert cache.cache_directory() == Path("/somewhere/gankit")
+        monkeypatch.setenv("XDG_CACHE_HOME", "")
+        assert cache.cache_directory() == Path.home() / ".cache" / "gankit"

@@ -1,0 +1,113 @@
+"""Metrics: against closed forms, against other computations, and on the inputs that break careless ones."""
+
+import math
+
+import pytest
+import torch
+
+from gankit.evaluate import metrics as measure
+
+
+def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+class TestFrechetDistance:
+    def test_equals_the_closed_form_for_diagonal_covariances(self) -> None:
+        # standardised samples have exactly the moments that are then given to them
+        x = normal(4000, 3).double()
+        x = torch.linalg.solve_triangular(torch.linalg.cholesky(x.T.cov()), (x - x.mean(0)).T, upper=False).T
+        deviations, shift = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([1.0, 0.0, -2.0]).double()
+        expected = float(shift.square().sum() + (deviations - 1).square().sum())
+        assert measure.frechet_distance(x, x * deviations + shift) == pytest.approx(expected, abs=1e-9)
+
+    def test_agrees_with_the_general_square_root(self) -> None:
+        linalg = pytest.importorskip("scipy.linalg")
+        a, b = normal(200, 6), normal(150, 6, 1) @ normal(6, 6, 2)
+        ca, cb = a.double().T.cov().numpy(), b.double().T.cov().numpy()
+        means = (a.double().mean(0) - b.double().mean(0)).square().sum()
+        expected = float(means) + (ca + cb - 2 * linalg.sqrtm(ca @ cb).real).trace()
+        assert measure.frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+    def test_same_samples_are_at_distance_zero(self) -> None:
+        x = normal(50, 8) * 100
+        assert measure.frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+
+    @pytest.mark.parametrize("n", [1, 2, 5])
+    def test_singular_covariances_are_no_special_case(self, n: int) -> None:
+        value = measure.frechet_distance(normal(n, 20), torch.ones(n, 20))
+        assert math.isfinite(value)
+        assert value > 0
+
+    @pytest.mark.parametrize("shape", [(0, 4), (3, 5), (3,)])
+    def test_refuses_what_has_no_answer(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="features must be"):
+            measure.frechet_distance(normal(3, 4), torch.zeros(shape))
+
+
+class TestPrecisionRecall:
+    def test_left_out_half_lowers_recall_only(self) -> None:
+        real = torch.cat([normal(100, 4), normal(100, 4, 1) + 50])
+        precision, recall = measure.precision_recall(real, normal(100, 4, 2))
+        assert precision > 0.8
+        assert 0.35 < recall < 0.5
+
+    def test_rubbish_lowers_precision(self) -> None:
+        fake = torch.cat([normal(100, 4, 1), normal(100, 4, 2) * 0.01 + 50])
+        precision, recall = measure.precision_recall(normal(200, 4), fake)
+        assert precision < 0.55
+        assert recall > 0.7
+
+    def test_needs_more_than_k(self) -> None:
+        with pytest.raises(ValueError, match="more than k = 3"):
+            measure.precision_recall(normal(3, 4), normal(9, 4))
+
+
+class TestDiversity:
+    def test_one_for_the_same_spread_and_zero_for_collapse(self) -> None:
+        real, label = normal(80, 64).view(80, 1, 8, 8), torch.arange(80) % 2
+        other = normal(80, 64, 1).view(80, 1, 8, 8).clone()
+        assert measure.diversity(real, other, label, label)[0] == pytest.approx(1, abs=0.1)
+        other[label == 1] = other[1].clone()  # one of the two classes collapses
+        mean, worst = measure.diversity(real, other, label, label)
+        assert worst == pytest.approx(0, abs=1e-6)
+        assert mean == pytest.approx(0.5, abs=0.1)
+
+    def test_collapse_within_classes_shows_though_classes_differ(self) -> None:
+        real, label = normal(80, 64).view(80, 1, 8, 8), torch.arange(80) % 2
+        fake = label.float().view(-1, 1, 1, 1).expand(80, 1, 8, 8)
+        assert measure.diversity(real, fake)[0] > 0.1
+        assert measure.diversity(real, fake, label, label) == (0, 0)
+
+    def test_fine_noise_is_no_variety(self) -> None:
+        smooth = torch.nn.functional.interpolate(normal(40, 16).view(40, 1, 4, 4), (128, 128))
+        noise = smooth[:1] + normal(40, 128 * 128, 3).view(40, 1, 128, 128)
+        assert measure.diversity(smooth, noise)[0] < 0.25
+
+    def test_undefined_is_nan(self) -> None:
+        assert all(math.isnan(value) for value in measure.diversity(torch.zeros(5, 1, 8, 8), torch.zeros(1, 1, 8, 8)))
+        assert all(math.isnan(value) for value in measure.diversity(torch.zeros(5, 1, 8, 8), torch.zeros(5, 1, 8, 8)))
+
+
+class TestSlicedWasserstein:
+    def test_zero_for_the_same_images_and_larger_for_other_textures(self) -> None:
+        real = normal(40, 3 * 64 * 48).view(40, 3, 64, 48)
+        fake = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
+        assert measure.sliced_wasserstein(real, real) == {48: 0, 24: 0}
+        again = normal(40, 3 * 64 * 48, 1).view(40, 3, 64, 48)
+        alike, blurred = measure.sliced_wasserstein(real, again), measure.sliced_wasserstein(real, fake)
+        assert blurred[48] > 1.4 * alike[48]
+
+    def test_is_repeatable_and_depends_on_the_seed(self) -> None:
+        a, b = normal(8, 16 * 16).view(8, 1, 16, 16), normal(8, 16 * 16, 1).view(8, 1, 16, 16)
+        assert measure.sliced_wasserstein(a, b) == measure.sliced_wasserstein(a, b)
+        assert measure.sliced_wasserstein(a, b) != measure.sliced_wasserstein(a, b, seed=1)
+
+    def test_constant_images_give_a_number(self) -> None:
+        values = measure.sliced_wasserstein(normal(4, 7 * 9).view(4, 1, 7, 9), torch.zeros(4, 1, 7, 9))
+        assert all(math.isfinite(value) and value > 0 for value in values.values())
+
+    @pytest.mark.parametrize("shape", [(0, 1, 16, 16), (4, 1, 6, 16), (4, 3, 16, 16)])
+    def test_refuses(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError):
+            measure.sliced_wasserstein(torch.zeros(4 if shape[1] == 3 else shape[0], 1, *shape[2:]), torch.zeros(shape))
