@@ -1,0 +1,93 @@
+"""Options of the variant ``stackgan``, and its presets. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gankit.plugin import Config, Optim
+
+
+class TextConfig(Config):
+    """How captions become embeddings."""
+
+    encoder: Literal["char-cnn-rnn", "precomputed", "sentence-transformers"] = "char-cnn-rnn"
+    """Trained here on the dataset's image-text pairs; read from a file; or a sentence-transformers model."""
+    size: int = Field(64, ge=1)
+    """Length of the embedding that char-cnn-rnn makes."""
+    width: int = Field(128, ge=2, multiple_of=2)
+    """Channels of char-cnn-rnn."""
+    steps: int = Field(800, ge=1)
+    """Steps of its training, before the first step of stage I."""
+    batch_size: int = Field(128, ge=2)
+    """Pairs in a batch of its training."""
+    lr: float = Field(3e-3, gt=0)
+    """Greatest learning rate of its training."""
+    file: str = ""
+    """For precomputed: a .npz or .safetensors file with `embeddings` (N, E) and `captions` (N) or (N, bytes)."""
+    model: str = ""
+    """For sentence-transformers: the model's name or directory."""
+
+
+class StackGANConfig(Config):
+    """Options of the variant ``stackgan``."""
+
+    stage: int | None = Field(None, ge=1, le=2)
+    """1 draws small images from captions, 2 large ones from those; none trains both."""
+    low: int | None = Field(None, ge=8)
+    """Side of stage-I images; none takes half the dataset's, a quarter above 64."""
+    z: int = Field(32, ge=1)
+    """Length of the noise vector."""
+    condition: int = Field(64, ge=1)
+    """Length of the condition that a caption's embedding becomes."""
+    g_width: int = Field(32, ge=1)
+    """Channels of the generators: stage I's layer before its last doubling, stage II's first layer."""
+    d_width: int = Field(32, ge=1)
+    """Channels of the discriminators' first layer."""
+    blocks: int = Field(1, ge=0)
+    """Residual blocks of the stage-II generator."""
+    halvings: int = Field(1, ge=1, le=4)
+    """How often the stage-II generator halves the stage-I image before it joins the caption."""
+    kl: float = Field(2.0, ge=0)
+    """Weight of the divergence of the condition's distribution from the standard normal."""
+    match: float = Field(0.0, ge=0)
+    """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
+    drawn image's own caption (in the manner of AttnGAN's DAMSM loss); 0 = off."""
+    text: TextConfig = TextConfig()
+    """Text encoder."""
+    optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
+    """Optimiser of all networks."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {
+        "batch_size": 64,
+        "ema": 0.998,
+        "optim.lr": 1e-3,
+        "kl": 0.05,
+        "match": 1.0,
+        "sample_every": 500,
+        "stage1": {"steps": 2500},
+        "stage2": {"steps": 2000},
+    },
+    # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
+    "paper": {
+        "data.size": 256,
+        "low": 64,
+        "z": 100,
+        "condition": 128,
+        "g_width": 192,
+        "d_width": 96,
+        "blocks": 2,
+        "halvings": 2,
+        "text.size": 1024,
+        "text.width": 512,
+        "ema": 0.0,
+        "optim.lr": 2e-4,
+        "optim.schedule": "halve",
+        "optim.halvings": 4,
+        "stage1": {"batch_size": 128, "steps": 58000},
+        "stage2": {"batch_size": 40, "steps": 186000},
+    },
+}

@@ -1,0 +1,201 @@
+"""Variant ``stackgan``: text to image in two stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Phase, Preparation, SampleRequest, Step, Variant
+from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from gankit.plugin import Networks
+
+
+class StackGAN(Variant[StackGANConfig]):
+    """Draws what a caption says: a small image in stage I, refined to a large one in stage II (Zhang et al. 2017)."""
+
+    Config = StackGANConfig
+    dataset = "captioned-digits"
+    requires = frozenset({"image", "text"})
+    conditions = frozenset({"text"})
+    averaged = ("generator",)
+    metric = "accuracy"
+    stages = 2
+    presets: ClassVar = PRESETS
+
+    @property
+    def stage(self) -> int:
+        return self.config.stage or 1
+
+    def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit.nn.init import init_normal
+        from gankit_plugin_stackgan import text
+        from gankit_plugin_stackgan.matching import ImageEncoder
+        from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator
+
+        c, channels = self.config, spec.image_shape[0]
+        size, low = sides(spec, c.low)
+        encoder = text.build(c.text, spec)
+        encoders: dict[str, nn.Module] = {"text": encoder}
+        if c.text.encoder == "char-cnn-rnn":
+            encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
+        first = StageOneGenerator(
+            embedding=encoder.size, condition=c.condition, z=c.z, width=c.g_width, size=low, channels=channels
+        )
+        if self.stage == 1:
+            judge = Discriminator(
+                condition=c.condition, width=c.d_width, size=low, unconditional=False, channels=channels
+            )
+            return {**encoders, "generator": first, "discriminator": init_normal(judge)}
+        if low >> c.halvings < 1:
+            raise UsageError(f"halvings = {c.halvings}: a stage-I image of {low}x{low} cannot be halved so often")
+        second = StageTwoGenerator(
+            embedding=encoder.size,
+            condition=c.condition,
+            width=c.g_width,
+            low=low,
+            size=size,
+            blocks=c.blocks,
+            halvings=c.halvings,
+            channels=channels,
+        )
+        judge = Discriminator(condition=c.condition, width=c.d_width, size=size, unconditional=True, channels=channels)
+        return {
+            **encoders,
+            "stage1": first.freeze(),
+            "generator": second,
+            "discriminator": init_normal(judge),
+        }
+
+    def inherits(self) -> dict[str, str]:
+        if self.stage == 1:
+            return {}
+        encoders = ("text", "images") if self.config.text.encoder == "char-cnn-rnn" else ("text",)
+        return {**{name: name for name in encoders}, "stage1": "generator"}
+
+    def prepare(self, preparation: Preparation) -> None:
+        from gankit_plugin_stackgan.matching import train_on_pairs
+
+        if self.stage == 1 and self.config.text.encoder == "char-cnn-rnn":
+            encoder, images = preparation.networks["text"], preparation.networks["images"]
+            _, low = sides(preparation.train.spec, self.config.low)
+            train_on_pairs(encoder, images, low, self.config.text, preparation)
+
+    def phases(self) -> Sequence[Phase]:
+        optim = self.config.optim
+        return (
+            Phase(name="discriminator", updates=("discriminator",), loss=self._discriminator, optim=optim),
+            Phase(name="generator", updates=("generator",), loss=self._generator, optim=optim),
+        )
+
+    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
+        embedding = networks["text"](request.batch["text"])
+        return self._draw(networks, embedding, request)[0]
+
+    def _draw(self, networks: Networks, embedding: Tensor, source: Step | SampleRequest) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, and the mean and log-variance of the condition they were drawn from."""
+        import torch
+
+        c, n = self.config, len(embedding)
+        z, noise = source.noise(n, c.z), source.noise(n, c.condition)
+        if self.stage == 1:
+            return networks["generator"](embedding, z, noise)
+        with torch.no_grad():
+            small = networks["stage1"](embedding, z, noise)[0]
+        return networks["generator"](small, embedding, source.noise(n, c.condition))
+
+    def _real(self, step: Step) -> Tensor:
+        """The batch's images in the size of this stage."""
+        import torch
+        from torch.nn import functional as F
+
+        images = step.batch["image"]
+        low = sides_of(images, self.config.low)
+        if self.stage == 2 or images.shape[-1] == low:
+            return images
+        with torch.autocast(images.device.type, enabled=False):
+            return F.interpolate(images, (low, low), mode="area")
+
+    def _fake(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """Images for the captions of the batch, and their condition; both phases see the same ones."""
+        return step.shared("fake", lambda: self._draw(step.networks, self._embedding(step), step))
+
+    def _embedding(self, step: Step) -> Tensor:
+        """Of the captions of the batch, (N, E), without a graph."""
+        import torch
+
+        def embed() -> Tensor:
+            with torch.no_grad():
+                return step.networks["text"](step.batch["text"])
+
+        return step.shared("embedding", embed)
+
+    def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+
+        def accept(logits: Tensor) -> Tensor:
+            return patchgan_g_loss(logits, "bce")
+
+        def reject(logits: Tensor) -> Tensor:
+            return patchgan_g_loss(-logits, "bce")
+
+        judge = step.networks["discriminator"]
+        images, mean, _ = self._fake(step)
+        condition = mean.detach()
+        real = judge.features(step.augment(self._real(step)))
+        fake = judge.features(step.augment(images.detach()))
+        terms = {
+            "real": accept(judge.matched(real, condition)),
+            "fake": reject(judge.matched(fake, condition)),
+            "mismatched": reject(judge.matched(real, condition.roll(1, 0))),
+        }
+        if self.stage == 1:
+            return {"real": terms["real"], "fake": terms["fake"] / 2, "mismatched": terms["mismatched"] / 2}
+        return {
+            "real": terms["real"] / 2,
+            "real_alone": accept(judge.real(real)) / 2,
+            "fake": terms["fake"] / 3,
+            "mismatched": terms["mismatched"] / 3,
+            "fake_alone": reject(judge.real(fake)) / 3,
+        }
+
+    def _generator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.losses import kl_normal
+        from gankit.ops import patchgan_g_loss
+
+        judge = step.networks["discriminator"]
+        images, mean, log_variance = self._fake(step)
+        features = judge.features(step.augment(images))
+        terms = {"generator": patchgan_g_loss(judge.matched(features, mean.detach()), "bce")}
+        if self.stage == 2:
+            terms["generator_alone"] = patchgan_g_loss(judge.real(features), "bce")
+        if self.config.match and "images" in step.networks:
+            terms["match"] = self.config.match * step.networks["images"].contrast(images, self._embedding(step))
+        if self.config.kl:
+            terms["kl"] = self.config.kl * kl_normal(mean, log_variance)
+        return terms
+
+
+def sides(spec: DataSpec, low: int | None) -> tuple[int, int]:
+    """Sides of stage-II and stage-I images; :class:`UsageError` if they do not go together."""
+    _, height, width = spec.image_shape
+    if height != width or height < 16 or height & (height - 1):
+        raise UsageError(
+            f"stackgan draws squares with a power of two to a side, from 16 on, and the dataset's images are "
+            f"{width}x{height}: choose --data.size"
+        )
+    if low is None:
+        low = height // 2 if height <= 64 else height // 4
+    if low & (low - 1) or not 8 <= low <= height:
+        raise UsageError(f"low = {low}: must be a power of two from 8 to {height}, the size of the dataset's images")
+    return height, low
+
+
+def sides_of(images: Tensor, low: int | None) -> int:
+    """The side of stage-I images when the dataset's are `images`."""
+    size = images.shape[-1]
+    return low or (size // 2 if size <= 64 else size // 4)
