@@ -87,8 +87,8 @@ def _check_dataset(checker: Checker, found: Found, options: dict[str, object]) -
         return
     cls = loaded[0]
     given = {key.removeprefix("data."): value for key, value in options.items()}
-    checker.run("options", lambda: _check_model(cls.Config))
-    check_data(checker, lambda split: cls(_data_config(cls, given), split))
+    if _check_options(checker, cls.Config):
+        check_data(checker, lambda split: cls(_data_config(cls, given), split))
 
 
 def _data_config(cls: type[Dataset[Any]], given: Mapping[str, object]) -> Any:
@@ -106,19 +106,27 @@ def _check_variant(checker: Checker, found: Found, dataset_name: str | None, opt
     if not checker.run("import", lambda: loaded.append(load_variant(found.name))):
         return
     variant: type[Variant[Any]] = loaded[0]
-    checker.run("options", lambda: _check_model(variant.Config, staged=variant.stages > 1))
+    if not _check_options(checker, variant.Config, staged=variant.stages > 1):
+        return
     label = dataset_name or variant.dataset
     if not checker.run("dataset import", lambda: loaded.append(load_dataset(label))):
         return
     dataset: type[Dataset[Any]] = loaded[1]
+    if not _check_options(checker, dataset.Config, "dataset "):
+        return
     data_options = {key: value for key, value in options.items() if key.startswith("data.")}
-    checker.run("presets", lambda: _check_presets(variant, dataset, found.name, label, data_options))
+    sound = checker.run("presets", lambda: _check_presets(variant, dataset, found.name, label, data_options))
 
     def resolved(stage: int | None = None) -> Resolved:
         given = {"workers": 0, "device": "cpu", **options, **({"stage": stage} if stage else {})}
         return resolve(variant, dataset, variant=found.name, dataset=label, options=given)
 
-    config = resolved().data
+    try:
+        config = resolved().data
+    except UsageError:
+        if sound:
+            raise  # what was given with --set is wrong
+        return
     try:
         opened = dataset(config, "train")
     except UsageError as error:
@@ -141,15 +149,26 @@ def _check_variant(checker: Checker, found: Found, dataset_name: str | None, opt
             return
 
 
+def _check_options(checker: Checker, model: Any, prefix: str = "", *, staged: bool = False) -> bool:
+    """Check a Config; whether it can be used."""
+    checker.run(f"{prefix}help texts", lambda: _check_help(model))
+    return checker.run(f"{prefix}options", lambda: _check_model(model, staged=staged))
+
+
+def _check_help(model: Any) -> None:
+    from gankit.fields import leaves
+
+    if silent := [leaf.name for leaf in leaves(model) if not leaf.help]:
+        raise Failed(f"{silent[0]} has no help text: put a docstring below the field")
+
+
 def _check_model(model: Any, *, staged: bool = False) -> str:
-    """Every option has a default, a help text, and a type that survives being written to a file and read back."""
+    """Every option has a default and a type that survives being written to a file and read back."""
     from gankit.fields import dump, leaves
 
     required = [name for name, info in model.model_fields.items() if info.is_required()]
     if required:
         raise Failed(f"{required[0]} has no default; `gankit run` must work without options")
-    if silent := [leaf.name for leaf in leaves(model) if not leaf.help]:
-        raise Failed(f"{silent[0]} has no help text: put a docstring below the field")
     if staged and "stage" not in model.model_fields:
         raise Failed("a variant with stages needs a field `stage: int | None = None`")
     config = model()

@@ -34,11 +34,11 @@ def check_data(checker: Checker, open_split: Callable[[Literal["train", "test"]]
 
     if not checker.run("dataset", opened):
         return False
-    fine = True
-    for name, dataset in splits.items():
-        if len(dataset):
-            fine &= checker.run(f"batches, {name}", partial(_check_batches, dataset))
-    return fine
+    return all(
+        checker.run(f"batches, {name}", partial(_check_batches, dataset))
+        for name, dataset in splits.items()
+        if len(dataset)
+    )
 
 
 def _check_spec(spec: DataSpec) -> None:

@@ -138,6 +138,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     """One line on the first thing that is wrong: field, bound, value."""
     first, *others = error.errors(include_url=False)
     name = _place(first["loc"], model)
+    if not name and prefix and not isinstance(first["input"], dict):
+        name, prefix = prefix.rstrip("."), ""  # the model as a whole is no model
     text = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     kind = first["type"]
     if kind == "missing" and isinstance(first["loc"][-1], int):

@@ -14,7 +14,7 @@ from gankit.errors import UsageError
 
 app = typer.Typer(help="Measure kernels and the training loop on this machine.", rich_markup_mode="rich")
 
-File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Write the JSON to this file (after --json).")]
+File = Annotated[Path | None, typer.Argument(metavar="FILE", help="Write the JSON to this file (after --json).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON, or write them to FILE.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 

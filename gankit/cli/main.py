@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -58,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code: 0 done, 1 failed, 2 wrong usage, 3 broken plugin, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        command = typer.main.get_command(build())
-        code = command.main(arguments or ["--help"], prog_name="gankit", standalone_mode=False)
+        code = _dispatch(arguments or ["--help"])
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output is gone; python would complain once more when it closes stdout
@@ -68,19 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("GANKIT_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        code, message = explain(error)
+        code, message = explain(error, arguments)
         print(message, file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
-def explain(error: BaseException) -> tuple[int, str]:
+def _dispatch(arguments: list[str]) -> Any:
+    root: Any = typer.main.get_command(build())
+    name = arguments[0]
+    if name in root.commands and "_GANKIT_COMPLETE" not in os.environ:
+        # straight to the command: parsing the root's own options would import pydantic, and --help is to be quick
+        return root.commands[name].main(arguments[1:], prog_name=f"gankit {name}", standalone_mode=False)
+    return root.main(arguments, prog_name="gankit", standalone_mode=False)
+
+
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, str]:
     """(exit code, one or two lines)."""
     if isinstance(error, GankitError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return 130, "interrupted"
     if hasattr(error, "format_message"):  # typer's and click's own
-        return 2, f"error: {_usage(error)}"
+        return 2, f"error: {_usage(error, arguments)}"
     if isinstance(error, OSError) and error.strerror:
         return 1, f"error: {error.strerror}: {error.filename}" if error.filename else f"error: {error.strerror}"
     text = " ".join(str(error).split())
@@ -88,7 +97,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     return 1, f"error: {type(error).__name__}: {text}\nset GANKIT_DEBUG=1 for the traceback"
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, arguments: Sequence[str]) -> str:
     """What is wrong with the command line, and what to type."""
     context = getattr(error, "ctx", None)
     message = str(error.format_message()).rstrip(".")
@@ -101,6 +110,10 @@ def _usage(error: Any) -> str:
         message = f"missing command: one of {', '.join(context.command.list_commands(context))}"
     else:
         message = message[:1].lower() + message[1:]
+        flags = getattr(getattr(error, "param", None), "opts", [])
+        given = [value for flag, value in pairwise(arguments) if flag in flags]
+        if given and "invalid value" in message:
+            message = message.replace("invalid value", f"invalid value {given[-1]!r}", 1)
     return message + (f"\ntry: {context.command_path} --help" if context is not None else "")
 
 

@@ -1,0 +1,110 @@
+"""Plugins made up by the tests: a module and the metadata of an installed distribution, on sys.path."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gankit.cli.main import main
+
+GOOD = (Path(__file__).parent / "toy_plugin.py").read_text(encoding="utf-8")
+
+
+@dataclass
+class Site:
+    """A directory of made-up distributions."""
+
+    path: Path
+
+    def add(
+        self,
+        name: str,
+        source: str | None = None,
+        *,
+        variants: Mapping[str, str] | None = None,
+        datasets: Mapping[str, str] | None = None,
+        api: str = "v1",
+        distribution: str | None = None,
+    ) -> str:
+        """Install the module `name` with `source` (none: leave it out); by default with a Toy and Dots of that name."""
+        distribution = distribution or f"gankit-plugin-{name.replace('_', '-')}"
+        variants = {name: f"{name}:Toy"} if variants is None else variants
+        datasets = {f"{name}-dots": f"{name}:Dots"} if datasets is None else datasets
+        if source is not None:
+            (self.path / f"{name}.py").write_text(source.replace("TOY", name), encoding="utf-8")
+        info = self.path / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: Made up.\n", encoding="utf-8"
+        )
+        groups = [(f"gankit.plugins.{api}", variants), (f"gankit.datasets.{api}", datasets)]
+        text = "".join(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in it.items()) for group, it in groups if it)
+        (info / "entry_points.txt").write_text(text, encoding="utf-8")
+        importlib.invalidate_caches()
+        return name
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The networks are so small that threads would only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield Site(folder)
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(folder) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def toy(site: Site) -> str:
+    """A good plugin."""
+    return site.add("toy", GOOD)
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def gankit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """The command line, run in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANKIT_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run

@@ -1,0 +1,170 @@
+"""`gankit plugins check` passes good plugins and says what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .conftest import GOOD
+
+# what is spoilt, by what, the check that must notice, and its reason
+BROKEN = {
+    "raises at import": ("import torch", "import torch\n\nraise RuntimeError('no luck')", "import", "no luck"),
+    "missing dependency": ("import torch", "import torch\nimport no_such_module", "import", "no_such_module"),
+    "not a variant": ("class Toy(Variant)", "class Toy(object)", "import", "not a subclass of gankit.plugin.Variant"),
+    "abstract": ("def sample(", "def draw(", "import", "lacks sample"),
+    "reserved option": ("hidden: int = Field(8", "steps: int = Field(8", "import", "'steps'"),
+    "no default": ("Field(8, ge=1, le=64)", "Field(ge=1, le=64)", "options", "hidden has no default"),
+    "no help": ('        """Width."""\n', "", "help texts", "hidden has no help text"),
+    "unwritable option": (
+        "limit: float | None = None",
+        "limit: object = object()",
+        "options",
+        "cannot be written as TOML",
+    ),
+    "fickle option": (
+        "limit: float | None = None",
+        "limit: float = Field(default_factory=__import__('random').random)",
+        "options",
+        "differ from one time to the next",
+    ),
+    "preset": ('"hidden": 16', '"hiden": 16', "presets", "unknown option 'hiden' in preset 'wide'; did you mean"),
+    "preset value": ('"hidden": 16', '"hidden": 99', "presets", "hidden = 99: must be less than or equal to 64"),
+    "empty dataset": ("return 40 if", "return 0 if", "dataset", "training split is empty"),
+    "dtype": (
+        'return {"image": images,',
+        'return {"image": images.float(),',
+        "batches, train",
+        "dtype float32; a image is uint8",
+    ),
+    "shape": ("repeat(1, 1, *self", "repeat(1, 3, *self", "batches, train", "shape (1, 3, 8, 8), not (1, 1, 8, 8)"),
+    "class out of range": ("label = indices % 2", "label = indices % 3", "batches, train", "there are 2"),
+    "missing key": (', "label": label}', "}", "batches, train", "its spec says image, label"),
+    "impure batch": (
+        "label = indices % 2\n",
+        "label = indices % 2\n        images = images ^ torch.randint(0, 2, images.shape, dtype=torch.uint8)\n",
+        "batches, train",
+        "not a function of the indices alone",
+    ),
+    "numpy weights": (
+        "def networks(self, spec):\n",
+        "def networks(self, spec):\n        torch.seed()\n",
+        "networks",
+        "differs between two builds",
+    ),
+    "unknown network": ('updates=("generator",)', 'updates=("generatr",)', "phases", "updates 'generatr'"),
+    "averaged": ('averaged = ("generator",)', 'averaged = ("gen",)', "phases", "`averaged` names 'gen'"),
+    "not a scalar": (
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))}',
+        'return {"loss": step.networks["discriminator"](self.fakes(step))}',
+        "losses",
+        "must be a scalar, its shape is (8, 1)",
+    ),
+    "nan": (
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))}',
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step))) * float("nan")}',
+        "losses",
+        "term 'loss' is nan in the first step",
+    ),
+    "detached": (
+        'patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))',
+        'patchgan_g_loss(step.networks["discriminator"](self.fakes(step).detach()))',
+        "losses",
+        "generator",
+    ),
+    "no gradient for one": (
+        'updates=("discriminator",)',
+        'updates=("discriminator", "generator")',
+        "losses",
+        "phase 'discriminator' updates 'generator', but its loss gives that network no gradient",
+    ),
+    "channels": ('request.batch["label"]))', 'request.batch["label"])).repeat(1, 3, 1, 1)', "samples", "3 channels"),
+    "range": ('request.batch["label"]))', 'request.batch["label"])) * 127', "samples", "images are in [-1, 1]"),
+    "sample count": ("request.noise(request.n, 4), request.batch", "request.noise(1, 4), request.batch", "samples", ""),
+    "ignores the seed": (
+        "request.noise(request.n, 4)",
+        "torch.randn(request.n, 4)",
+        "samples",
+        "different images for one seed",
+    ),
+    "one image": ("request.noise(request.n, 4)", "torch.zeros(request.n, 4)", "samples", "same images for different"),
+    "not resumable": (
+        "step.noise(step.size, 4)",
+        "torch.randn(step.size, 4, generator=torch.Generator().manual_seed(__import__('random').getrandbits(60)))",
+        "saving",
+        "draw all randomness from step.generator",
+    ),
+}
+
+
+def test_good_plugin_passes(gankit, toy):
+    outcome = gankit("plugins", "check", toy, "--json")
+    assert outcome.code == 0, outcome.out
+    assert outcome.data["ok"]
+    assert all(check["ok"] for check in outcome.data["checks"])
+    assert {"import", "options", "presets", "dataset", "networks", "phases", "losses", "samples", "saving"} <= {
+        check["check"] for check in outcome.data["checks"]
+    }
+
+
+def test_good_dataset_passes(gankit, toy):
+    outcome = gankit("plugins", "check", "toy-dots", "--set", "data.size=12")
+    assert outcome.code == 0, outcome.out
+    assert "40 training and 10 test samples" in outcome.out
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_plugin_fails_with_its_reason(gankit, site, what):
+    good, bad, check, reason = BROKEN[what]
+    assert good in GOOD
+    name = site.add("toy", GOOD.replace(good, bad))
+    outcome = gankit("plugins", "check", name, "--json")
+    failed = [result for result in outcome.data["checks"] if result["ok"] is False]
+    assert outcome.code == 3
+    assert [result["check"] for result in failed] == [check], failed
+    assert reason in failed[0]["detail"]
+
+
+def test_dataset_that_cannot_be_opened_without_options(gankit, site):
+    source = GOOD.replace(
+        "    in_memory = True\n",
+        "    in_memory = True\n\n"
+        "    def __init__(self, config, split='train'):\n"
+        "        from gankit.plugin import UsageError\n\n"
+        "        super().__init__(config, split)\n"
+        "        if config.size == 8:\n"
+        "            raise UsageError('data.size is not set')\n",
+    )
+    name = site.add("toy", source)
+    outcome = gankit("plugins", "check", name)
+    assert outcome.code == 0, outcome.out
+    assert re.search(r"skipped +dataset +data.size is not set \(made-up data is used instead\)", outcome.out)
+    outcome = gankit("plugins", "check", name, "--set", "data.size=12")
+    assert outcome.code == 0
+    assert "40 training" in outcome.out
+
+
+def test_unknown_name_and_malformed_option(gankit, toy):
+    outcome = gankit("plugins", "check", "toi")
+    assert outcome.code == 2
+    assert "unknown plugin 'toi'; did you mean 'toy'?" in outcome.err
+    assert "OPTION=VALUE" in gankit("plugins", "check", toy, "--set", "size").err
+
+
+def test_stages_are_checked_one_after_another(gankit, site):
+    source = GOOD.replace(
+        "        hidden: int",
+        '        stage: int | None = Field(None, ge=1, le=2)\n        """Stage."""\n        hidden: int',
+    ).replace("    averaged =", "    stages = 2\n    averaged =")
+    good = (
+        source
+        + "\n    def inherits(self):\n        return {'generator': 'generator'} if self.config.stage == 2 else {}\n"
+    )
+    outcome = gankit("plugins", "check", site.add("toy", good))
+    assert outcome.code == 0, outcome.out
+    assert "takes over generator" in outcome.out
+    bad = good.replace("{'generator': 'generator'}", "{'generator': 'gen'}")
+    outcome = gankit("plugins", "check", site.add("toy2", bad))
+    assert outcome.code == 3
+    assert "takes 'gen' from the earlier stage" in outcome.out

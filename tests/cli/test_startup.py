@@ -1,0 +1,126 @@
+"""Help is quick and safe: it imports neither torch nor plugins, and no broken plugin can stop it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import GOOD
+
+PROBE = """
+import sys
+from gankit.cli.main import main
+code = main({arguments!r})
+heavy = {{"torch", "numpy", "toy", "pydantic"}} & set(sys.modules)
+print("HEAVY", *sorted(heavy), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def probe(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "160"}
+    code = PROBE.format(arguments=list(arguments))
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("list",), ("plugins", "--help"), ("bench", "--help")]
+)
+def test_help_imports_nothing_heavy(site, toy, arguments):
+    done = probe(site.path, *arguments)
+    assert done.returncode == 0, done.stderr
+    # typer checks the values of a command's own options by pydantic
+    assert done.stderr in ("HEAVY\n", *(["HEAVY pydantic\n"] if arguments == ("list",) else []))
+    if arguments[-1] != "--help" or arguments[0] == "run":
+        assert "toy" in done.stdout
+
+
+def test_listing_imports_no_torch(site, toy):
+    for arguments in (("plugins", "list"), ("list", "--json")):
+        done = probe(site.path, *arguments)
+        assert done.returncode == 0
+        assert not re.search(r"HEAVY.*(torch|numpy|toy)", done.stderr)
+
+
+BROKEN = {
+    "raises": ("raise RuntimeError('no luck')", {}, "RuntimeError: no luck (raises.py:1)"),
+    "exits": ("raise SystemExit(0)", {}, "SystemExit: 0"),
+    "syntax": ("def :", {}, "SyntaxError"),
+    "missing": ("import no_such_module", {}, "it needs the module 'no_such_module', which is not installed"),
+    "gone": (None, {}, "No module named 'gone'"),
+    "function": ("def Toy(): ...", {}, "function:Toy is a function, not a subclass of gankit.plugin.Variant"),
+    "nothing": ("", {}, "has no attribute 'Toy'"),
+    "newer": (GOOD, {"api": "v2"}, "made for version 2 of the plugin contract; this gankit speaks version 1"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_plugin_breaks_nothing_else(gankit, site, toy, name):
+    source, more, cause = BROKEN[name]
+    site.add(name, source, **more)
+    for arguments in (("list",), ("plugins", "list"), ("run", "--help"), ("--help",), ("run", toy, "--help")):
+        outcome = gankit(*arguments)
+        assert outcome.code == 0, outcome.err
+        if arguments not in (("--help",), ("run", toy, "--help")):
+            assert name in outcome.out
+    for arguments in (("run", name), ("run", name, "--help"), ("plugins", "info", name)):
+        outcome = gankit(*arguments)
+        assert outcome.code == 3
+        first, second = outcome.err.strip().splitlines()
+        assert f"of gankit-plugin-{name} 1.0 cannot be used" in first
+        assert cause in first
+        assert second == f"remove it with: pip uninstall gankit-plugin-{name}"
+    assert gankit("plugins", "check", name).code == 3
+    assert gankit("run", toy, "--dry-run").code == 0
+
+
+def test_duplicate_name(gankit, site, toy):
+    site.add("second", GOOD, variants={"toy": "second:Toy"})
+    for command in ("list", "run"):
+        outcome = gankit(command, "toy") if command == "run" else gankit(command)
+        text = outcome.out + outcome.err
+        assert "gankit-plugin-toy" in text
+        assert "gankit-plugin-second" in text
+        assert "pip uninstall gankit-plugin-" in text
+    assert gankit("run", "toy").code == 3
+    assert gankit("plugins", "info", "second-dots").code == 0
+
+
+def test_help_of_a_variant_whose_dataset_is_broken(gankit, site):
+    site.add("toy", GOOD, datasets={})
+    outcome = gankit("run", "toy", "--help")
+    assert outcome.code == 0
+    assert "--hidden" in outcome.out
+    assert "unknown dataset 'toy-dots'" in outcome.err
+    assert gankit("run", "toy").code == 2
+
+
+def test_completion(site, toy):
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(site.path),
+        "_GANKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": "gankit run toy --kind ",
+        "COMP_CWORD": "4",
+    }
+    code = "import sys; from gankit.cli.main import main; sys.exit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["plain", "fancy"], done.stderr
+
+
+def test_output_into_a_closed_pipe(site, toy):
+    code = "import sys; from gankit.cli.main import main; sys.exit(main(['list', '--json']))"
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{code}" | true; echo ${{PIPESTATUS[0]}}'],
+        env={**os.environ, "PYTHONPATH": str(site.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
