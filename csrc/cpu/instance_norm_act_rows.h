@@ -114,8 +114,8 @@ void apply_row(const T* x, const T* residual, T* y, int64_t n, const Plane<compu
 }
 
 template <class V, class T>
-GANKIT_FORMULA_MEMBER void input_grad_at(const T* dy, const T* x, T* dx, const Plane<V>& plane, const PlaneGrad<V>& grad,
-                                 V slope) {
+GANKIT_FORMULA_MEMBER void input_grad_at(const T* dy, const T* x, T* dx, const Plane<V>& plane,
+                                         const PlaneGrad<V>& grad, V slope) {
   const V v = get<V>(x);
   const V g = leaky_relu_backward<V>(get<V>(dy), pre_activation<V>(v, plane), slope);
   put<V>(dx, input_grad<V>(g, v, plane, grad));
@@ -149,32 +149,46 @@ void each_plane(const InstanceNormActShape& shape, const Parallel& parallel, con
                 const Finish& finish, const Map& map) {
   const int64_t size = shape.spatial, planes = shape.batch * shape.channels;
   const int64_t cuts = (size + kSegment - 1) / kSegment;
-  const auto piece = [&](int64_t p, int64_t start, int64_t count) {
-    return Piece{p / shape.channels, p % shape.channels, p, start, count, p * size + start};
+  const auto whole = [&](int64_t p) {
+    const int64_t n = p / shape.channels;
+    return Piece{n, p - n * shape.channels, p, 0, size, p * size};
   };
-  const auto cut = [&](int64_t p, int64_t i) { return piece(p, i * kSegment, min64(size - i * kSegment, kSegment)); };
+  const auto cut = [&](Piece piece, int64_t i) {
+    piece.start = i * kSegment;
+    piece.count = min64(size - piece.start, kSegment);
+    piece.at += piece.start;
+    return piece;
+  };
   if (cuts == 1 || balanced(planes, parallel)) {
     run(parallel, planes, size, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        Part part = reduce(cut(p, 0));
-        for (int64_t i = 1; i < cuts; ++i) part = merge(part, reduce(cut(p, i)));
-        finish(piece(p, 0, size), part);
-        map(piece(p, 0, size));
+      // Small planes go by groups: the long chain of divisions and a root that each waits for then overlaps others.
+      constexpr int64_t kGroup = 16, kGroupElements = 4096;
+      const int64_t group = max64(1, min64(kGroup, kGroupElements / size));
+      Part parts[kGroup];
+      for (int64_t first = begin; first < end; first += group) {
+        const int64_t count = min64(group, end - first);
+        for (int64_t k = 0; k < count; ++k) {
+          const Piece plane = whole(first + k);
+          parts[k] = reduce(cut(plane, 0));
+          for (int64_t i = 1; i < cuts; ++i) parts[k] = merge(parts[k], reduce(cut(plane, i)));
+        }
+        for (int64_t k = 0; k < count; ++k) finish(whole(first + k), parts[k]);
+        for (int64_t k = 0; k < count; ++k) map(whole(first + k));
       }
     });
     return;
   }
   const Buffer<Part> parts(planes * cuts);
   run(parallel, planes * cuts, kSegment, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) parts.data[i] = reduce(cut(i / cuts, i % cuts));
+    for (int64_t i = begin; i < end; ++i) parts.data[i] = reduce(cut(whole(i / cuts), i % cuts));
   });
   for (int64_t p = 0; p < planes; ++p) {
     Part part = parts.data[p * cuts];
     for (int64_t i = 1; i < cuts; ++i) part = merge(part, parts.data[p * cuts + i]);
-    finish(piece(p, 0, size), part);
+    finish(whole(p), part);
   }
   run(parallel, planes * cuts, kSegment, [&](int64_t begin, int64_t end) {
-    for (int64_t i = end; i-- > begin;) map(cut(i / cuts, i % cuts));  // backwards: the last ones read are still cached
+    for (int64_t i = end; i-- > begin;) map(cut(whole(i / cuts), i % cuts));  // backwards: the last ones are still cached
   });
 }
 
