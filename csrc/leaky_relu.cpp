@@ -18,7 +18,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 LeakyReluArgs make_args(const Tensor& t, const char* name, double slope) {
   GANKIT_CHECK(t.dim() >= 2, name, "have at least 2 dimensions (batch, channels, ...)", t.dim());
   const Layout layout = layout_of(t);
-  LeakyReluArgs args{dtype_of(t, name)};
+  LeakyReluArgs args{.dtype = dtype_of(t, name)};
   args.total = t.numel();
   args.channels = layout.channels;
   args.inner = layout.inner;

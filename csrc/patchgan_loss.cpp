@@ -22,7 +22,7 @@ double anchor_of(PatchGANKind kind, Role role) {
 }
 
 double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double weight, Tensor* grad) {
-  PatchGANLossArgs args{dtype_of(logits, "logits"), kind, anchor_of(kind, role)};
+  PatchGANLossArgs args{.dtype = dtype_of(logits, "logits"), .kind = kind, .anchor = anchor_of(kind, role)};
   args.total = logits.numel();
   args.chunk = kChunk;
   args.logits = logits.const_data_ptr();

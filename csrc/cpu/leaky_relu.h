@@ -21,12 +21,12 @@ struct LeakyReluArgs {
   void* out = nullptr;         // forward: y; backward: dL/dx, or null if not asked for
   const void* bias = nullptr;  // forward: one value a channel, or `period` values for short planes; type of the sums
   void* partial = nullptr;     // backward: sums by chunk, `period` each for short planes, else one; or null
-  int64_t total, channels, inner;
-  bool short_planes;
-  int64_t period;            // short planes: a multiple of channels * inner
-  int64_t chunk;             // backward: elements a chunk; a multiple of the period, or a piece of one plane
-  int64_t chunks_per_plane;  // backward, long planes
-  double slope;
+  int64_t total = 0, channels = 0, inner = 0;
+  bool short_planes = false;
+  int64_t period = 0;            // short planes: a multiple of channels * inner
+  int64_t chunk = 0;             // backward: elements a chunk; a multiple of the period, or a piece of one plane
+  int64_t chunks_per_plane = 0;  // backward, long planes
+  double slope = 0.0;
 };
 
 // Forward runs over elements in the order of memory, backward over chunks. Sums are in float (double for f64). Chunks

@@ -14,11 +14,11 @@ struct PatchGANLossArgs {
   DType dtype;
   PatchGANKind kind;
   double anchor;        // lsgan: the target, 0 or 1; bce, hinge: the sign, -1 or 1
-  const void* logits;
-  void* grad;           // slope * grad_scale of each element, or null
-  double grad_scale;
-  double* partial;      // the sum of each chunk's values
-  int64_t total, chunk;
+  const void* logits = nullptr;
+  void* grad = nullptr;           // slope * grad_scale of each element, or null
+  double grad_scale = 0.0;
+  double* partial = nullptr;      // the sum of each chunk's values
+  int64_t total = 0, chunk = 0;
 };
 
 // Runs over chunks, which do not depend on the number of threads, so neither does the sum.
