@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 from setuptools import setup
-from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+from torch.utils import cpp_extension
+from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
 TORCH_TARGET = "0x020b000000000000"  # torch 2.11: the oldest whose stable ABI the build uses
 DEFAULT_ARCHS = ("8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
@@ -38,8 +39,21 @@ def warn(text: str) -> None:
 
 def nvcc() -> str | None:
     """Path of the CUDA compiler that torch would use."""
-    path = Path(CUDA_HOME or "", "bin", "nvcc")
-    return str(path) if CUDA_HOME and path.exists() else None
+    home = cpp_extension.CUDA_HOME
+    path = Path(home or "", "bin", "nvcc")
+    return str(path) if home and path.exists() else None
+
+
+def find_toolkit(compiler: str) -> None:
+    """Points torch at the toolkit that nvcc belongs to: torch takes nvcc's own folder for it, which is wrong where nvcc
+    is a link or a wrapper in another place, and then libcudart is not found."""
+    if "CUDA_HOME" in os.environ or "CUDA_PATH" in os.environ:
+        return
+    steps = subprocess.run([compiler, "-dryrun", "-x", "cu", os.devnull], capture_output=True, text=True).stderr
+    if top := re.search(r"^#\$ TOP=(.+)$", steps, re.MULTILINE):
+        root = Path(top[1].strip()).resolve()
+        if Path(root, "bin", "nvcc").exists():
+            cpp_extension.CUDA_HOME = str(root)
 
 
 def wants_cuda() -> bool:
@@ -73,6 +87,7 @@ def extensions() -> list:
     )
     if not wants_cuda():
         return [cpu]
+    find_toolkit(nvcc())
     os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs()
     cuda = CUDAExtension(
         "gankit._C_cuda",
@@ -88,12 +103,12 @@ class BuildOptional(BuildExtension):
     """Compiles the CPU kernels once per capability, and turns a failed extension into a warning."""
 
     def build_extensions(self) -> None:
-        wanted, built = self.extensions, []
+        wanted = self.extensions
         for extension in wanted:
             self.extensions = [extension]
+            extension.optional = False  # setuptools would swallow the error, and keep an earlier build's library
             try:
                 super().build_extensions()
-                built.append(extension.name)
             except (Exception, SystemExit) as error:
                 if extension.name == "gankit._C_cuda" and os.environ.get("GANKIT_CUDA") == "1":
                     raise
@@ -103,8 +118,8 @@ class BuildOptional(BuildExtension):
                     f"{extension.name} was not built ({reason[0] if reason else type(error).__name__}). gankit works "
                     "without it, on slower formulas; install a C++20 compiler and install again for the fast kernels."
                 )
+            extension.optional = True  # one that is not there is left out when libraries are put in place
         self.extensions = wanted
-        self.built = built
 
     def build_extension(self, extension) -> None:
         if extension.name == "gankit._C":

@@ -153,7 +153,7 @@ def test_opcheck(dtype: torch.dtype) -> None:
     for x in layouts((2, 3, 4, 5), dtype):
         bias = torch.randn(3).to(dtype).requires_grad_()
         torch.library.opcheck(torch.ops.gankit.leaky_relu.default, (x.detach().requires_grad_(), bias, 0.2))
-        dense = torch.empty_like(x)
+        dense = torch.randn_like(x)
         torch.library.opcheck(torch.ops.gankit.leaky_relu_forward.default, (x, bias.detach(), 0.2))
         torch.library.opcheck(
             torch.ops.gankit.leaky_relu_backward.default, (dense, dense, bias.detach(), 0.2, True, True)
