@@ -219,7 +219,7 @@ class Preparation:
 
 
 class Variant(ABC, Generic[ConfigT]):
-    """One kind of GAN. Its docstring's first line is what ``gankit list`` shows."""
+    """One kind of GAN. Its docstring heads ``gankit run NAME --help``; ``gankit list`` reads metadata only."""
 
     Config: ClassVar[type[BaseModel]] = Config
     """Options; names must not be those of the run's own options (``gankit plugins check`` tells)."""

@@ -89,13 +89,13 @@ def _grouped(
     yield from (pair for title in order for pair in found if pair[0] == title)
 
 
-def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, Any]) -> inspect.Parameter:
+def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) -> inspect.Parameter:
     from gankit.fields import without_none
 
     flag = leaf.name.replace("_", "-")
     is_flag = without_none(leaf.annotation) is bool
     choices = leaf.choices
-    default = _text(values.get(leaf.name, leaf.default))
+    default = values.get(leaf.name) or _text(leaf.default)
     help_text = f"{leaf.help} [{', '.join(filter(None, [leaf.bounds, f'default: {default}']))}]"
     info = typer.Option(
         None,
@@ -112,15 +112,19 @@ def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, Any]) ->
 
 def _shown_values(
     name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str, preset: str | None
-) -> dict[str, Any]:
-    """What an option is if it is not given: with the preset laid over the models' defaults."""
+) -> dict[str, str]:
+    """What an option is if it is not given, as text: with the preset laid over the models' defaults, stage by stage."""
     from gankit.config import resolve
     from gankit.errors import UsageError
 
     if dataset is None:
         return {}
+    stages = [{"stage": stage} for stage in range(1, variant.stages + 1)] if variant.stages > 1 else [{}]
     try:
-        resolved = resolve(variant, dataset, variant=name, dataset=dataset_name, preset=preset)
+        resolved = [
+            resolve(variant, dataset, variant=name, dataset=dataset_name, preset=preset, options=stage)
+            for stage in stages
+        ]
     except UsageError:
         return {}  # an option without a default; running says which
 
@@ -132,7 +136,14 @@ def _shown_values(
             else:
                 yield prefix + key, value
 
-    return {**dict(flat(resolved.run, "")), **dict(flat(resolved.options, "")), **dict(flat(resolved.data, "data."))}
+    shown: dict[str, list[str]] = {}
+    for one in resolved:
+        for key, value in (*flat(one.run, ""), *flat(one.options, ""), *flat(one.data, "data.")):
+            shown.setdefault(key, []).append(_text(value))
+    shown["stage"] = ["all, in turn"]
+    return {
+        key: values[0] if len(set(values)) == 1 else " or ".join(values) + " by stage" for key, values in shown.items()
+    }
 
 
 def _text(value: Any) -> str:
@@ -147,7 +158,7 @@ def _text(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, (list, tuple, set, frozenset)):
         return ",".join(map(str, value)) or "none"
-    return str(value)
+    return str(value) or "empty"
 
 
 def _datasets(incomplete: str) -> list[str]:

@@ -82,6 +82,22 @@ def test_run_resume_goes_on_or_starts(gankit, toy):
     assert (again.code, again.data["run"], again.data["steps"]) == (0, first.data["run"], 5)
 
 
+def test_run_resume_trains_the_stages_that_are_missing(gankit, site):
+    staged = GOOD.replace(
+        "        hidden: int",
+        '        stage: int | None = Field(None, ge=1, le=2)\n        """Stage."""\n        hidden: int',
+    ).replace("    averaged =", "    stages = 2\n    averaged =")
+    name = site.add("toy", staged)
+    assert gankit("run", name, "--stage", 1, "--json").data["run"].endswith("0001")
+    both = gankit("run", name, "--resume", "--json")
+    assert (both.code, both.data["run"].split("/")[-1]) == (0, "0002"), both.err
+    assert "runs/toy-toy-dots/0001 is finished" in both.err
+    again = gankit("run", name, "--resume", "--json")
+    assert again.data["run"].endswith("0002")
+    first = gankit("run", name, "--resume", "--stage", 1, "--steps", 8, "--json")
+    assert (first.data["run"].split("/")[-1], first.data["steps"]) == ("0001", 8)
+
+
 def test_help_shows_options_of_plugin_and_data(gankit, toy):
     outcome = gankit("run", toy, "--help")
     assert outcome.code == 0

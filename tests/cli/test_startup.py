@@ -124,3 +124,46 @@ def test_output_into_a_closed_pipe(site, toy):
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_is_quick(site, toy, arguments):
+    """At most 250 ms; of processor time, since other processes may hold the clock up. The best of several."""
+    code = f"import sys; from gankit.cli.main import main; sys.exit(main({list(arguments)!r}))"
+    env = {**os.environ, "PYTHONPATH": str(site.path)}
+
+    def seconds() -> float:
+        process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_utime + usage.ru_stime
+
+    assert min(seconds() for _ in range(8)) <= 0.25
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_progress_on_a_terminal(site, toy, tmp_path):
+    import pty
+
+    code = f"import sys; from gankit.cli.main import main; sys.exit(main(['run', '{toy}', '--out', '{tmp_path}/runs']))"
+    master, slave = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(site.path), "TERM": "xterm", "COLUMNS": "160"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(master)
+    assert process.wait() == 0, shown
+    assert b"training" in shown
+    assert b"6/6" in shown
+    assert b"discriminator/loss" in shown
+    assert b"next: gankit sample" in shown
