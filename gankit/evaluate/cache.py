@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, describe, subset, train_judge
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, class_keys, describe, subset, train_judge
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, DataSpec
@@ -65,8 +65,7 @@ def judge_for(
         accuracy = accuracy_on(judge, test, device) if test is not None and held_out else {}
         found = Judged(judge, name, accuracy, held_out, config)
         _save(found)
-    # the same memory format whether read or trained: sums in another order give other figures
-    found.judge.to(device, memory_format=torch.channels_last)
+    arrange(found.judge, device)
     return found
 
 

@@ -109,7 +109,7 @@ def train_judge(
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        judge = Judge(train.spec.image_shape[0], heads, config.width).to(device, memory_format=torch.channels_last)
+        judge = arrange(Judge(train.spec.image_shape[0], heads, config.width), device)
         report(f"Training a judge on {len(train)} real images ({', '.join(heads)}) ...")
         _fit(judge, train, config, device)
     report(f"The judge is trained ({time.perf_counter() - started:.0f} s).")
@@ -173,6 +173,11 @@ def accuracy_on(judge: Judge, data: Dataset[Any], device: torch.device | str, li
         for name in judge.names:
             right[name] += int((logits[name].argmax(1).cpu() == batch[name]).sum())
     return {name: count / len(rows) for name, count in right.items()} if len(rows) else {}
+
+
+def arrange(judge: Judge, device: torch.device | str) -> Judge:
+    """The judge on `device`, channels last. Always so: sums in another order would give other figures."""
+    return judge.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def subset(length: int, limit: int) -> Tensor:
