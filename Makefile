@@ -21,11 +21,11 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.gankit: $(VENV)/.torch $(SOURCES)
-	$(PIP) install --quiet --no-build-isolation -e . $(PLUGINS:%=-e ./%)
+	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation -e . $(PLUGINS:%=-e ./%)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.gankit
-	$(PIP) install --quiet --no-build-isolation -e ".[dev]"
+	$(PIP) install --quiet --group dev
 	touch $@
 
 test: $(VENV)/.dev       ## every test of the core and of the plugins
