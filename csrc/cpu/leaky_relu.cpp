@@ -80,9 +80,11 @@ GANKIT_FORMULA void backward_run(const T* grad, const T* y, T* out, int64_t n, C
           lanes[j] += d;
         }
       }
-      for (int64_t j = 0; i < length; ++i, ++j) {
-        o[i] = leaky_relu_grad(g[i], v[i], slope);
-        lanes[j] += o[i];
+#pragma omp simd
+      for (int64_t j = 0; j < length - i; ++j) {
+        const C d = leaky_relu_grad(g[i + j], v[i + j], slope);
+        o[i + j] = d;
+        lanes[j] += d;
       }
     } else {
 #pragma omp simd
@@ -117,6 +119,7 @@ void backward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
                    partial ? lanes : nullptr);
       if (partial) {
         for (int64_t width = kLanes / 2; width; width /= 2) {
+#pragma omp simd
           for (int64_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
         }
         partial[chunk] = lanes[0];

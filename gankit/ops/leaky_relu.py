@@ -22,6 +22,7 @@ from gankit.ops._library import NATIVE, functorch_active, is_compiling
 __all__ = ["leaky_relu", "leaky_relu_reference"]
 
 _DTYPES = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+_ONES = (1,) * 64  # torch knows no more dimensions
 _EXACT = (torch.float32, torch.float64)
 # Elements below which a gradient is cheaper through torch's own nodes: there time is all overhead.
 _SMALL = 8192
@@ -58,22 +59,35 @@ def leaky_relu(x: Tensor, bias: Tensor | None = None, *, negative_slope: float =
     """
     if bias is None:
         return F.leaky_relu(x, negative_slope)
-    if x.dtype not in _DTYPES or bias.dtype not in _DTYPES or bias.dim() != 1 or x.dim() < 2:
-        raise _wrong(x, bias)
-    if bias.size(0) != x.size(1) or bias.device != x.device:
-        raise _wrong(x, bias)
-    # A negative slope folds both signs onto one, so that the result no longer tells the input's sign.
-    if not NATIVE or not negative_slope >= 0:
-        return leaky_relu_reference(x, bias, negative_slope=negative_slope)
     if is_compiling():
+        _check(x, bias)
+        if not NATIVE or not negative_slope >= 0:
+            return leaky_relu_reference(x, bias, negative_slope=negative_slope)
         return torch.ops.gankit.leaky_relu.default(x, bias, negative_slope)
-    if functorch_active():  # vmap, grad, jvp: torch has every rule for the reference
+    shape = x.shape
+    if bias.dim() != 1 or len(shape) < 2 or bias.numel() != shape[1]:
+        _check(x, bias)
+    needs_grad = (x.requires_grad or bias.requires_grad) and torch.is_grad_enabled()
+    if needs_grad and shape.numel() < _SMALL:  # first, since each further question would be felt here
+        if x.dtype is bias.dtype and x.dtype in _EXACT:
+            return F.leaky_relu(
+                x + (bias if len(shape) == 2 else bias.view(-1, *_ONES[: len(shape) - 2])), negative_slope
+            )
+        _check(x, bias)
         return leaky_relu_reference(x, bias, negative_slope=negative_slope)
-    if not (torch.is_grad_enabled() and (x.requires_grad or bias.requires_grad)):
-        return _forward(x, bias, negative_slope)
-    if x.numel() < _SMALL:
+    _check(x, bias)
+    # A negative slope folds both signs onto one, so that the result no longer tells the input's sign. In
+    # vmap, grad and jvp torch has every rule for the reference.
+    if not NATIVE or not negative_slope >= 0 or functorch_active():
         return leaky_relu_reference(x, bias, negative_slope=negative_slope)
-    return _LeakyReLU.apply(x, bias, negative_slope)
+    return _LeakyReLU.apply(x, bias, negative_slope) if needs_grad else _forward(x, bias, negative_slope)
+
+
+def _check(x: Tensor, bias: Tensor) -> None:
+    if x.dtype not in _DTYPES or bias.dtype not in _DTYPES or x.dim() < 2:
+        raise _wrong(x, bias)
+    if bias.shape != x.shape[1:2] or bias.device != x.device:
+        raise _wrong(x, bias)
 
 
 def _wrong(x: Tensor, bias: Tensor) -> Exception:

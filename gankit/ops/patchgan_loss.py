@@ -2,7 +2,7 @@
 
 The forward pass reads the logits once and leaves their gradient behind, already weighted; the backward pass hands it
 on, multiplied only where the incoming gradient is not one. Losses that are linear in the logits (wgan, and hinge for
-the generator) have a constant gradient, so that there is nothing to fuse when one is asked for: torch's mean runs.
+the generator) have a constant gradient, so that there is nothing to fuse: torch's mean runs.
 `leaky_relu.py` says why an op has two names.
 """
 
@@ -147,14 +147,16 @@ def _loss_reference(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Te
 def _loss(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Tensor:
     if not NATIVE or kind not in KINDS:
         return _loss_reference(logits, kind, generator)
+    if _linear(kind, generator) and not is_compiling():
+        if len(logits) == 1 and logits[0].dtype in (torch.float32, torch.float64):
+            return logits[0].mean().neg()
+        return _loss_reference(logits, kind, generator)
     if is_compiling():
         return torch.ops.gankit.patchgan_loss.default(list(logits), KINDS.index(kind), generator)
     if functorch_active():
         return _loss_reference(logits, kind, generator)
     if not (torch.is_grad_enabled() and any(x.requires_grad for x in logits)):
         return _forward(logits, KINDS.index(kind), generator, False)[0]
-    if _linear(kind, generator):
-        return _loss_reference(logits, kind, generator)
     return _PatchGANLoss.apply(kind, generator, *logits)
 
 

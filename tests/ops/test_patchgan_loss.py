@@ -227,7 +227,8 @@ def test_autocast_computes_in_float32() -> None:
         assert patchgan_g_loss(logits, "bce").dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@native
+@pytest.mark.parametrize("kind", ["lsgan", "bce", "hinge"])  # wgan is torch's own mean
 def test_result_does_not_depend_on_the_number_of_threads(kind: Kind) -> None:
     real, fake = pair((3, 1, 200, 201), torch.float32)
     threads, values = torch.get_num_threads(), []
