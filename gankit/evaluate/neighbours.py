@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gankit.evaluate.judge import subset
 from gankit.evaluate.metrics import reduce_to
 
 if TYPE_CHECKING:
@@ -108,15 +109,14 @@ def neighbour_sheet(samples: Tensor, neighbours: Sequence[Tensor]) -> Tensor:
 def write_neighbours(
     path: Path, samples: Tensor, train: Dataset[Any], rows: Tensor, small: Tensor, *, k: int = 6, limit: int = 12
 ) -> None:
-    """Write the sheet of `limit` samples, evenly spaced over `samples`, as a PNG file.
+    """Write the sheet of at most `limit` of the samples as a PNG file.
 
     `rows`: the indices in `train` whose reduced images are `small` (float, at most 32 pixels a side).
     """
     from gankit.data.images import to_float, write_png
 
-    count = min(limit, len(samples))
-    shown = samples[torch.arange(count) * len(samples) // max(count, 1)]
-    if count == 0 or len(small) == 0:
+    shown = samples[subset(len(samples), limit)]
+    if len(shown) == 0 or len(small) == 0:
         return
     found = nearest(reduce_to(shown, SIDE), small, k)
     write_png(path, neighbour_sheet(shown, [to_float(train.batch(rows[index])["image"]) for index in found.index]))
