@@ -11,7 +11,7 @@ namespace gankit {
 // Elements lie in memory as (outer, channels, inner), so channels repeat with the period channels * inner. Long planes
 // are walked plane by plane. Short ones (inner < kShortPlane; channels_last is inner = 1) are walked a period at a
 // time, several periods glued together where one is shorter than a few vectors.
-constexpr int64_t kShortPlane = 16;
+constexpr int64_t kShortPlane = 32;
 
 struct LeakyReluArgs {
   DType dtype;
