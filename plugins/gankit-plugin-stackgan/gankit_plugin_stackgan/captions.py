@@ -34,10 +34,10 @@ class Ground:
 
 @dataclass(frozen=True, kw_only=True)
 class Stroke:
-    """A stroke weight: the ink density, relative to the stroke's ridge, at which the stroke ends; and words for it."""
+    """A stroke weight: how wide the strokes are, in parts of the writing's height, and words for it."""
 
     name: str
-    threshold: float
+    width: float
     adjectives: tuple[str, ...]
     nouns: tuple[str, ...]
 
@@ -80,19 +80,19 @@ GROUNDS = (
 STROKES = (
     Stroke(
         name="thin",
-        threshold=0.66,
+        width=0.105,
         adjectives=("thin", "fine", "slender"),
         nouns=("thin strokes", "fine lines", "slender strokes"),
     ),
     Stroke(
         name="medium",
-        threshold=0.46,
+        width=0.15,
         adjectives=("medium", "regular", "medium-weight"),
         nouns=("medium strokes", "regular lines", "strokes of medium weight"),
     ),
     Stroke(
         name="thick",
-        threshold=0.27,
+        width=0.2,
         adjectives=("thick", "bold", "heavy"),
         nouns=("thick strokes", "bold lines", "heavy strokes"),
     ),
@@ -150,5 +150,5 @@ def allowed() -> list[tuple[int, int]]:
 
 
 def held_out(digit: int, ink: int, ground: int) -> bool:
-    """Whether this combination stands in no training sample: an eighth of all, every digit, ink and ground among them."""
+    """Whether this combination stands in no training sample: an eighth of all, of every digit, ink and ground."""
     return (3 * digit + 5 * ink + ground) % 8 == 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gankit.plugin import Config, Optim
 
@@ -29,6 +30,12 @@ class TextConfig(Config):
     model: str = ""
     """For sentence-transformers: the model's name or directory."""
 
+    @field_validator("file")
+    @classmethod
+    def _absolute(cls, file: str) -> str:
+        """A run may be resumed from another directory."""
+        return os.path.abspath(os.path.expanduser(file)) if file else ""
+
 
 class StackGANConfig(Config):
     """Options of the variant ``stackgan``."""
@@ -41,14 +48,18 @@ class StackGANConfig(Config):
     """Length of the noise vector."""
     condition: int = Field(64, ge=1)
     """Length of the condition that a caption's embedding becomes."""
-    g_width: int = Field(32, ge=1)
-    """Channels of the generators: stage I's layer before its last doubling, stage II's first layer."""
+    g1_width: int = Field(64, ge=2)
+    """Channels of the stage-I generator's layer before its last doubling."""
+    g2_width: int = Field(32, ge=2)
+    """Channels of the stage-II generator's first layer."""
     d_width: int = Field(32, ge=1)
     """Channels of the discriminators' first layer."""
     blocks: int = Field(1, ge=0)
     """Residual blocks of the stage-II generator."""
     halvings: int = Field(1, ge=1, le=4)
     """How often the stage-II generator halves the stage-I image before it joins the caption."""
+    onto: bool = False
+    """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
     kl: float = Field(2.0, ge=0)
     """Weight of the divergence of the condition's distribution from the standard normal."""
     match: float = Field(0.0, ge=0)
@@ -67,9 +78,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optim.lr": 1e-3,
         "kl": 0.05,
         "match": 1.0,
+        "onto": True,
         "sample_every": 500,
         "stage1": {"steps": 2500},
-        "stage2": {"steps": 2000},
+        "stage2": {"steps": 1200, "d_width": 24},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
     "paper": {
@@ -77,7 +89,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "low": 64,
         "z": 100,
         "condition": 128,
-        "g_width": 192,
+        "g1_width": 192,
+        "g2_width": 192,
         "d_width": 96,
         "blocks": 2,
         "halvings": 2,

@@ -24,7 +24,7 @@ EDGE = 0.3
 """Ink density over which a stroke's edge runs from bare to covered: about a pixel and a half at 32x32."""
 JITTER = 6.0
 """Most that a sample's ink or ground departs from its colour, in each of R, G and B."""
-MARGIN = 0.09
+MARGIN = 0.06
 """Bare border around the writing, as a part of the image's side."""
 PATCH = (96.0, 160.0)
 """Side of the squares cut from the photographs, in their pixels."""
@@ -144,15 +144,15 @@ def _render(size: int, copies: int, seed: int, split: str) -> dict[str, Tensor]:
     count = len(a["row"])
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     density = _density(size, split)
-    threshold = torch.tensor([stroke.threshold for stroke in captions.STROKES])
+    threshold = _thresholds(density)
     inks = torch.tensor([ink.rgb for ink in captions.INKS]).float()
     jitter = (torch.rand(2, count, 3, 1, 1, generator=generator) * 2 - 1) * JITTER
     grounds = _grounds(a["ground"], size, generator)
 
     images = torch.empty(count, 3, size, size, dtype=torch.uint8)
     for part in torch.arange(count).split(1024):
-        cut = threshold[a["stroke"][part]].view(-1, 1, 1, 1)
-        alpha = ((density[a["row"][part]] - cut) / EDGE + 0.5).clamp(0, 1)
+        cut = threshold[a["row"][part], a["stroke"][part]].view(-1, 1, 1, 1)
+        alpha = _cover(density[a["row"][part]], cut)
         ink = inks[a["ink"][part]].view(-1, 3, 1, 1) + jitter[0, part]
         ground = grounds[part].float() + jitter[1, part]
         images[part] = torch.lerp(ground, ink, alpha).round().clamp(0, 255).to(torch.uint8)
@@ -173,6 +173,31 @@ def _density(size: int, split: str) -> Tensor:
     ridge = F.avg_pool2d(F.max_pool2d(density, 2 * reach + 1, 1, reach), 2 * reach + 1, 1, reach, True, False)
     density = density / (0.25 * density.amax((1, 2, 3), keepdim=True) + 0.75 * ridge)
     return F.pad(density, (margin,) * 4)
+
+
+def _cover(density: Tensor, threshold: Tensor | float) -> Tensor:
+    """How much ink covers each pixel, 0 to 1: strokes end where `density` falls to `threshold`, with a soft edge."""
+    return ((density - threshold) / EDGE + 0.5).clamp(0, 1)
+
+
+def _thresholds(density: Tensor) -> Tensor:
+    """Where the strokes of each digit have to end for each weight to come out as wide as it should: (rows, strokes).
+
+    Writers press differently: one threshold for all would make one's thick strokes another's thin ones. Mean width is
+    measured as twice the area over the length of the edge.
+    """
+    import torch
+
+    levels = torch.linspace(0.15, 0.81, 23)
+    widths = []
+    for level in levels.tolist():
+        ink = _cover(density, level)
+        across, along = ink[..., 1:, :-1] - ink[..., :-1, :-1], ink[..., :-1, 1:] - ink[..., :-1, :-1]
+        edge = (across.square() + along.square()).sqrt().sum((1, 2, 3))
+        widths.append(2 * ink.sum((1, 2, 3)) / edge.clamp(min=1))
+    wanted = torch.tensor([stroke.width for stroke in captions.STROKES]) * density.shape[-1] * (1 - 2 * MARGIN)
+    nearest = (torch.stack(widths, 1)[:, :, None] - wanted).abs().argmin(1)
+    return levels[nearest]
 
 
 def _grounds(ground: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gankit.nn import LeakyReLU
 
@@ -69,7 +70,9 @@ class StageOneGenerator(nn.Module):
         self.augmentation = Augmentation(embedding, condition)
         self.start = nn.Linear(z + condition, self.widest * 16, bias=False)
         self.start_norm = nn.BatchNorm1d(self.widest * 16)
-        self.ups = nn.Sequential(*[layer for k in range(doublings) for layer in up(self.widest >> k, self.widest >> k + 1)])
+        self.ups = nn.Sequential(
+            *[layer for k in range(doublings) for layer in up(self.widest >> k, self.widest >> k + 1)]
+        )
         self.image = conv3(self.widest >> doublings, channels)
         self.frozen = False
 
@@ -95,7 +98,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            conv3(width, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True), conv3(width, width), nn.BatchNorm2d(width)
+            conv3(width, width),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            conv3(width, width),
+            nn.BatchNorm2d(width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +113,7 @@ class StageTwoGenerator(nn.Module):
     """A stage-I image (N, 3, low, low) and its caption to an image (N, 3, size, size) in [-1, 1] (section 3.4).
 
     The image is halved `halvings` times (2 in the paper), joined with the condition, refined by residual blocks and
-    enlarged.
+    enlarged. With `onto` the result is added to the enlarged stage-I image, before the tanh; not in the paper.
     """
 
     def __init__(
@@ -119,11 +126,13 @@ class StageTwoGenerator(nn.Module):
         size: int,
         blocks: int,
         halvings: int = 2,
+        onto: bool = False,
         channels: int = 3,
     ) -> None:
         super().__init__()
         doublings = levels(low >> halvings, size)
         wide = width << halvings
+        self.onto = onto
         self.augmentation = Augmentation(embedding, condition)
         self.encoder = nn.Sequential(
             conv3(channels, width),
@@ -140,7 +149,11 @@ class StageTwoGenerator(nn.Module):
         condition, mean, log_variance = self.augmentation(embedding, noise)
         coded = self.encoder(low)
         joined = self.joint(torch.cat([coded, tile(condition, coded)], dim=1))
-        return torch.tanh(self.image(self.ups(self.residual(joined)))), mean, log_variance
+        drawn = self.image(self.ups(self.residual(joined)))
+        if self.onto:
+            large = F.interpolate(low.float(), drawn.shape[-2:], mode="bilinear")
+            drawn = drawn + torch.atanh(large.clamp(-0.99, 0.99))
+        return torch.tanh(drawn), mean, log_variance
 
 
 class Discriminator(nn.Module):

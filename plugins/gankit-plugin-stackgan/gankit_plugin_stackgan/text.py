@@ -6,11 +6,15 @@ Descriptions"), trained on the dataset's own pairs by :mod:`gankit_plugin_stackg
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from gankit.data.text import decode_text, encode_text
+from gankit.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from gankit.plugin import DataSpec
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 class CharCNNRNN(nn.Module):
     """Bytes (N, L), uint8, padded with zeros, to embeddings (N, size), float32, of norm sqrt(size).
 
-    Two convolutions with pooling read syllables, a recurrent layer reads the order, the mean over the text is embedded.
+    Two convolutions with pooling read words, a recurrent layer reads their order. Embedded are the maximum over the
+    text of the one, which holds in sentences never met, and the mean of the other.
     """
 
     def __init__(self, size: int, width: int = 128) -> None:
@@ -30,7 +35,7 @@ class CharCNNRNN(nn.Module):
         self.first = nn.Conv1d(32, width // 2, 5, padding=2)
         self.second = nn.Conv1d(width // 2, width, 5, padding=2)
         self.recurrent = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
-        self.embed = nn.Linear(width, size)
+        self.embed = nn.Linear(2 * width, size)
 
     def forward(self, text: Tensor) -> Tensor:
         codes = text.long()
@@ -38,14 +43,128 @@ class CharCNNRNN(nn.Module):
         with torch.autocast(text.device.type, enabled=False):
             x = self.bytes(codes).transpose(1, 2)
             x = F.max_pool1d(F.relu(self.first(x)), 2, ceil_mode=True)
-            x = F.max_pool1d(F.relu(self.second(x)), 2, ceil_mode=True)
-            x, _ = self.recurrent(x.transpose(1, 2))
-            steps = F.max_pool1d((codes > 0).float()[:, None], 4, 4, ceil_mode=True).transpose(1, 2)
-            mean = (x * steps).sum(1) / steps.sum(1).clamp(min=1)
-            embedding = self.embed(mean)
+            words = F.max_pool1d(F.relu(self.second(x)), 3, ceil_mode=True)
+            order, _ = self.recurrent(words.transpose(1, 2))
+            steps = F.max_pool1d(F.max_pool1d((codes > 0).float()[:, None], 2, ceil_mode=True), 3, ceil_mode=True)
+            mean = (order * steps.transpose(1, 2)).sum(1) / steps.sum(2).clamp(min=1)
+            embedding = self.embed(torch.cat([(words * steps).amax(2), mean], dim=1))
         return F.normalize(embedding, dim=1) * embedding.shape[1] ** 0.5
 
 
-def build(config: TextConfig, spec: DataSpec) -> nn.Module:
+class Precomputed(nn.Module):
+    """Bytes (N, L) to embeddings (N, size) looked up in a file, scaled so that their elements have mean square 1.
+
+    The file is read anew for every run and stays out of its checkpoints. ValueErrors of a wrong file come as
+    :class:`UsageError`, as does a caption that the file does not have.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        super().__init__()
+        captions, embeddings = _read(path, length)
+        self.path = path
+        self.size = embeddings.shape[1]
+        self._row = {caption: number for number, caption in enumerate(captions)}
+        embeddings = embeddings / embeddings.square().mean().sqrt().clamp(min=1e-12)
+        self.register_buffer("embeddings", embeddings, persistent=False)
+
+    def forward(self, text: Tensor) -> Tensor:
+        embeddings = self.get_buffer("embeddings")
+        try:
+            rows = [self._row[key] for key in _keys(text)]
+        except KeyError as error:
+            caption = error.args[0].decode("utf-8", "replace")
+            raise UsageError(
+                f"{self.path} has no embedding of the caption {caption!r}; only captions that it holds can be drawn"
+            ) from None
+        return embeddings[torch.tensor(rows, dtype=torch.int64, device=embeddings.device)]
+
+
+class SentenceTransformer(nn.Module):
+    """Bytes (N, L) to embeddings (N, size), of norm sqrt(size), of a sentence-transformers model on this machine.
+
+    Each caption is embedded once, on its own, and remembered. The model stays out of checkpoints.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        if not model:
+            raise UsageError("text.model is not set: the name or directory of a sentence-transformers model")
+        try:
+            from sentence_transformers import SentenceTransformer as Model
+        except ImportError as error:
+            raise PluginError(
+                "text.encoder = sentence-transformers needs the package of that name ({}): "
+                "pip install 'gankit-plugin-stackgan[sentence-transformers]'".format(" ".join(str(error).split()))
+            ) from None
+        try:
+            loaded = Model(model, local_files_only=True, device="cpu")
+        except Exception as error:  # whatever a model's own code raises
+            raise UsageError(
+                f"text.model = {model}: cannot be loaded from this machine ({type(error).__name__}); "
+                "download it first, or give its directory"
+            ) from error
+        self._model = [loaded]  # in a list: not a submodule, so neither saved nor moved
+        self.size = int(loaded.get_sentence_embedding_dimension())
+        self._known: dict[bytes, Tensor] = {}
+
+    def forward(self, text: Tensor) -> Tensor:
+        keys = _keys(text)
+        for key in keys:
+            if key not in self._known:
+                vector = self._model[0].encode(key.decode("utf-8", "replace"), convert_to_tensor=True)
+                self._known[key] = F.normalize(vector.detach().float().cpu(), dim=0) * self.size**0.5
+        if not keys:
+            return torch.empty(0, self.size, device=text.device)
+        return torch.stack([self._known[key] for key in keys]).to(text.device)
+
+
+def build(config: TextConfig, spec: DataSpec) -> CharCNNRNN | Precomputed | SentenceTransformer:
     """The text encoder that `config` names. Its attribute `size` is the embedding's length."""
+    if config.encoder == "precomputed":
+        if not config.file:
+            raise UsageError("text.file is not set: a .npz or .safetensors file with captions and embeddings")
+        return Precomputed(Path(config.file), spec["text"].shape[0])
+    if config.encoder == "sentence-transformers":
+        return SentenceTransformer(config.model)
     return CharCNNRNN(config.size, config.width)
+
+
+def _keys(text: Tensor) -> list[bytes]:
+    return [bytes(row).rstrip(b"\0") for row in text.cpu().numpy()]
+
+
+def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
+    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file. Nothing is unpickled."""
+    import numpy as np
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            arrays = load_file(path)
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in ("captions", "embeddings") if name in archive}
+    except Exception as error:
+        raise UsageError(f"text.file = {path}: cannot be read: {' '.join(str(error).split())}") from error
+    for name in ("captions", "embeddings"):
+        if name not in arrays:
+            raise UsageError(f"text.file = {path}: holds no array {name!r}")
+    captions, embeddings = arrays["captions"], arrays["embeddings"]
+    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiu" or len(captions) != len(embeddings):
+        raise UsageError(
+            f"text.file = {path}: embeddings must be numbers (N, E) and captions as many, found {embeddings.dtype} "
+            f"{embeddings.shape} and {len(captions)} captions"
+        )
+    if not len(captions) or not np.isfinite(embeddings).all():
+        raise UsageError(f"text.file = {path}: {'embeddings are not finite' if len(captions) else 'it is empty'}")
+    if captions.dtype == np.uint8 and captions.ndim == 2:
+        texts = decode_text(torch.from_numpy(captions))
+    elif captions.dtype.kind in "SU" and captions.ndim == 1:
+        texts = [c.decode("utf-8", "replace") if isinstance(c, bytes) else str(c) for c in captions.tolist()]
+    else:
+        raise UsageError(
+            f"text.file = {path}: captions must be strings (N) or uint8 (N, bytes), "
+            f"found {captions.dtype} {captions.shape}"
+        )
+    return _keys(encode_text(texts, length)), torch.from_numpy(embeddings.astype(np.float32))

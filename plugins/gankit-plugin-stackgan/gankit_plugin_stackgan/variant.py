@@ -44,7 +44,7 @@ class StackGAN(Variant[StackGANConfig]):
         if c.text.encoder == "char-cnn-rnn":
             encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
         first = StageOneGenerator(
-            embedding=encoder.size, condition=c.condition, z=c.z, width=c.g_width, size=low, channels=channels
+            embedding=encoder.size, condition=c.condition, z=c.z, width=c.g1_width, size=low, channels=channels
         )
         if self.stage == 1:
             judge = Discriminator(
@@ -56,11 +56,12 @@ class StackGAN(Variant[StackGANConfig]):
         second = StageTwoGenerator(
             embedding=encoder.size,
             condition=c.condition,
-            width=c.g_width,
+            width=c.g2_width,
             low=low,
             size=size,
             blocks=c.blocks,
             halvings=c.halvings,
+            onto=c.onto,
             channels=channels,
         )
         judge = Discriminator(condition=c.condition, width=c.d_width, size=size, unconditional=True, channels=channels)
@@ -74,7 +75,8 @@ class StackGAN(Variant[StackGANConfig]):
     def inherits(self) -> dict[str, str]:
         if self.stage == 1:
             return {}
-        encoders = ("text", "images") if self.config.text.encoder == "char-cnn-rnn" else ("text",)
+        # other encoders than the one trained here have no weights in a checkpoint
+        encoders = ("text", "images") if self.config.text.encoder == "char-cnn-rnn" else ()
         return {**{name: name for name in encoders}, "stage1": "generator"}
 
     def prepare(self, preparation: Preparation) -> None:
@@ -96,7 +98,9 @@ class StackGAN(Variant[StackGANConfig]):
         embedding = networks["text"](request.batch["text"])
         return self._draw(networks, embedding, request)[0]
 
-    def _draw(self, networks: Networks, embedding: Tensor, source: Step | SampleRequest) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(
+        self, networks: Networks, embedding: Tensor, source: Step | SampleRequest
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Images, and the mean and log-variance of the condition they were drawn from."""
         import torch
 
@@ -174,7 +178,7 @@ class StackGAN(Variant[StackGANConfig]):
         if self.stage == 2:
             terms["generator_alone"] = patchgan_g_loss(judge.real(features), "bce")
         if self.config.match and "images" in step.networks:
-            terms["match"] = self.config.match * step.networks["images"].contrast(images, self._embedding(step))
+            terms["match"] = self.config.match * step.networks["images"].match(images, self._embedding(step))
         if self.config.kl:
             terms["kl"] = self.config.kl * kl_normal(mean, log_variance)
         return terms

@@ -1,0 +1,228 @@
+"""Dataset ``captioned-folder``: a directory of images with captions beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from gankit.data.files import directory, held_out, list_images
+from gankit.errors import UsageError
+from gankit.plugin import Config, Dataset, DataSpec, Key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gankit.data.store import ImageStore
+    from gankit.plugin import Batch
+
+METADATA = "metadata.jsonl"
+SHOWN = 5
+"""Most files that a note names."""
+
+
+class CaptionedFolderConfig(Config):
+    """Options of the dataset ``captioned-folder``."""
+
+    root: str = ""
+    """Directory of images with metadata.jsonl (`file_name`, `text`), or with a .txt of the same name beside each."""
+    size: int = Field(64, ge=16, le=4096)
+    """Height and width that images are brought to."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for colour."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How an image is made square: centred crop, pad with white, or stretch."""
+    text_length: int = Field(200, ge=16, le=4096)
+    """Bytes kept of a caption."""
+    test_fraction: float = Field(0.1, ge=0, le=0.5)
+    """Part of the images kept for testing, chosen by file name."""
+    cache: bool = True
+    """Keep the decoded images in memory if all of them fit."""
+    cache_mib: int = Field(2048, ge=1)
+    """Most memory for them, in MiB."""
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, root: str) -> str:
+        """A run may be resumed from another directory."""
+        return os.path.abspath(os.path.expanduser(root)) if root else ""
+
+
+class CaptionedFolder(Dataset[CaptionedFolderConfig]):
+    """Images with captions: metadata.jsonl, or a .txt an image, several lines being several captions.
+
+    ``image``: uint8 (N, channels, size, size). ``text``: uint8 (N, text_length), UTF-8. A sample is an image with one
+    of its captions, so an image with five captions counts five times; all of them are in the same split. Entries that
+    cannot be used are left out, counted and named.
+    """
+
+    Config = CaptionedFolderConfig
+
+    def __init__(self, config: CaptionedFolderConfig, split: Literal["train", "test"] = "train") -> None:
+        super().__init__(config, split)
+        self._root = directory(config.root, "data.root")
+        self._found = find_captions(self._root)
+        if not self._found.captions:
+            reasons = "; ".join(self._found.notes()) or "no images"
+            raise UsageError(
+                f"data.root: no captioned images in {self._root}: {reasons}; give {METADATA} with file_name and text, "
+                "or a .txt beside each image"
+            )
+
+    @property
+    def spec(self) -> DataSpec:
+        config = self.config
+        return DataSpec(
+            keys={
+                "image": Key(kind="image", shape=(config.channels, config.size, config.size)),
+                "text": Key(kind="text", shape=(config.text_length,)),
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows[0])
+
+    def batch(self, indices: Tensor) -> Batch:
+        image, text = self._rows
+        pictures, found = self._store.read(image[indices])
+        if found is not image[indices] and not bool((found == image[indices]).all()):
+            # in place of an image that cannot be read stands another: with its own first caption
+            first = image.searchsorted(found)
+            indices = indices.where(found == image[indices], first)
+        return {"image": pictures, "text": text[indices]}
+
+    def notes(self) -> list[str]:
+        return [*self._found.notes(), *(f"{self.split} split: {note}" for note in self._store.notes())]
+
+    def files(self) -> tuple[str, ...]:
+        """The split's images, relative to ``data.root``."""
+        return self._store.files
+
+    @cached_property
+    def _store(self) -> ImageStore:
+        from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
+
+        config, files = self.config, sorted(self._found.captions)
+        test = held_out(files, config.test_fraction)
+        chosen = [file for file in files if not test or (file in test) == (self.split == "test")]
+        store = ImageStore(
+            self._root,
+            chosen,
+            size=(config.size, config.size),
+            channels=config.channels,
+            fit=config.fit,
+            budget=config.cache_mib << 20 if config.cache else 0,
+        )
+        self.in_memory = store.in_memory
+        return store
+
+    @cached_property
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """For each sample the number of its image, int64 (N,), ascending, and its caption, uint8 (N, bytes)."""
+        import torch
+
+        from gankit.data.text import encode_text
+
+        rows = [(number, text) for number, file in enumerate(self._store.files) for text in self._found.captions[file]]
+        texts = encode_text([text for _, text in rows], self.config.text_length)
+        return torch.tensor([number for number, _ in rows], dtype=torch.int64), texts
+
+
+@dataclass
+class Found:
+    """What a directory says about its images."""
+
+    captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Captions by image file, relative to the directory."""
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """Where something was wrong, by what was wrong."""
+
+    def add(self, problem: str, where: str) -> None:
+        self.problems.setdefault(problem, []).append(where)
+
+    def notes(self) -> list[str]:
+        """One line a kind of problem: how many, and the first few."""
+        lines = []
+        for problem, places in self.problems.items():
+            more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+            lines.append(f"{len(places)} {problem}: {', '.join(places[:SHOWN])}{more}")
+        return lines
+
+
+def find_captions(root: Path) -> Found:
+    """The captions of the images below `root`: from metadata.jsonl if there is one, else from .txt files."""
+    listing = list_images(root)
+    found = Found()
+    for problem in listing.problems:
+        found.add("directories that cannot be read", problem)
+    known = set(listing.files)
+    if (root / METADATA).is_file():
+        captions = _from_metadata(root, known, found)
+    else:
+        captions = {file: _from_text(root, file, found) for file in listing.files}
+    found.captions = {file: texts for file, texts in captions.items() if texts}
+    return found
+
+
+def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tuple[str, ...]]:
+    """`text` is a caption or a list of them; the same `file_name` may stand in several lines."""
+    captions: dict[str, list[str]] = {}
+    for number, line in enumerate(_read(root / METADATA, found).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{METADATA} line {number}"
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found.add("lines are not JSON", where)
+            continue
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        text = entry.get("text") if isinstance(entry, dict) else None
+        texts = [text] if isinstance(text, str) else text
+        if not isinstance(name, str) or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+            found.add("lines lack file_name or text", where)
+            continue
+        name = Path(os.path.normpath(name)).as_posix()
+        texts = [" ".join(text.split()) for text in texts if text.strip()]
+        if name not in known:
+            found.add("captions name an image that is not there", f"{where} ({name})")
+        elif not texts:
+            found.add("captions are empty", where)
+        else:
+            captions.setdefault(name, []).extend(texts)
+    for name in sorted(known - captions.keys()):
+        found.add("images have no caption", name)
+    return {name: tuple(texts) for name, texts in captions.items()}
+
+
+def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:
+    """The lines of the .txt beside the image `file`."""
+    path = (root / file).with_suffix(".txt")
+    if not path.is_file():
+        found.add("images have no caption", file)
+        return ()
+    lines = (" ".join(line.split()) for line in _read(path, found).splitlines())
+    texts = tuple(line for line in lines if line)
+    if not texts:
+        found.add("captions are empty", path.relative_to(root).as_posix())
+    return texts
+
+
+def _read(path: Path, found: Found) -> str:
+    """A text file; bytes that are not UTF-8 are replaced and told of."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        found.add("files cannot be read", f"{path.name} ({error.strerror})")
+        return ""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        found.add("files are not UTF-8 (what does not fit is replaced)", path.name)
+        return data.decode("utf-8-sig", "replace")

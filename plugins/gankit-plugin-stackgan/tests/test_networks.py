@@ -1,0 +1,113 @@
+"""Networks: the reference's parameter counts, shapes in odd sizes, and what is frozen."""
+
+import pytest
+import torch
+from gankit_plugin_stackgan import StackGAN
+from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
+from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator, count, levels
+from gankit_plugin_stackgan.variant import sides
+
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Key
+
+PAPER = {"embedding": 1024, "condition": 128}
+
+
+def spec(size: int, height: int | None = None) -> DataSpec:
+    return DataSpec(
+        keys={"image": Key(kind="image", shape=(3, height or size, size)), "text": Key(kind="text", shape=(32,))}
+    )
+
+
+def paper(stage: int) -> StackGANConfig:
+    """The preset's options of the variant."""
+    options: dict = {"stage": stage}
+    for name, value in PRESETS["paper"].items():
+        head, _, rest = name.partition(".")
+        if head in StackGANConfig.model_fields:
+            if rest:
+                options.setdefault(head, {})[rest] = value
+            else:
+                options[head] = value
+    return StackGANConfig(**options)
+
+
+def test_preset_paper_has_the_reference_counts() -> None:
+    with torch.device("meta"):
+        first = StackGAN(paper(1)).networks(spec(256))
+        second = StackGAN(paper(2)).networks(spec(256))
+    assert count(first["generator"]) == 20_020_832
+    assert count(first["discriminator"]) == 12_407_425
+    assert count(second["generator"]) == 37_130_480
+    assert count(second["stage1"]) + count(second["generator"]) == 57_151_312
+    assert count(second["discriminator"]) == 159_889_538
+    assert paper(1).match == 0  # no term that is not in the paper
+
+
+@pytest.mark.parametrize("size", [8, 16, 64])
+def test_stage_one_shapes(size: int) -> None:
+    generator = StageOneGenerator(embedding=5, condition=3, z=2, width=8, size=size, channels=1)
+    images, mean, log_variance = generator(torch.randn(2, 5), torch.randn(2, 2), torch.randn(2, 3))
+    assert images.shape == (2, 1, size, size)
+    assert images.abs().max() <= 1
+    assert mean.shape == log_variance.shape == (2, 3)
+    judge = Discriminator(condition=3, width=4, size=size, unconditional=False, channels=1)
+    features = judge.features(images)
+    assert features.shape[2:] == (4, 4)
+    assert judge.matched(features, mean).shape == (2,)
+
+
+@pytest.mark.parametrize(("low", "size", "halvings"), [(8, 16, 1), (16, 32, 1), (16, 32, 2), (16, 128, 2), (16, 16, 4)])
+def test_stage_two_shapes(low: int, size: int, halvings: int) -> None:
+    generator = StageTwoGenerator(embedding=5, condition=3, width=8, low=low, size=size, blocks=1, halvings=halvings)
+    images, mean, _ = generator(torch.randn(2, 3, low, low), torch.randn(2, 5), torch.randn(2, 3))
+    assert images.shape == (2, 3, size, size)
+    judge = Discriminator(condition=3, width=2, size=size, unconditional=True)
+    features = judge.features(images)
+    assert judge.matched(features, mean).shape == judge.real(features).shape == (2,)
+
+
+def test_discriminator_narrows_again_when_it_grew_wide() -> None:
+    judge = Discriminator(condition=3, width=2, size=256, unconditional=True)
+    assert judge.features(torch.randn(1, 3, 256, 256)).shape == (1, 16, 4, 4)
+
+
+def test_condition_is_the_mean_without_noise_and_spreads_with_it() -> None:
+    generator = StageOneGenerator(embedding=5, condition=3, z=2, width=8, size=8)
+    embedding = torch.randn(4, 5)
+    drawn, mean, log_variance = generator.augmentation(embedding, None)
+    assert torch.equal(drawn, mean)
+    noise = torch.randn(4, 3)
+    drawn, _, _ = generator.augmentation(embedding, noise)
+    assert torch.allclose(drawn, mean + noise * (log_variance / 2).exp())
+    assert (mean >= 0).all()
+    assert (log_variance >= 0).all()
+
+
+def test_the_first_stage_stays_frozen() -> None:
+    networks = StackGAN(StackGANConfig(stage=2)).networks(spec(16))
+    for name in ("stage1", "images"):
+        networks[name].train()
+        assert not any(module.training for module in networks[name].modules())
+        assert not any(parameter.requires_grad for parameter in networks[name].parameters())
+    assert networks["generator"].train().training
+
+
+def test_sides() -> None:
+    assert sides(spec(32), None) == (32, 16)
+    assert sides(spec(64), None) == (64, 32)
+    assert sides(spec(256), None) == (256, 64)
+    assert sides(spec(32), 32) == (32, 32)
+    for bad, low in ((spec(48), None), (spec(32, 64), None), (spec(8), None), (spec(32), 64), (spec(32), 12)):
+        with pytest.raises(UsageError):
+            sides(bad, low)
+    with pytest.raises(UsageError, match="halved"):
+        StackGAN(StackGANConfig(stage=2, low=8, halvings=4)).networks(spec(16))
+
+
+def test_levels() -> None:
+    assert levels(4, 64) == 4
+    assert levels(16, 16) == 0
+    for small, large in ((4, 48), (16, 8), (4, 63)):
+        with pytest.raises(ValueError):
+            levels(small, large)
