@@ -177,7 +177,8 @@ def accuracy_on(judge: Judge, data: Dataset[Any], device: torch.device | str, li
 
 def arrange(judge: Judge, device: torch.device | str) -> Judge:
     """The judge on `device`, channels last. Always so: sums in another order would give other figures."""
-    return judge.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    placed: Any = judge.to(device)  # torch's stubs lack `to(memory_format=)` in some versions
+    return placed.to(memory_format=torch.channels_last)
 
 
 def subset(length: int, limit: int) -> Tensor:
