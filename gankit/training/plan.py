@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gankit.plugin import Step
 from gankit.training.step import TrainStep
@@ -130,12 +131,14 @@ def _bytes(networks: Any) -> int:
 
 
 def activations(session: Session) -> int | None:
-    """Most bytes that autograd keeps for backward passes during a step: a step on tensors that have a shape only."""
+    """Most bytes that autograd keeps for backward passes during a step: a step on tensors without content."""
     networks = copy.deepcopy(session.networks)
     try:
-        for network in networks.values():
-            network.to("meta")
-        peak = _run(session, networks)
+        # fake tensors name a real device, meta tensors do not, and autocast (switched off, too) needs to know one
+        with FakeTensorMode() as mode:
+            for network in networks.values():
+                network._apply(mode.from_tensor)
+            peak = _run(session, networks)
     except Exception:
         return None
     # under autocast most of what is kept is half as wide
@@ -143,15 +146,15 @@ def activations(session: Session) -> int | None:
 
 
 def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
-    size, meta = session.loader.batch_size, torch.device("meta")
+    size, device = session.loader.batch_size, session.device
 
     def feed() -> Batch:
         dtypes = {"image": torch.float32, "vector": torch.float32, "class": torch.int64, "text": torch.uint8}
         keys = session.spec.keys.items()
-        return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=meta) for name, key in keys}
+        return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=device) for name, key in keys}
 
     def make() -> Step:
-        return TrainStep(0, size, meta, networks, torch.Generator(), feed)
+        return TrainStep(0, size, device, networks, torch.Generator(device), feed)
 
     own = [t for network in networks.values() for t in [*network.parameters(), *network.buffers()]]
     kept = _Kept({t.untyped_storage()._cdata for t in own})

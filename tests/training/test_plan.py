@@ -57,6 +57,21 @@ def test_activations_are_counted_and_grow_with_the_batch():
     assert make_plan(Chain, batch_size=8, precision="bf16").memory["activations"] == small // 2
 
 
+class Careful(Chain):
+    """Its loss asks for the device by name, and switches autocast off."""
+
+    def phases(self):
+        def loss(step):
+            with torch.autocast(step.batch["image"].device.type, enabled=False):
+                return {"x": step.networks["net"](step.batch["image"].flatten(1)).sum()}
+
+        return [Phase(name="p", updates=("net",), loss=loss)]
+
+
+def test_a_loss_that_switches_autocast_off_is_counted():
+    assert make_plan(Careful, batch_size=8).memory["activations"] == 2 * 8 * 64 * 4
+
+
 class Peeking(Chain):
     """Its loss looks at values, which a step without data does not have."""
 
