@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gankit.discover import Found, datasets, load_dataset, load_variant, nearest, place, variants
+from gankit.discover import Found, datasets, load_dataset, load_variant, place, unknown, variants
 from gankit.errors import GankitError, UsageError
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def check_plugin(name: str, *, dataset: str | None = None, options: Mapping[str,
     elif name in datasets():
         _check_dataset(checker, datasets()[name], dict(options or {}))
     else:
-        names = [*known, *datasets()]
-        raise UsageError(f"unknown plugin {name!r}{nearest(name, names)}\ninstalled: {', '.join(names) or 'none'}")
+        raise unknown(name, "plugin", [*known, *datasets()])
     return checker.results
 
 
@@ -204,6 +203,9 @@ def _check_presets(
 ) -> str:
     from gankit.config import resolve
 
+    for preset, values in variant.presets.items():
+        if not isinstance(values, Mapping):
+            raise Failed(f"preset {preset!r} is {values!r}, not a dict of options")
     for preset in sorted({"default", *variant.presets}):
         stages = range(1, variant.stages + 1) if variant.stages > 1 else [None]
         for stage in stages:

@@ -42,9 +42,13 @@ def check_data(checker: Checker, open_split: Callable[[Literal["train", "test"]]
 
 
 def _check_spec(spec: DataSpec) -> None:
+    if not isinstance(spec, DataSpec):
+        raise Failed(f"spec is a {type(spec).__name__}, not a gankit.plugin.DataSpec")
     if not spec.keys:
         raise Failed("the spec has no keys")
     for name, key in spec.keys.items():
+        if key.kind not in RANKS:
+            raise Failed(f"key {name!r}: unknown kind {key.kind!r}; there are {', '.join(RANKS)}")
         rank = RANKS[key.kind]
         if rank is not None and len(key.shape) != rank:
             raise Failed(f"key {name!r}: a {key.kind} has {rank} dimensions, its shape says {key.shape}")

@@ -15,6 +15,7 @@ from gankit.check import BATCH, Checker, Failed
 from gankit.plugin import Dataset, SampleRequest, Variant
 from gankit.training import checkpoint as checkpoints
 from gankit.training.device import make_generator
+from gankit.training.judging import check_metric
 from gankit.training.sampling import conditions, evaluating
 from gankit.training.session import Session, build_networks
 
@@ -48,8 +49,13 @@ def check_training(
         return ", ".join(f"{name} {sum(p.numel() for p in net.parameters()):,}" for name, net in first.items())
 
     def phases() -> str:
+        check_metric(variant.metric)
         made.append(session(resolve(stage)))
-        return ", ".join(turn.name for turn in made[0].turns)
+        updated = {name for turn in made[0].turns for name in turn.phase.updates}
+        idle = [name for name in made[0].networks if name not in updated]
+        if constant := [name for name in idle if name in variant.averaged]:
+            raise Failed(f"`averaged` names {constant[0]!r}, but no phase updates it")
+        return ", ".join(turn.name for turn in made[0].turns) + (f"; none updates {', '.join(idle)}" if idle else "")
 
     def prepare() -> str:
         inherited = _inherited(made[0], previous)
@@ -97,7 +103,12 @@ def _inherited(session: Session, previous: Session | None) -> dict[str, dict[str
 
 def _check_turn(session: Session, turn: Turn) -> str:
     """One real training step of a phase: finite scalars, and gradient in every network that it updates."""
-    (terms,) = turn.run([session.new_step(0)])
+    step = session.new_step(0)
+    before = {name: (values, values.clone()) for name, values in step.batch.items()}
+    (terms,) = turn.run([step])
+    for name, (values, copy) in before.items():
+        if not torch.equal(values, copy):
+            raise Failed(f"phase {turn.name!r} changes step.batch[{name!r}] in place; other phases see it too")
     for name, term in terms.items():
         if term.dim():
             raise Failed(f"phase {turn.name!r}: term {name!r} must be a scalar, its shape is {tuple(term.shape)}")
@@ -148,7 +159,7 @@ def _draw(session: Session, n: int, seed: int) -> Tensor:
 
 
 def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
-    """Two sessions restored from one checkpoint hold its weights, and train on to the same ones, bit for bit."""
+    """Two sessions restored from a checkpoint hold its weights, and train on to those of the one that went on."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "step-000001"
         checkpoints.write(place, session.checkpoint(1, 0.0, None))
@@ -156,11 +167,12 @@ def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
         for restored in (first, second):
             restored.restore(checkpoints.read(place), lambda text: None)
     _compare(session, first, "does not come back from a checkpoint as it was saved")
-    for restored in (first, second):
+    for one in (first, second, session):
         torch.manual_seed(0)
         for index in (1, 2):
-            restored.train_step(index)
+            one.train_step(index)
     _compare(first, second, "differs between two runs from one checkpoint: draw all randomness from step.generator")
+    _compare(session, first, "differs after resuming: keep what steps change in networks, as parameters or buffers")
     return "restored and trained on, bit for bit"
 
 

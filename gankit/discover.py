@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ UNKNOWN = "unknown distribution"
 """Stands for the name of a distribution whose metadata cannot be read."""
 
 _GROUPS = {"variant": re.compile(r"gankit\.plugins\.v(\w+)"), "dataset": re.compile(r"gankit\.datasets\.v(\w+)")}
+_OURS = re.compile(r"(gankit[\w.-]*)")
+_READ = f"gankit.plugins.v{API} (variants) and gankit.datasets.v{API}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
+def unknown(name: str, kind: str, names: Collection[str]) -> UsageError:
+    """The error for a `name` that is not among `names`; says so if some plugin has it in a group that is not read."""
+    for distribution in distributions():
+        for group, point in _points(distribution, _OURS):
+            if point.name == name and not any(known.fullmatch(group) for known in _GROUPS.values()):
+                hint = f"{_describe(distribution)[0]} has it in the entry-point group {group!r}; gankit reads {_READ}"
+                return UsageError(f"unknown {kind} {name!r}\n{hint}")
+    if not names:
+        return UsageError(f"unknown {kind} {name!r}: no plugins are installed\ntry: pip install gankit-plugin-{name}")
+    return UsageError(f"unknown {kind} {name!r}{nearest(name, names)}\ninstalled: {', '.join(names)}")
+
+
 def broken(found: Found, cause: str) -> PluginError:
     """The error for a plugin that cannot be used: distribution, cause, and the command that removes it."""
     return PluginError(
@@ -100,6 +114,13 @@ def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
         raise broken(found, f"its option {taken[0]!r} has the name of an option that every run has; rename it")
     if not isinstance(getattr(cls, "dataset", None), str):
         raise broken(found, f'{found.value} names no default dataset: give it `dataset = "..."`')
+    for attribute, kinds, called in (
+        ("requires", Set, "set"),
+        ("conditions", Set, "set"),
+        ("averaged", (tuple, list), "tuple"),
+    ):
+        if not isinstance(value := getattr(cls, attribute), kinds):
+            raise broken(found, f"{found.value}.{attribute} must be a {called} of names, not {value!r}")
     return cls  # type: ignore[return-value]
 
 
@@ -126,12 +147,7 @@ def _verify_class(cls: object, base: type, found: Found) -> None:
 
 def _lookup(found: dict[str, Found], name: str, kind: str) -> Found:
     if name not in found:
-        if not found:
-            raise UsageError(
-                f"unknown {kind} {name!r}: no plugins are installed\ntry: pip install gankit-plugin-{name}"
-            )
-        listed = ", ".join(found)
-        raise UsageError(f"unknown {kind} {name!r}{nearest(name, found)}\ninstalled: {listed}")
+        raise unknown(name, kind, found)
     entry = found[name]
     if entry.problem:
         raise broken(entry, entry.problem)
@@ -195,7 +211,7 @@ def _entries(kind: str) -> Iterator[tuple[str, Found]]:
     """(contract version, entry) of every entry point of `kind`; of a distribution found twice the first counts."""
     seen: set[str] = set()
     for distribution in distributions():
-        points = _points(distribution, kind)
+        points = _points(distribution, _GROUPS[kind])
         if not points:
             continue
         name, version, summary = _describe(distribution)
@@ -209,13 +225,13 @@ def _entries(kind: str) -> Iterator[tuple[str, Found]]:
             yield api, replace(about, name=point.name, value=point.value)
 
 
-def _points(distribution: Distribution, kind: str) -> list[tuple[str, EntryPoint]]:
+def _points(distribution: Distribution, group: re.Pattern[str]) -> list[tuple[str, EntryPoint]]:
     try:
         text = distribution.read_text("entry_points.txt")
         # parsing metadata is slow: most distributions are dismissed by this look at the text
-        if not text or not _GROUPS[kind].search(text):
+        if not text or not group.search(text):
             return []
-        matches = [(_GROUPS[kind].fullmatch(point.group), point) for point in distribution.entry_points]
+        matches = [(group.fullmatch(point.group), point) for point in distribution.entry_points]
     except Exception as error:
         # some other package's damaged metadata; not worth failing for, but worth knowing of
         print(f"warning: unreadable entry points of a distribution: {error}", file=sys.stderr)
@@ -241,6 +257,7 @@ __all__ = [
     "load_variant",
     "nearest",
     "place",
+    "unknown",
     "variants",
     "verify_dataset",
     "verify_variant",

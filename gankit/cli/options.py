@@ -37,7 +37,7 @@ def make_command(
         settings = {parameter.name: given[parameter.name] for parameter in fixed}
         execute(name, settings, {key: value for key, value in options.items() if value is not None})
 
-    command.__doc__ = _escape(inspect.getdoc(variant) or f"Train {name}.")
+    command.__doc__ = _escape(inspect.cleandoc(variant.__doc__ or f"Train {name}."))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")

@@ -69,8 +69,7 @@ def list_plugins(json: Json = False) -> None:
 @app.command()
 def info(name: Name, json: Json = False) -> None:
     """Describe a variant or a dataset: what it is, what it needs, its options."""
-    from gankit.discover import datasets, load_dataset, load_variant, nearest, variants
-    from gankit.errors import UsageError
+    from gankit.discover import datasets, load_dataset, load_variant, unknown, variants
     from gankit.fields import leaves
 
     if name in variants():
@@ -87,14 +86,13 @@ def info(name: Name, json: Json = False) -> None:
     elif name in datasets():
         entry, loaded, more = datasets()[name], load_dataset(name), {}
     else:
-        names = [*variants(), *datasets()]
-        raise UsageError(f"unknown plugin {name!r}{nearest(name, names)}\ninstalled: {', '.join(names) or 'none'}")
+        raise unknown(name, "plugin", [*variants(), *datasets()])
     prefix = "data." if entry.kind == "dataset" else ""
     options = [
         {"name": leaf.name, "type": leaf.metavar, "default": leaf.default, "bounds": leaf.bounds, "help": leaf.help}
         for leaf in leaves(loaded.Config, prefix)
     ]
-    about = inspect.getdoc(loaded) or ""
+    about = inspect.cleandoc(loaded.__doc__ or "")  # its own: getdoc would show the base class's
     if json:
         emit({**_described(entry), **more, "about": about, "options": options})
         return

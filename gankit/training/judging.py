@@ -53,5 +53,6 @@ def check_metric(name: str | None) -> None:
     """:class:`UsageError` if a variant picks its best checkpoint by a metric that there is not."""
     from gankit.evaluate import METRICS
 
-    if name is not None and name.split("/")[0] not in METRICS:
-        raise UsageError(f"the variant's metric {name!r} is unknown; there are {', '.join(METRICS)}.")
+    figures = sorted({*METRICS, "precision", "recall", "diversity_min"} - {"precision_recall"})
+    if name is not None and name not in figures:
+        raise UsageError(f"the variant's metric {name!r} is unknown; there are {', '.join(figures)}.")

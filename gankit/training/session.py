@@ -225,7 +225,8 @@ def build_networks(variant: Variant[Any], dataset: Dataset[Any], seed: int) -> d
     with torch.random.fork_rng([]):
         torch.manual_seed(derive_seed(seed, "init"))
         networks = variant.networks(dataset.spec)
-    if not networks or not all(isinstance(network, nn.Module) for network in networks.values()):
+    named = isinstance(networks, Mapping) and networks
+    if not named or not all(isinstance(network, nn.Module) for network in networks.values()):
         raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")
     return dict(networks)
 

@@ -70,6 +70,8 @@ class Turn:
         else:
             with autocast(self.precision, self.device):
                 terms = self.phase.loss(step)
+        if not isinstance(terms, Mapping) or not all(isinstance(term, Tensor) for term in terms.values()):
+            raise PluginError(f"phase {self.name!r}: its loss must return scalar tensors by name, not {_kinds(terms)}")
         total: Tensor | None = None
         for term in terms.values():
             total = term if total is None else total + term
@@ -119,3 +121,10 @@ class Turn:
             return value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
         like = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else value
         return torch.empty_like(like, device=parameter.device).copy_(value)
+
+
+def _kinds(terms: object) -> str:
+    """What a loss returned, in words."""
+    if not isinstance(terms, Mapping):
+        return f"a {type(terms).__name__}"
+    return ", ".join(f"{key}: {type(term).__name__}" for key, term in terms.items())

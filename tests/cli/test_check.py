@@ -95,6 +95,49 @@ BROKEN = {
         "saving",
         "draw all randomness from step.generator",
     ),
+    "requires a string": ('frozenset({"image", "label"})', '"image"', "import", "requires must be a set of names"),
+    "averaged a string": ('averaged = ("generator",)', 'averaged = "generator"', "import", "must be a tuple of names"),
+    "flat presets": ('"wide": {"steps": 3,', '"wide": 3, "wider": {"steps": 3,', "presets", "preset 'wide' is 3"),
+    "metric": ("    averaged =", '    metric = "beauty"\n    averaged =', "phases", "metric 'beauty' is unknown"),
+    "spec": ("return DataSpec(keys=", "return dict(keys=", "dataset", "spec is a dict, not a gankit.plugin.DataSpec"),
+    "kind": ('Key(kind="class"', 'Key(kind="klass"', "dataset", "unknown kind 'klass'; there are image"),
+    "networks in a list": (
+        "        return {\n",
+        "        return [nn.Linear(1, 1)] or {\n",
+        "networks",
+        "must return modules by name",
+    ),
+    "averaged but not trained": (
+        'updates=("generator",)',
+        'updates=("discriminator",)',
+        "phases",
+        "no phase updates it",
+    ),
+    "bare loss": (
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))}',
+        'return patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))',
+        "losses",
+        "must return scalar tensors by name, not a Tensor",
+    ),
+    "loss a number": (
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))}',
+        'return {"loss": patchgan_g_loss(step.networks["discriminator"](self.fakes(step))), "weight": 2.0}',
+        "losses",
+        "loss: Tensor, weight: float",
+    ),
+    "spoilt batch": (
+        'discriminator = step.networks["discriminator"]',
+        'discriminator = step.networks["discriminator"]; step.batch["image"].mul_(0.5)',
+        "losses",
+        "phase 'discriminator' changes step.batch['image'] in place",
+    ),
+    "state outside networks": (
+        "    def fool(self, step):\n",
+        "    calls = 0\n\n    def fool(self, step):\n        self.calls += 1\n"
+        "        if self.calls == 2:\n            step.noise(1)\n",
+        "saving",
+        "differs after resuming: keep what steps change in networks",
+    ),
 }
 
 
@@ -150,6 +193,21 @@ def test_unknown_name_and_malformed_option(gankit, toy):
     assert outcome.code == 2
     assert "unknown plugin 'toi'; did you mean 'toy'?" in outcome.err
     assert "OPTION=VALUE" in gankit("plugins", "check", toy, "--set", "size").err
+
+
+def test_a_name_in_a_group_that_is_not_read(gankit, site):
+    site.add("toy", GOOD, datasets={}, variants={"toy": "toy:Toy"}, api="1")
+    for arguments in (("plugins", "check", "toy"), ("run", "toy"), ("plugins", "info", "toy")):
+        outcome = gankit(*arguments)
+        assert outcome.code == 2
+        assert "gankit-plugin-toy has it in the entry-point group 'gankit.plugins.1'" in outcome.err
+
+
+def test_a_network_that_no_phase_updates_is_named(gankit, site):
+    source = GOOD.replace("        return {\n", '        return {\n            "extra": nn.Linear(2, 2),\n')
+    outcome = gankit("plugins", "check", site.add("toy", source))
+    assert outcome.code == 0, outcome.out
+    assert "none updates extra" in outcome.out
 
 
 def test_stages_are_checked_one_after_another(gankit, site):

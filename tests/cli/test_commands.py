@@ -341,7 +341,9 @@ def test_list_and_info(gankit, toy):
     assert {"name": "hidden", "type": "INT", "default": 8, "bounds": ">=1 <=64", "help": "Width."} in info["options"]
     text = gankit("plugins", "info", "toy").out
     assert "[bracketed] text is text." in text
-    assert "data.size" in gankit("plugins", "info", "toy-dots").out
+    text = gankit("plugins", "info", "toy-dots").out
+    assert "data.size" in text
+    assert "A named source of samples" not in text  # Dots has no docstring, and its base class's says nothing of it
 
 
 def test_doctor(gankit, toy, site):
