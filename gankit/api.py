@@ -224,14 +224,17 @@ class Run:
         resolved = self.config
         with self.directory.lock():  # before anything is changed
             pass
-        if steps is not None and steps != resolved.run.steps:
-            if steps <= self.steps:
-                raise UsageError(f"{self.path} has {self.steps} steps already; --steps must be more than that.")
-            resolved = _with_steps(resolved, steps)
         name = self.directory.newest_intact(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
         if name is None and (names := self.directory.checkpoints()):
             raise GankitError(f"{self.path}: none of the checkpoints is intact ({', '.join(names)}).")
         saved = checkpoints.read(self.directory.store / name) if name else None
+        if saved is not None:
+            check_owner(saved.state, resolved)
+            self.directory.repair(saved)
+        if steps is not None and steps != resolved.run.steps:
+            if saved is not None and steps <= saved.step:
+                raise UsageError(f"{self.path} has {saved.step} steps already; --steps must be more than that.")
+            resolved = _with_steps(resolved, steps)
         if saved is not None and saved.step >= resolved.run.steps:
             tell(Note(text=f"{self.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return self

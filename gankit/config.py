@@ -171,15 +171,19 @@ def load(path: Path) -> Resolved:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file; UsageError if it cannot be read or is not TOML."""
+    """The content of a TOML file; UsageError if it cannot be read, is not TOML, or names what is no name."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"config file {path} does not exist") from None
     except OSError as error:
         raise UsageError(f"config file {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"config file {path} is not TOML: {error}") from None
+    for name in ("variant", "dataset", "preset"):
+        if not isinstance(content.get(name, ""), str):
+            raise UsageError(f"config file {path}: {name} = {content[name]!r}: must be a name, in quotes")
+    return content
 
 
 @dataclass(frozen=True)

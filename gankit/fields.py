@@ -126,6 +126,8 @@ def from_text(annotation: Any, text: str) -> Any:
         return None
     origin = get_origin(kind)
     if origin in (tuple, list, set, frozenset):
+        if text == NONE:
+            return []
         parts = [part.strip() for part in text.strip("()[] ").split(",")]
         inner = get_args(kind)[0]
         return [from_text(inner, part) for part in parts if part]

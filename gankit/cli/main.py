@@ -104,8 +104,9 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     wrong = getattr(error, "option_name", None)
     if context is not None and wrong and hasattr(error, "possibilities"):
         known = [option for param in context.command.params for option in [*param.opts, *param.secondary_opts]]
-        match = difflib.get_close_matches(wrong.replace("_", "-"), known, n=1, cutoff=0.5)
-        message = f"unknown option {wrong}" + (f"; did you mean {match[0]}?" if match else "")
+        by_name = {option.lstrip("-"): option for option in known}  # the dashes would make any two alike
+        match = difflib.get_close_matches(wrong.lstrip("-").replace("_", "-"), by_name, n=1, cutoff=0.55)
+        message = f"unknown option {wrong}" + (f"; did you mean {by_name[match[0]]}?" if match else "")
     elif message == "Missing command" and context is not None:
         message = f"missing command: one of {', '.join(context.command.list_commands(context))}"
     else:

@@ -6,7 +6,7 @@
 """
 
 from gankit.evaluate.cache import Judged, judge_for
-from gankit.evaluate.evaluation import METRICS, evaluate
+from gankit.evaluate.evaluation import FIGURES, METRICS, evaluate
 from gankit.evaluate.judge import Judge, JudgeConfig, train_judge
 
-__all__ = ["METRICS", "Judge", "JudgeConfig", "Judged", "evaluate", "judge_for", "train_judge"]
+__all__ = ["FIGURES", "METRICS", "Judge", "JudgeConfig", "Judged", "evaluate", "judge_for", "train_judge"]

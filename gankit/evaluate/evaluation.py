@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gankit.errors import UsageError
+from gankit.errors import GankitError, UsageError
 from gankit.evaluate import metrics as measure
 from gankit.evaluate.neighbours import memorised, write_neighbours
 from gankit.evaluate.reference import Reference, fit, look, reference_for
@@ -33,6 +33,9 @@ METRICS: Mapping[str, str] = {
 }
 """What can be measured. `fid_judge` and `precision_recall` need a dataset with classes, `accuracy` also a variant
 that can be asked for one."""
+
+FIGURES = ("accuracy", "fid_judge", "precision", "recall", "diversity", "swd", "memorised")
+"""Names of the figures that come of them; some also with a suffix: ``accuracy_<key>``, ``swd_<side>``."""
 
 PATCHED = 512
 """Most images whose patches `swd` compares."""
@@ -80,7 +83,7 @@ def evaluate(
         test: real images that only check the judge, give captions and attributes to ask for, and say how far real
             images are from one another. None or empty if there are none.
         metrics: names out of :data:`METRICS`; None for those that apply, among them the variant's own.
-        sheet: where to write a PNG of samples beside their nearest training images.
+        sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
     Returns:
         ``metrics`` (name to float; only finite values), ``classes`` (accuracy by class key and class), ``judge`` (what
@@ -101,7 +104,10 @@ def evaluate(
     figures = _measure(samples, reference, chosen, seed)
     if sheet is not None:
         if spec.image_shape[0] in (1, 3):
-            write_neighbours(sheet, samples.images, train, reference.train.rows, reference.train.small)
+            try:
+                write_neighbours(sheet, samples.images, train, reference.train.rows, reference.train.small)
+            except GankitError as error:  # the figures took longer, and are not to be lost with it
+                notes.append(f"no sheet of neighbours: {error}")
         else:
             notes.append(f"no sheet of neighbours: images of {spec.image_shape[0]} channels cannot be shown")
     missing = sorted(name for name, value in figures.items() if not math.isfinite(value))
@@ -131,7 +137,7 @@ def _choose(metrics: Iterable[str] | None, variant: Variant[Any], spec: DataSpec
         applies.remove("swd")
     if metrics is None:
         # patches say little where a judge can look; they are also the slowest
-        return applies - ({"swd"} if judge and variant.metric != "swd" else set())
+        return applies - ({"swd"} if judge and not (variant.metric or "").startswith("swd") else set())
     chosen = set(metrics)
     for name in sorted(chosen - METRICS.keys()):
         near = get_close_matches(name, METRICS, 1)

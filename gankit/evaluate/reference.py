@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -51,20 +50,22 @@ class Reference:
     judged: Judged | None
 
 
-_known: WeakKeyDictionary[Dataset[Any], tuple[int, torch.device, Reference]] = WeakKeyDictionary()
+_last: list[tuple[Dataset[Any], Dataset[Any] | None, torch.device, Reference]] = []
+"""The reference made last, since a run is evaluated many times. Only that one: it holds its data."""
 
 
 def reference_for(
     train: Dataset[Any], test: Dataset[Any] | None, device: torch.device, report: Callable[[str], None]
 ) -> Reference:
-    """The reference of a dataset; made once for each pair of objects."""
-    if (known := _known.get(train)) is not None and known[:2] == (id(test), device):
-        return known[2]
+    """The reference of a dataset; for the same objects as the last time it is not made again."""
+    for last_train, last_test, last_device, known in _last:
+        if last_train is train and last_test is test and last_device == device:
+            return known
     judged = judge_for(train, test, device=device, report=report) if class_keys(train.spec) else None
     judge = judged.judge if judged else None
     held_out = _split(test, judge, device) if test is not None and len(test) else None
     made = Reference(_split(train, judge, device), held_out, judged)
-    _known[train] = (id(test), device, made)
+    _last[:] = [(train, test, device, made)]
     return made
 
 

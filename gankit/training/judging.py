@@ -36,6 +36,8 @@ def judge(
         sheet=sheet,
         report=report,
     )
+    for note in result["notes"]:
+        report(note)
     return dict(result["metrics"])
 
 
@@ -50,9 +52,8 @@ def improves(name: str, metrics: Mapping[str, float], best: Mapping[str, Any] | 
 
 
 def check_metric(name: str | None) -> None:
-    """:class:`UsageError` if a variant picks its best checkpoint by a metric that there is not."""
-    from gankit.evaluate import METRICS
+    """:class:`UsageError` if a variant picks its best checkpoint by a figure that no evaluation gives."""
+    from gankit.evaluate import FIGURES
 
-    figures = sorted({*METRICS, "precision", "recall", "diversity_min"} - {"precision_recall"})
-    if name is not None and name not in figures:
-        raise UsageError(f"the variant's metric {name!r} is unknown; there are {', '.join(figures)}.")
+    if name is not None and not any(name == figure or name.startswith(f"{figure}_") for figure in FIGURES):
+        raise UsageError(f"the variant's metric {name!r} is unknown; there are {', '.join(FIGURES)}.")

@@ -26,7 +26,7 @@ class RunDir:
     @classmethod
     def create(cls, out: str | Path, variant: str, dataset: str) -> RunDir:
         """A new, empty directory under ``out/<variant>-<dataset>`` with the next free number."""
-        home = Path(out) / f"{variant}-{dataset}"
+        home = Path(out).expanduser() / f"{variant}-{dataset}"
         try:
             home.mkdir(parents=True, exist_ok=True)
             number = max((int(run.name) for run in _runs(home)), default=0)
@@ -46,7 +46,7 @@ class RunDir:
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
         """The run at `path`, or the latest one in it if `path` is ``out/<variant>-<dataset>``."""
-        path = Path(path)
+        path = Path(path).expanduser()
         if (path / "config.toml").is_file():
             return cls(path)
         if not path.exists():
@@ -92,7 +92,7 @@ class RunDir:
             raise UsageError(f"{self.path} has no checkpoint yet. Train it with: gankit resume {self.path}")
         if name in ("best", "latest"):
             return (self.best if name == "best" else None) or self.latest or names[-1]
-        wanted = checkpoint_name(int(name)) if name.isdigit() else name
+        wanted = checkpoint_name(int(name)) if name.isdecimal() else name
         if wanted not in names:
             raise UsageError(f"{self.path} has no checkpoint {name!r}. It has best, latest, {', '.join(names)}.")
         return wanted
@@ -132,6 +132,14 @@ class RunDir:
             raise GankitError(f"saving step {content.step} failed: {error}\n{hint}") from error
         self._prune(content.step, keep)
         return self.store / name
+
+    def repair(self, content: Checkpoint) -> None:
+        """Points ``latest`` and ``best`` where the newest checkpoint says: a kill can fall between it and them."""
+        best = content.state["best"]
+        for pointer, step in (("latest", content.step), ("best", best["step"] if best else None)):
+            name = checkpoint_name(step) if step is not None else None
+            if name in self.checkpoints() and self._pointer(pointer) != name:
+                checkpoint.replace_text(self.store / pointer, f"{name}\n")
 
     def clean(self) -> None:
         """Removes what a killed process left half written."""
@@ -184,8 +192,8 @@ def checkpoint_name(step: int) -> str:
 
 def _step(name: str) -> int | None:
     kind, _, number = name.partition("-")
-    return int(number) if kind == "step" and number.isdigit() else None
+    return int(number) if kind == "step" and number.isdecimal() else None
 
 
 def _runs(home: Path) -> list[Path]:
-    return [path for path in home.iterdir() if path.name.isdigit() and path.is_dir()]
+    return [path for path in home.iterdir() if path.name.isdecimal() and path.is_dir()]

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gankit.data.files import SUFFIXES
 from gankit.data.images import sheet, write_png
 from gankit.errors import UsageError
 
@@ -26,6 +27,8 @@ class Samples:
         """Write one sheet if `path` ends in .png, else one PNG a sample and ``samples.jsonl`` into that directory."""
         path = Path(path)
         single = path.suffix.lower() == ".png"
+        if path.suffix.lower() in SUFFIXES and not single:
+            raise UsageError(f"{path}: a sheet is a PNG file. Give {path.with_suffix('.png')}, or a directory.")
         files = [path] if single else [path / f"{i:06d}.png" for i in range(len(self.images))]
         index = path / "samples.jsonl"
         if not overwrite and (taken := [f for f in [*files, *([] if single else [index])] if f.exists()]):
@@ -38,7 +41,8 @@ class Samples:
             for file, image in zip(files, self.images, strict=True):
                 write_png(file, image)
             rows = [{"file": file.name, **record} for file, record in zip(files, self.records, strict=True)]
-            index.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            index.write_text(lines, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
         return [*files, index]

@@ -49,7 +49,7 @@ def conditions(
         elif key.kind == "text" and text is not None:
             from gankit.data.text import encode_text
 
-            texts = [text] if isinstance(text, str) else list(text)
+            texts = _texts(text, key.shape[0])
             texts = [texts[i % len(texts)] for i in range(n)]
             batch[name] = encode_text(texts, key.shape[0])
             for record, words in zip(records, texts, strict=True):
@@ -133,7 +133,7 @@ def _labels(label: int | str | Sequence[int | str] | None, names: Sequence[str],
     for one in asked:
         if isinstance(one, str) and one in names:
             chosen.append(names.index(one))
-        elif str(one).isdigit() and int(one) < len(names):
+        elif str(one).isdecimal() and int(one) < len(names):
             chosen.append(int(one))
         else:
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
@@ -141,6 +141,16 @@ def _labels(label: int | str | Sequence[int | str] | None, names: Sequence[str],
     if not chosen:
         raise UsageError("label: an empty list; give at least one class.")
     return [chosen[i % len(chosen)] for i in range(n)]
+
+
+def _texts(text: str | Sequence[str], length: int) -> list[str]:
+    """What was asked for; :class:`UsageError` if a part of it would not be read."""
+    texts = [text] if isinstance(text, str) else list(text)
+    if not texts:
+        raise UsageError("text: an empty list; give at least one.")
+    if long := [one for one in texts if len(one.encode("utf-8", "replace")) > length]:
+        raise UsageError(f"text {long[0][:40]!r}...: longer than the {length} bytes that this run reads; shorten it.")
+    return texts
 
 
 def _from_rows(

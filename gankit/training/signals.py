@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 
 class Interruption:
-    """While entered, the first SIGINT or SIGTERM sets `requested`; a second SIGINT raises KeyboardInterrupt.
+    """While entered, SIGINT and SIGTERM set `requested`; a SIGINT after that raises KeyboardInterrupt.
 
     Outside the main thread, where Python allows no handlers, it changes nothing.
     """
@@ -34,6 +35,10 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.requested = True
-        self._tell("Finishing the step and saving. Press Ctrl-C again to stop without saving.")
+        # the stream may be closed, or be in the middle of a write that this interrupts: saving matters more
+        with suppress(Exception):
+            self._tell("Finishing the step and saving. Press Ctrl-C again to stop without saving.")

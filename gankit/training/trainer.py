@@ -37,7 +37,7 @@ from gankit.training.session import Session
 from gankit.training.signals import Interruption
 
 DRAIN = 500
-"""Loss terms are read back at least every so many steps, logged or not: the NaN watch is never further behind."""
+"""Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""
 
 
 class Trainer:
@@ -80,6 +80,8 @@ class Trainer:
                 self._train(first, new=checkpoint is None)
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"{error}\n{self._last_good()} A lower learning rate may help.") from error
+            except BrokenPipeError:  # whoever read what `on_event` prints is gone
+                raise
             except OSError as error:  # the log or a sheet; a checkpoint's own errors say more
                 raise GankitError(f"writing to {self.run_dir.path} failed: {error}\n{self._last_good()}") from error
             finally:
@@ -133,6 +135,8 @@ class Trainer:
                 metrics=self.metrics,
             )
         )
+        if interruption.requested and (stage := session.resolved.stage or 1) < session.variant.stages:
+            raise RunInterrupted(f"stage {stage} is finished in {self.run_dir.path}, the next one is not begun")
 
     def _stop(self, step: int, *, already_saved: bool) -> None:
         if not already_saved:

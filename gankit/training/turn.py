@@ -104,9 +104,8 @@ class Turn:
         """The reverse of :meth:`state`."""
         by_parameter: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
-            phase, _, rest = key.partition("/")
-            if phase == self.name:
-                parameter, _, name = rest.rpartition("/")
+            if key.startswith(f"{self.name}/"):  # not by partition: a phase's name may have a slash in it
+                parameter, _, name = key.removeprefix(f"{self.name}/").rpartition("/")
                 by_parameter.setdefault(parameter, {})[name] = value
         self.optimizer.state.clear()
         for key, p in zip(self.names, self.parameters, strict=True):
