@@ -280,15 +280,12 @@ def plan(
     *,
     preset: str | None = None,
     config: str | Path | None = None,
+    out: str | Path = "runs",
     **options: Any,
 ) -> list[Plan]:
     """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written."""
-    job = Job.make(variant, dataset, preset, config, options, Path("runs"), ignore)
-    resolved = job.resolve()
-    stages: list[int | None] = [resolved.stage]
-    if job.variant.stages > 1 and resolved.stage is None:
-        stages = list(range(1, job.variant.stages + 1))
-    return [make_plan(job.session(job.resolve(stage))) for stage in stages]
+    job = Job.make(variant, dataset, preset, config, options, Path(out), ignore)
+    return [make_plan(job.session(resolved)) for resolved in job.todo()[0]]
 
 
 def _with_steps(resolved: Resolved, steps: int) -> Resolved:

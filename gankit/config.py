@@ -87,6 +87,9 @@ RESERVED = frozenset(RunConfig.model_fields) | {
 }
 """Names that a variant's own options cannot have."""
 
+OF_ONE_STAGE = frozenset(RunConfig.model_fields) - {"seed", "device", "precision", "memory_format", "workers"}
+"""Options of a run that say how one stage is trained, and nothing about the stages that lead to it."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -127,15 +130,21 @@ def resolve(
     preset: str | None = None,
     file: Path | None = None,
     options: Mapping[str, object] | None = None,
+    implied_by: int | None = None,
 ) -> Resolved:
     """Merge defaults < preset < `file` < `options` and check the result once.
 
     `options` are keyed by dotted names; nested mappings are understood too. Values may be text, as on the command
-    line. UsageError names field, bound and value, or the nearest name if an option is unknown.
+    line. `implied_by`: the stage that was asked for, if it is not this one but one that builds on it. Then
+    :data:`OF_ONE_STAGE` is left out of the options, and of a file that is that stage's own. UsageError names field,
+    bound and value, or the nearest name if an option is unknown.
     """
     content = read_toml(file) if file else {}
     preset = preset or content.get("preset") or "default"
     content = _own(content, file, variant, dataset)
+    if implied_by is not None:
+        options = _without(OF_ONE_STAGE, options or {})
+        content = _without(OF_ONE_STAGE, content) if content.get("stage") == implied_by else content
     models = _Models(run=RunConfig, variant=variant_cls.Config, data=dataset_cls.Config)
     chosen = _preset(variant_cls, variant, preset)
     overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
@@ -224,6 +233,10 @@ def _own(content: dict[str, Any], file: Path | None, variant: str, dataset: str)
     return own
 
 
+def _without(names: frozenset[str], values: Mapping[str, object]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key.partition(".")[0] not in names}
+
+
 def _merge(
     models: _Models,
     layers: Iterable[tuple[str, Mapping[str, object]]],
@@ -279,4 +292,4 @@ def _validated(model: type[BaseModel], values: Mapping[str, Any], prefix: str = 
         raise UsageError(fields.explain(error, model, prefix)) from None
 
 
-__all__ = ["RESERVED", "Augment", "Resolved", "RunConfig", "load", "read_toml", "resolve"]
+__all__ = ["OF_ONE_STAGE", "RESERVED", "Augment", "Resolved", "RunConfig", "load", "read_toml", "resolve"]

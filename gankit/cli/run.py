@@ -100,7 +100,7 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
     json = settings["json"]
     what = {key: settings[key] for key in ("dataset", "preset", "config")}
     if settings["dry_run"]:
-        plans = api.plan(name, **what, **options)
+        plans = api.plan(name, **what, out=settings["out"], **options)
         if json:
             emit({"plans": [plan.to_dict() for plan in plans]})
         else:
@@ -130,18 +130,20 @@ def _go_on(name: str, what: dict[str, Any], out: Path, options: dict[str, Any], 
 
     variant = load_variant(name)
     content = read_toml(what["config"]) if what["config"] else {}
-    home = out / f"{name}-{what['dataset'] or content.get('dataset') or variant.dataset}"
+    home = out.expanduser() / f"{name}-{what['dataset'] or content.get('dataset') or variant.dataset}"
     stage = options.get("stage", content.get("stage"))
     last = int(stage) if stage is not None and str(stage).isdecimal() else variant.stages
     run = _latest(home, last if variant.stages > 1 else None)
     if run is None:
         return None
     tell(Note(text=f"Going on with {shown(run.path)}, with the options it was started with."))
-    steps = options.get("steps")
+    current = run.config.stage or 1
+    steps = options.get("steps") if stage is None or current == last else None  # of a stage asked for, and it alone
     steps = int(steps) if steps is not None and str(steps).isdecimal() and int(steps) > run.config.run.steps else None
     run = run.resume(steps, tell)
-    for later in range((run.config.stage or 1) + 1, last + 1 if variant.stages > 1 else 0):
-        run = api.train(name, **what, out=out, on_event=tell, **{**options, "stage": later})
+    if variant.stages > 1 and current < last:
+        for later in range(current + 1, last + 1) if stage is None else (last,):
+            run = api.train(name, **what, out=out, on_event=tell, **{**options, "stage": later})
     return run
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gankit.config import Resolved, read_toml, resolve
+from gankit.config import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.discover import load_dataset, load_variant
 from gankit.errors import UsageError
 from gankit.plugin import Dataset, Variant
+from gankit.training.checkpoint import replace_text
 from gankit.training.environment import environment
 from gankit.training.events import Note, OnEvent
 from gankit.training.judging import check_metric
@@ -59,9 +60,9 @@ class Job:
         else:
             label = dataset or content.get("dataset") or kind.dataset
             source = load_dataset(label)
-        return cls(kind, source, (name, label), preset, file, flat, out, tell)
+        return cls(kind, source, (name, label), preset, file, flat, out.expanduser(), tell)
 
-    def resolve(self, stage: int | None = None) -> Resolved:
+    def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         options = self.options if stage is None else {**self.options, "stage": stage}
         source = self.dataset
         return resolve(
@@ -72,43 +73,51 @@ class Job:
             preset=self.preset,
             file=self.config,
             options=options,
+            implied_by=implied_by,
         )
 
     def session(self, resolved: Resolved) -> Session:
         return Session(self.variant(resolved.options), self.open(resolved, "train"), resolved)
 
     def train(self) -> Trained:
-        resolved = self.resolve()
-        if self.variant.stages == 1:
-            return self._run(resolved)
-        if resolved.stage is not None:
-            return self._stage(resolved.stage)
-        trained = self._stage(1)
-        for stage in range(2, self.variant.stages + 1):
-            trained = self._stage(stage, trained[0])
-        return trained
+        todo, previous = self.todo()
+        *earlier, last = todo
+        if asked := self.resolve().stage:
+            for resolved in reversed(earlier):
+                self.tell(Note(text=self._implied(resolved.stage or 1, asked)))
+        for resolved in earlier:
+            previous = self._run(resolved, previous)
+        return self._run(last, previous), last
 
-    def _stage(self, stage: int, previous: RunDir | None = None) -> Trained:
-        if not 1 <= stage <= self.variant.stages:
-            raise UsageError(f"stage {stage}: {self.names[0]} has the stages 1 to {self.variant.stages}.")
-        resolved = self.resolve(stage)
-        if stage == 1:
-            return self._run(resolved)
+    def todo(self) -> tuple[list[Resolved], RunDir | None]:
+        """What to train, in this order, and the run that the first of it builds on.
+
+        A variant without stages, and the first stage, build on none. Without a stage asked for all are trained; before
+        one that is asked for those that no finished run under `out` stands for.
+        """
+        asked = self.resolve()
+        stages = self.variant.stages
+        if stages == 1:
+            return [asked], None
+        if asked.stage is None:
+            return [self.resolve(stage) for stage in range(1, stages + 1)], None
+        if not 1 <= asked.stage <= stages:
+            raise UsageError(f"stage {asked.stage}: {self.names[0]} has the stages 1 to {stages}.")
+        todo = [asked]
+        while (stage := todo[0].stage or 1) > 1:
+            before = self.resolve(stage - 1, implied_by=asked.stage)
+            if found := self._find_previous(todo[0], before):
+                return todo, found
+            todo.insert(0, before)
+        return todo, None
+
+    def _implied(self, stage: int, asked: int) -> str:
+        text = f"Stage {stage + 1} builds on stage {stage}, which is not trained yet: training it first"
+        alone = sorted({name.partition(".")[0] for name in self.options} & OF_ONE_STAGE)
+        return text + (f" (of the options given, {', '.join(alone)} hold for stage {asked} alone)." if alone else ".")
+
+    def _find_previous(self, resolved: Resolved, wanted: Resolved) -> RunDir | None:
         variant = self.variant(resolved.options)
-        if previous is None:
-            previous = self._find_previous(resolved, variant)
-        if previous is None:
-            self.tell(
-                Note(text=f"Stage {stage} builds on stage {stage - 1}, which is not trained yet: training it first.")
-            )
-            previous = self._stage(stage - 1)[0]
-        else:
-            self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {previous.path}."))
-        return self._run(resolved, previous)
-
-    def _find_previous(self, resolved: Resolved, variant: Variant[Any]) -> RunDir | None:
-        assert resolved.stage is not None
-        wanted = self.resolve(resolved.stage - 1)
         train = self.open(resolved, "train")
         check_requirements(variant, train, resolved.dataset)
         networks = build_networks(variant, train, resolved.run.seed)
@@ -121,8 +130,10 @@ class Job:
             return source(resolved.data, split)
         return source if source.split == split else type(source)(resolved.data, split)
 
-    def _run(self, resolved: Resolved, previous: RunDir | None = None) -> Trained:
+    def _run(self, resolved: Resolved, previous: RunDir | None = None) -> RunDir:
         """One training, into a new directory, once everything that can be checked has been."""
+        if previous is not None and resolved.stage is not None:
+            self.tell(Note(text=f"Stage {resolved.stage} builds on stage {resolved.stage - 1} in {previous.path}."))
         dataset = self.open(resolved, "train")
         for text in dataset.notes():
             self.tell(Note(text=text))
@@ -137,7 +148,7 @@ class Job:
         directory = RunDir.create(self.out, *self.names)
         self._describe(directory, resolved, session, previous)
         Trainer(session, directory, test, self.tell).fit(None, inherited)
-        return directory, resolved
+        return directory
 
     def _describe(self, directory: RunDir, resolved: Resolved, session: Session, previous: RunDir | None) -> None:
         described = environment(session.device, self.variant, type(session.dataset))
@@ -145,7 +156,7 @@ class Job:
             origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
             described["previous_stage"] = origin
         (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
-        resolved.save(directory.path / "config.toml")
+        replace_text(directory.path / "config.toml", resolved.to_toml())  # last: with it the directory is a run
 
 
 __all__ = ["Job"]

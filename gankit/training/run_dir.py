@@ -26,7 +26,7 @@ class RunDir:
     @classmethod
     def create(cls, out: str | Path, variant: str, dataset: str) -> RunDir:
         """A new, empty directory under ``out/<variant>-<dataset>`` with the next free number."""
-        home = Path(out).expanduser() / f"{variant}-{dataset}"
+        home = Path(out) / f"{variant}-{dataset}"
         try:
             home.mkdir(parents=True, exist_ok=True)
             number = max((int(run.name) for run in _runs(home)), default=0)

@@ -70,7 +70,7 @@ def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module
 def _newest_first(home: Path) -> Iterable[RunDir]:
     if not home.is_dir():
         return []
-    runs = [p for p in home.iterdir() if p.name.isdigit() and (p / "config.toml").is_file()]
+    runs = [p for p in home.iterdir() if p.name.isdecimal() and (p / "config.toml").is_file()]
     return [RunDir(p) for p in sorted(runs, key=lambda p: int(p.name), reverse=True)]
 
 

@@ -136,7 +136,8 @@ class Trainer:
             )
         )
         if interruption.requested and (stage := session.resolved.stage or 1) < session.variant.stages:
-            raise RunInterrupted(f"stage {stage} is finished in {self.run_dir.path}, the next one is not begun")
+            text = f"stage {stage} is finished in {self.run_dir.path}, the next one is not begun"
+            raise RunInterrupted(f"{text}. Go on with the same command and --resume")
 
     def _stop(self, step: int, *, already_saved: bool) -> None:
         if not already_saved:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from torch import nn
 import gankit
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import DataSpec, Key, Optim
-from gankit.training.events import Evaluated, Logged, Note, RunStarted, Sampled
+from gankit.training.events import Evaluated, Logged, Note, RunInterrupted, RunStarted, Sampled
 from gankit.training.judging import improves
 from gankit.training.log import read_log
 
@@ -220,6 +223,7 @@ class Staged(Tiny):
 
     Config = StagedConfig
     stages = 2
+    presets: ClassVar = {"default": SMALL}
     prepared: Sequence[float] = ()
 
     def networks(self, spec):
@@ -263,12 +267,13 @@ def notes(events):
 
 def test_a_missing_stage_is_trained_first_then_found(tmp_path):
     events = []
-    options = {**SMALL, "stage": 2}
+    options = {"stage": 2}
     second = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **options)
     assert second.path.name == "0002"
     assert second.config.stage == 2
     assert notes(events) == [
         "Stage 2 builds on stage 1, which is not trained yet: training it first.",
+        f"Stage 2 builds on stage 1 in {tmp_path / 'staged-blobs' / '0001'}.",
         "looked at what was inherited",
     ]
     first = gankit.open_run(tmp_path / "staged-blobs" / "0001", Staged, Blobs)
@@ -285,6 +290,41 @@ def test_a_missing_stage_is_trained_first_then_found(tmp_path):
     assert third.path.name == "0003"
     assert notes(events)[0] == f"Stage 2 builds on stage 1 in {first.path}."
     assert third.sample(2).images.shape == (2, 1, 8, 8)
+
+
+def test_options_of_a_stage_are_not_those_of_one_that_is_trained_first(tmp_path):
+    """What the weights depend on holds for both; how long and how often, for the one asked for."""
+    events = []
+    options = {"steps": 4, "batch_size": 5, "seed": 3, "optim__lr": 0.5, "data": {"size": 12}}
+    kind = type("Staged", (Staged,), {})
+    arguments = {"out": tmp_path, "stage": 2, **options}
+    assert [p.steps for p in gankit.api.plan(kind, Blobs(BlobsConfig(size=12)), **arguments)] == [12, 4]
+    second = gankit.train(kind, Blobs(BlobsConfig(size=12)), on_event=events.append, **arguments)
+    assert notes(events)[0].endswith("(of the options given, batch_size, steps hold for stage 2 alone).")
+    first = gankit.open_run(tmp_path / "staged-blobs" / "0001", kind, Blobs)
+    assert [(r.steps, r.config.run.batch_size) for r in (first, second)] == [(12, 8), (4, 5)]
+    for run in (first, second):
+        assert (run.config.run.seed, run.config.options.optim.lr, run.config.data.size) == (3, 0.5, 12)
+    # the second's own file says how it alone was trained, too
+    again = gankit.train(kind, Blobs(BlobsConfig(size=12)), config=second.path / "config.toml", out=tmp_path / "new")
+    assert again.steps == 4
+    assert gankit.open_run(tmp_path / "new" / "staged-blobs" / "0001", kind, Blobs).steps == 12
+    assert len(gankit.api.plan(kind, Blobs(BlobsConfig(size=12)), **arguments)) == 1  # nothing is missing any more
+
+
+def test_interrupted_at_the_end_of_a_stage_the_next_is_not_begun(tmp_path):
+    events = []
+
+    def stop(event):
+        events.append(event)
+        if isinstance(event, Sampled) and event.step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # as schedulers do
+
+    with pytest.raises(RunInterrupted, match="stage 1 is finished"):
+        gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=stop)
+    assert [e.stage for e in events if isinstance(e, RunStarted)] == [1]
+    assert gankit.open_run(tmp_path / "staged-blobs", Staged, Blobs).finished
 
 
 @pytest.mark.parametrize("other", [{"hidden": 5}, {"data": {"count": 19}}])
