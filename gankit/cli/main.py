@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
+from io import TextIOWrapper
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from typer.core import TyperGroup
 
 import gankit
 from gankit.cli import bench, doctor, plugins, run, runs
+from gankit.cli.output import only_data_on_stdout
 from gankit.errors import GankitError
 
 
@@ -58,8 +61,12 @@ def build() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code: 0 done, 1 failed, 2 wrong usage, 3 broken plugin, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file name or a caption that it cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = _dispatch(arguments or ["--help"])
+        with only_data_on_stdout() if "--json" in arguments and "--help" not in arguments else nullcontext():
+            code = _dispatch(arguments or ["--help"])
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output is gone; python would complain once more when it closes stdout

@@ -6,16 +6,32 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from gankit.errors import UsageError
+
+_for_data: list[TextIO] = []
+
+
+@contextmanager
+def only_data_on_stdout() -> Iterator[None]:
+    """While entered, :func:`emit` alone reaches stdout; what anyone else prints, a plugin say, goes to stderr."""
+    _for_data.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _for_data.pop()
 
 
 def emit(data: object) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(_finite(data), indent=1, ensure_ascii=False, default=str))
+    stream = _for_data[-1] if _for_data else sys.stdout
+    escape = (stream.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(_finite(data), indent=1, ensure_ascii=escape, default=str), file=stream, flush=True)
 
 
 def say(text: str, *, json: bool = False) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gankit.cli.output import at_least, emit, number, say, shown, table
+from gankit.cli.output import at_least, emit, number, say, shown, table, warn
+from gankit.errors import UsageError
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run, or of runs: then the latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")]
@@ -55,7 +56,7 @@ def sample(
 
     opened = open_run(run)
     samples = opened.sample(n, label=label or None, text=text or None, seed=seed, checkpoint=checkpoint, device=device)
-    out = out or _fresh(opened.path)
+    out = out or _fresh(opened.path, "sample")
     files = samples.save(out, overwrite=overwrite)
     if json:
         about = {"run": str(opened.path), "checkpoint": samples.checkpoint, "n": n, "out": str(out)}
@@ -70,22 +71,43 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="The same seed judges the same samples.")] = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="PNG of samples beside their nearest training images. Else a new one in RUN."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge samples of a run by classifiers trained on real data."""
     at_least("--n", n, 2)
     at_least("--seed", seed, 0)
+    if sheet is not None:
+        _check_sheet(sheet)
     from gankit.api import open_run
 
     opened = open_run(run)
-    result = opened.evaluate(n, seed, checkpoint, device)
+    sheet = sheet or _fresh(opened.path, "neighbours")
+    result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, report=warn)
+    for note in result["notes"]:
+        warn(f"note: {note}")
     if json:
-        emit(result)
+        emit({**result, "sheet": str(sheet) if sheet.exists() else None})
         return
     say(f"{shown(opened.path)}, {result['checkpoint']}: {result['n']} samples")
     say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(_flat(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
+    if sheet.exists():
+        say(f"\nsamples beside their nearest training images: {shown(sheet)}")
+
+
+def _check_sheet(path: Path) -> None:
+    """Complain before minutes of judging, not after."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--sheet {path}: must be a PNG file, FILE.png")
+    if path.exists():
+        raise UsageError(f"--sheet {path} exists already. Give another name.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--sheet {path}: there is no directory {path.absolute().parent}")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,6 +118,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, value
 
 
-def _fresh(directory: Path) -> Path:
+def _fresh(directory: Path, stem: str) -> Path:
     """A name for a sheet that is not taken."""
-    return next(path for i in count(1) if not (path := directory / f"sample-{i:04d}.png").exists())
+    return next(path for i in count(1) if not (path := directory / f"{stem}-{i:04d}.png").exists())

@@ -175,6 +175,8 @@ def test_sample_sheets(gankit, run):
         (("--checkpoint", "step-000999"), "no checkpoint 'step-000999'. It has best, latest, step-000003"),
         (("--device", "gpu"), "gpu"),
         (("--n", "many"), "many"),
+        (("--out", "sheet.jpg"), "a sheet is a PNG file"),
+        (("--label", "²"), "'²' is not one of the 2 classes"),
     ],
 )
 def test_wrong_samples(gankit, run, arguments, words):
@@ -189,7 +191,27 @@ def test_eval(gankit, run):
     assert outcome.code == 0, outcome.err
     assert {"metrics", "judge", "n", "checkpoint"} <= set(outcome.data)
     assert outcome.data["n"] == 8
+    assert Image.open(run / "neighbours-0001.png").size[0] > 8
+    assert outcome.data["sheet"] == str(run / "neighbours-0001.png")
+    assert "Training a judge" in outcome.err
+    outcome = gankit("eval", run, "--n", 2, "--sheet", "mine.png")
+    assert "nearest training images: mine.png" in outcome.out
+    assert "not defined" in outcome.err  # what the figures are worth is said
+    for sheet, words in (
+        ("mine.png", "exists already"),
+        ("mine.jpg", "must be a PNG"),
+        ("no/mine.png", "no directory"),
+    ):
+        refused = gankit("eval", run, "--n", 2, "--sheet", sheet)
+        assert (refused.code, words in refused.err) == (2, True)
     assert gankit("eval", run, "--n", 1).code == 2
+
+
+def test_nothing_but_data_on_stdout(gankit, site):
+    loud = GOOD.replace("def networks(self, spec):\n", "def networks(self, spec):\n        print('hello')\n")
+    outcome = gankit("run", site.add("toy", "print('imported')\n" + loud), "--json")
+    assert outcome.data["steps"] == 6
+    assert {"imported", "hello"} <= set(outcome.err.splitlines())
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
@@ -204,6 +226,7 @@ def test_eval(gankit, run):
         (("run", "toy", "--stps", "3"), "unknown option --stps; did you mean --steps?"),
         (("run", "toy", "--optim.lrr", "3"), "did you mean --optim.lr?"),
         (("run", "toy", "--batchsize", "3"), "did you mean --batch-size?"),
+        (("run", "toy", "--zzz", "3"), "unknown option --zzz\n"),
         (("run", "toy", "--steps", "0"), "steps = '0': must be greater than or equal to 1"),
         (("run", "toy", "--steps", "-5"), "steps = '-5': must be greater than or equal to 1"),
         (("run", "toy", "--hidden", "65"), "hidden = '65': must be less than or equal to 64"),
@@ -249,6 +272,10 @@ def test_config_files_that_are_wrong(gankit, toy, tmp_path):
     assert "unknown option 'hiden' in file c.toml; did you mean 'hidden'?" in say("hiden = 3")
     assert "optim.lr = -1: must be greater than 0" in say("[optim]\nlr = -1")
     assert "is a configuration of 'dcgan', not of 'toy'" in say('variant = "dcgan"')
+    for name in ("variant", "dataset", "preset"):
+        assert f"{name} = 3: must be a name, in quotes" in say(f"{name} = 3")
+    (tmp_path / "c.toml").write_text("steps = 4\naugment = {diff = []}", encoding="utf-8-sig")
+    assert gankit("run", toy, "--config", "c.toml", "--augment.diff", "none", "--dry-run").code == 0
     assert "unknown dataset 'dots'" in say('dataset = "dots"')
 
 
