@@ -80,21 +80,15 @@ def check_plugin(name: str, *, dataset: str | None = None, options: Mapping[str,
 
 def _check_dataset(checker: Checker, found: Found, options: dict[str, object]) -> None:
     from gankit.check_data import check_data
+    from gankit.config import data_options
 
     loaded: list[Any] = []
     if not checker.run("import", lambda: loaded.append(load_dataset(found.name))):
         return
     cls = loaded[0]
-    given = {key.removeprefix("data."): value for key, value in options.items()}
     if _check_options(checker, cls.Config):
-        check_data(checker, lambda split: cls(_data_config(cls, given), split))
-
-
-def _data_config(cls: type[Dataset[Any]], given: Mapping[str, object]) -> Any:
-    from gankit.fields import annotation, from_text
-
-    values = {k: from_text(annotation(cls.Config, k), v) if isinstance(v, str) else v for k, v in given.items()}
-    return cls.Config(**values)
+        config = data_options(cls, {f"data.{key.removeprefix('data.')}": value for key, value in options.items()})
+        check_data(checker, lambda split: cls(config, split))
 
 
 def _check_variant(checker: Checker, found: Found, dataset_name: str | None, options: dict[str, object]) -> None:
@@ -117,7 +111,8 @@ def _check_variant(checker: Checker, found: Found, dataset_name: str | None, opt
     sound = checker.run("presets", lambda: _check_presets(variant, dataset, found.name, label, data_options))
 
     def resolved(stage: int | None = None) -> Resolved:
-        given = {"workers": 0, "device": "cpu", **options, **({"stage": stage} if stage else {})}
+        given = {"workers": 0, "device": "cpu", **variant.check_options, **options}
+        given |= {"stage": stage} if stage else {}
         return resolve(variant, dataset, variant=found.name, dataset=label, options=given)
 
     try:
@@ -219,6 +214,11 @@ def _check_presets(
                 config.save(file)
                 if resolve(variant, dataset, variant=name, dataset=label, file=file) != config:
                     raise Failed(f"preset {preset!r}: a run's config.toml does not give the same options again")
+    try:
+        options = {**variant.check_options, **data_options}
+        resolve(variant, dataset, variant=name, dataset=label, options=options)
+    except UsageError as error:
+        raise Failed(f"`check_options`: {error}") from error
     wrong = [key for preset in variant.presets.values() for key in preset if _wrong_stage(key, variant.stages)]
     if wrong:
         raise Failed(f"a preset has {wrong[0]!r}, but the variant has {variant.stages} stages")

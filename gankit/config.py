@@ -150,12 +150,13 @@ def resolve(
     overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
 
     layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
+    foreign = dataset != variant_cls.dataset
     given = [*([(f"file {file}", content)] if file else []), ("options", options or {})]
-    merged = _merge(models, [*layers, *given], variant_cls, dataset)
+    merged = _merge(models, [*layers, *given], foreign=foreign)
     stage = merged.get("stage")
     if overlays and stage is not None and str(stage) not in ("none", ""):
         layers.append((f"preset {preset!r}, stage {stage}", overlays.get(f"stage{stage}", {})))
-        merged = _merge(models, [*layers, *given], variant_cls, dataset)
+        merged = _merge(models, [*layers, *given], foreign=foreign)
 
     run = {name: merged.pop(name) for name in RunConfig.model_fields if name in merged}
     data = merged.pop("data", {})
@@ -167,6 +168,13 @@ def resolve(
         options=_validated(variant_cls.Config, merged),
         data=_validated(dataset_cls.Config, data, "data."),
     )
+
+
+def data_options(dataset_cls: type[Dataset[Any]], options: Mapping[str, object]) -> BaseModel:
+    """The options of a dataset on its own, given as ``data.<name>``. UsageError as of :func:`resolve`."""
+    models = _Models(run=Config, variant=Config, data=dataset_cls.Config)
+    merged = _merge(models, [("options", options)])
+    return _validated(dataset_cls.Config, merged["data"], "data.")
 
 
 def load(path: Path) -> Resolved:
@@ -240,14 +248,16 @@ def _without(names: frozenset[str], values: Mapping[str, object]) -> dict[str, A
 def _merge(
     models: _Models,
     layers: Iterable[tuple[str, Mapping[str, object]]],
-    variant_cls: type[Variant[Any]],
-    dataset: str,
+    *,
+    foreign: bool = False,
 ) -> dict[str, Any]:
-    """One nested mapping of all values, later layers over earlier ones over the defaults."""
+    """One nested mapping of all values, later layers over earlier ones over the defaults.
+
+    `foreign`: the dataset is not the variant's own, for which presets are written; it need not have the same options.
+    """
     merged = fields.defaults(models.run) | fields.defaults(models.variant) | {"data": fields.defaults(models.data)}
     for source, layer in layers:
-        # a preset is written for the variant's own dataset; another one need not have the same options
-        lenient = source.startswith("preset") and dataset != variant_cls.dataset
+        lenient = foreign and source.startswith("preset")
         for name, value in _flat(models, layer):
             try:
                 annotation = models.annotation(name)
@@ -292,4 +302,14 @@ def _validated(model: type[BaseModel], values: Mapping[str, Any], prefix: str = 
         raise UsageError(fields.explain(error, model, prefix)) from None
 
 
-__all__ = ["OF_ONE_STAGE", "RESERVED", "Augment", "Resolved", "RunConfig", "load", "read_toml", "resolve"]
+__all__ = [
+    "OF_ONE_STAGE",
+    "RESERVED",
+    "Augment",
+    "Resolved",
+    "RunConfig",
+    "data_options",
+    "load",
+    "read_toml",
+    "resolve",
+]

@@ -11,15 +11,17 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gankit.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, Variant
+
+T = TypeVar("T")
 
 API = 1
 """Version of the contract in `gankit.plugin`."""
@@ -66,22 +68,19 @@ def datasets() -> dict[str, Found]:
 
 def load_variant(name: str) -> type[Variant[Any]]:
     """Import the variant `name`. UsageError if there is none, PluginError if it cannot be used."""
-    found = _lookup(variants(), name, "variant")
-    cls = _load(found)
-    return verify_variant(cls, found)
+    return _load(_lookup(variants(), name, "variant"), verify_variant)
 
 
 def load_dataset(name: str) -> type[Dataset[Any]]:
     """Import the dataset `name`. UsageError if there is none, PluginError if it cannot be used."""
-    found = _lookup(datasets(), name, "dataset")
-    cls = _load(found)
-    return verify_dataset(cls, found)
+    return _load(_lookup(datasets(), name, "dataset"), verify_dataset)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the name most like `name`, or nothing."""
-    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.55)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    by_lower = {known.lower(): known for known in names}
+    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.55)
+    return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
 
 
 def unknown(name: str, kind: str, names: Collection[str]) -> UsageError:
@@ -98,10 +97,22 @@ def unknown(name: str, kind: str, names: Collection[str]) -> UsageError:
 
 def broken(found: Found, cause: str) -> PluginError:
     """The error for a plugin that cannot be used: distribution, cause, and the command that removes it."""
-    return PluginError(
+    error = PluginError(
         f"{found.kind} {found.name!r} of {found.distribution} {found.version} cannot be used: {cause}\n"
         f"remove it with: {found.remedy}"
     )
+    error.cause = cause
+    return error
+
+
+def blame(error: ImportError) -> PluginError | None:
+    """The error for the plugin whose code raised `error` while it was used, if it was one's."""
+    known = {entry.value.partition(":")[0].partition(".")[0]: entry for entry in (variants() | datasets()).values()}
+    found, traceback = None, error.__traceback__
+    while traceback is not None:
+        found = known.get(traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0], found)
+        traceback = traceback.tb_next
+    return broken(found, _cause(error, found)) if found else None
 
 
 def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
@@ -154,11 +165,20 @@ def _lookup(found: dict[str, Found], name: str, kind: str) -> Found:
     return entry
 
 
-def _load(found: Found) -> object:
+def _load(found: Found, verify: Callable[[object, Found], T]) -> T:
+    from gankit.failures import remember
+
     try:
-        return EntryPoint(found.name, found.value, found.kind).load()
-    except (Exception, SystemExit) as error:
-        raise broken(found, _cause(error, found)) from error
+        try:
+            loaded = EntryPoint(found.name, found.value, found.kind).load()
+        except (Exception, SystemExit) as error:
+            raise broken(found, _cause(error, found)) from error
+        cls = verify(loaded, found)
+    except PluginError as error:
+        remember(found, error.cause)
+        raise
+    remember(found, None)
+    return cls
 
 
 def _cause(error: BaseException, found: Found) -> str:
@@ -251,6 +271,7 @@ def _describe(distribution: Distribution) -> tuple[str, str, str]:
 __all__ = [
     "API",
     "Found",
+    "blame",
     "broken",
     "datasets",
     "load_dataset",

@@ -19,3 +19,5 @@ class PluginError(GankitError):
     """A plugin or the environment cannot be used. Exit code 3."""
 
     exit_code = 3
+    cause = ""
+    """Why a plugin cannot be used, without its name and the remedy."""

@@ -222,7 +222,7 @@ class Variant(ABC, Generic[ConfigT]):
     """One kind of GAN. Its docstring heads ``gankit run NAME --help``; ``gankit list`` reads metadata only."""
 
     Config: ClassVar[type[BaseModel]] = Config
-    """Options; names must not be those of the run's own options (``gankit plugins check`` tells)."""
+    """Options; names must not be those of the run's own options: such a variant is refused."""
     dataset: ClassVar[str]
     """Name of the dataset used when ``--dataset`` is not given."""
     requires: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -239,6 +239,8 @@ class Variant(ABC, Generic[ConfigT]):
     """Values laid under the user's own, by preset name: any option of the run, the variant or the data, dotted
     (``{"default": {"steps": 2000, "optim.lr": 1e-3, "data.size": 32}}``). A key ``stage<k>`` holds a mapping that
     applies at that stage only. ``default`` applies when ``--preset`` is not given."""
+    check_options: ClassVar[Mapping[str, Any]] = {}
+    """Values of options, dotted, with which ``gankit plugins check`` is quick: little to do for `prepare`, say."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

@@ -39,6 +39,7 @@ def install(folder: Path, module: str, entries: str, distribution: str = "", sou
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "cache"))  # where failures to load are noted
     modules = set(sys.modules)
     yield tmp_path / "site"
     for name in set(sys.modules) - modules:

@@ -95,6 +95,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, s
         return error.exit_code, f"error: {error}"
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return 130, "interrupted"
+    if isinstance(error, ImportError):  # of a plugin that imports where it needs something, or of gankit's own needs
+        from gankit.discover import blame
+
+        return 3, f"error: {blame(error) or error}"
     if hasattr(error, "format_message"):  # typer's and click's own
         return 2, f"error: {_usage(error, arguments)}"
     if isinstance(error, OSError) and error.strerror:

@@ -23,8 +23,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A variant or a datase
 def list_all(json: Json = False) -> None:
     """List the installed variants and datasets. Nothing is imported."""
     from gankit.discover import datasets, variants
+    from gankit.failures import marked
 
-    found = {"variants": variants(), "datasets": datasets()}
+    found = {"variants": marked(variants()), "datasets": marked(datasets())}
     if json:
         emit({kind: [_described(entry) for entry in entries.values()] for kind, entries in found.items()})
         return
@@ -42,9 +43,10 @@ def list_all(json: Json = False) -> None:
 def list_plugins(json: Json = False) -> None:
     """List the installed plugins by distribution. Nothing is imported."""
     from gankit.discover import datasets, variants
+    from gankit.failures import marked
 
     grouped: dict[str, dict[str, Any]] = {}
-    for entry in [*variants().values(), *datasets().values()]:
+    for entry in [*marked(variants()).values(), *marked(datasets()).values()]:
         blank = {
             "distribution": entry.distribution,
             "version": entry.version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,32 +14,35 @@ from gankit.cli.output import duration, emit, figures, say, shown, size, table, 
 
 if TYPE_CHECKING:
     from gankit.api import Run
+    from gankit.discover import Found
     from gankit.training.plan import Plan
 
 
 class Variants(TyperGroup):
     """Lists variants by metadata; loads the one that is named."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    @cached_property
+    def found(self) -> dict[str, Found]:
         from gankit.discover import variants
+        from gankit.failures import marked
 
-        return list(variants())
+        return marked(variants())
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.found)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A placeholder for help pages and completion: nothing is imported for it."""
-        from gankit.discover import variants
-
-        found = variants().get(cmd_name)
+        found = self.found.get(cmd_name)
         if found is None:
             return None
         return TyperCommand(cmd_name, help=f"(broken: {found.problem})" if found.problem else found.summary)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from gankit.discover import variants
         from gankit.errors import UsageError
 
         if not args and not ctx.resilient_parsing:
-            raise UsageError(f"name the variant to train: gankit run VARIANT\ninstalled: {', '.join(variants())}")
+            raise UsageError(f"name the variant to train: gankit run VARIANT\ninstalled: {', '.join(self.found)}")
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, class_keys, describe, subset, train_judge
 
 if TYPE_CHECKING:
@@ -69,13 +68,6 @@ def judge_for(
     return found
 
 
-def cache_directory() -> Path:
-    """``$GANKIT_CACHE``, else ``$XDG_CACHE_HOME/gankit``, else ``~/.cache/gankit``."""
-    if own := os.environ.get("GANKIT_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gankit"
-
-
 def digest(train: Dataset[Any], test: Dataset[Any] | None, config: JudgeConfig) -> str:
     """Hexadecimal digest of the settings, the specs and the images and classes of both splits (512 of each)."""
     made = hashlib.sha256(json.dumps(describe(config), sort_keys=True).encode())
@@ -100,8 +92,8 @@ def _load(name: str, spec: DataSpec, config: JudgeConfig) -> Judged | None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    weights, facts = _paths(name)
     try:
+        weights, facts = _paths(name)
         known = json.loads(facts.read_text(encoding="utf-8"))
         with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
             judge = Judge(spec.image_shape[0], class_keys(spec), config.width)
@@ -116,24 +108,11 @@ def _load(name: str, spec: DataSpec, config: JudgeConfig) -> Judged | None:
 def _save(judged: Judged) -> None:
     from safetensors.torch import save
 
-    weights, facts = _paths(judged.digest)
     state = {key: value.detach().cpu().contiguous() for key, value in judged.judge.state_dict().items()}
     known = {"accuracy": judged.accuracy, "held_out": judged.held_out, "settings": describe(judged.config)}
     try:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        _write(weights, save(state))
-        _write(facts, json.dumps(known, indent=1).encode())  # last: with it the entry counts
+        weights, facts = _paths(judged.digest)
+        keep(weights, save(state))
+        keep(facts, json.dumps(known, indent=1).encode())  # last: with it the entry counts
     except OSError:
         return
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also when several processes write the same entry."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -30,6 +30,12 @@ BROKEN = {
         "differ from one time to the next",
     ),
     "preset": ('"hidden": 16', '"hiden": 16', "presets", "unknown option 'hiden' in preset 'wide'; did you mean"),
+    "check options": (
+        'averaged = ("generator",)',
+        'averaged = ("generator",)\n    check_options = {"hiden": 2}',
+        "presets",
+        "`check_options`: unknown option 'hiden'; did you mean 'hidden'",
+    ),
     "preset value": ('"hidden": 16', '"hidden": 99', "presets", "hidden = 99: must be less than or equal to 64"),
     "empty dataset": ("return 40 if", "return 0 if", "dataset", "training split is empty"),
     "dtype": (
@@ -188,7 +194,19 @@ def test_dataset_that_cannot_be_opened_without_options(gankit, site):
     assert "40 training" in outcome.out
 
 
+def test_options_that_make_the_check_quick(gankit, site):
+    """They are laid over the preset; what is given with --set over them."""
+    source = GOOD.replace("    averaged =", '    check_options = {"hidden": 2}\n    averaged =')
+    name = site.add("toy", source)
+    assert "generator 206" in gankit("plugins", "check", name).out
+    assert "generator 277" in gankit("plugins", "check", name, "--set", "hidden=3").out
+    assert gankit("run", name, "--dry-run", "--json").data["plans"][0]["networks"][0]["parameters"] == 632
+
+
 def test_unknown_name_and_malformed_option(gankit, toy):
+    for option, words in (("data.sizee=3", "unknown option 'data.sizee'"), ("size=x", "data.size = 'x': must be")):
+        outcome = gankit("plugins", "check", "toy-dots", "--set", option)
+        assert (outcome.code, words in outcome.err) == (2, True), outcome.err
     outcome = gankit("plugins", "check", "toi")
     assert outcome.code == 2
     assert "unknown plugin 'toi'; did you mean 'toy'?" in outcome.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,62 @@ def test_broken_plugin_breaks_nothing_else(gankit, site, toy, name):
         assert second == f"remove it with: pip uninstall gankit-plugin-{name}"
     assert gankit("plugins", "check", name).code == 3
     assert gankit("run", toy, "--dry-run").code == 0
+
+
+def problem(gankit, name):
+    """What `gankit list` says is wrong with a variant; and that `plugins list` and help say it too."""
+    (found,) = [entry["problem"] for entry in gankit("list", "--json").data["variants"] if entry["name"] == name]
+    for arguments in (("list",), ("plugins", "list"), ("run", "--help")):
+        shown = " ".join(re.sub("[│]", " ", gankit(*arguments).out).split())
+        assert found is None or found.split(" (")[0] in shown
+    return found
+
+
+SEEN = {
+    "raises": "it raises an exception when it is imported (raises.py:1)",
+    "syntax": "SyntaxError: invalid syntax (syntax.py:1)",
+    "missing": "it needs the module 'no_such_module', which is not installed",
+    "gone": "there is no module 'gone'",
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_lists_say_what_is_plain_without_importing(gankit, site, toy, name):
+    site.add(name, BROKEN[name][0])
+    assert problem(gankit, name) == SEEN[name]
+    assert problem(gankit, toy) is None
+    assert name not in sys.modules
+
+
+def test_lists_remember_what_failed_to_load(gankit, site, toy, tmp_path):
+    site.add("deep", "import deep_inside\n" + GOOD)
+    (site.path / "deep_inside.py").write_text("raise RuntimeError('no luck')")
+    assert problem(gankit, "deep") is None  # nothing tells, and nothing is imported to see
+    assert gankit("run", "deep", "--dry-run").code == 3
+    assert problem(gankit, "deep") == "when last loaded: RuntimeError: no luck (deep_inside.py:1)"
+    assert problem(gankit, toy) is None
+
+    info = next(site.path.glob("gankit_plugin_deep*")) / "METADATA"
+    info.write_text(info.read_text().replace("Version: 1.0", "Version: 2.0"))
+    assert problem(gankit, "deep") is None  # that was said of another version
+    assert gankit("plugins", "info", "deep").code == 3
+    assert "no luck" in problem(gankit, "deep")
+
+    (site.path / "deep_inside.py").write_text("")
+    shutil.rmtree(site.path / "__pycache__", ignore_errors=True)
+    assert gankit("plugins", "info", "deep").code == 0  # loading does not ask what was remembered
+    assert problem(gankit, "deep") is None
+
+    (tmp_path / "cache" / "failures.json").write_text("[")  # damaged, it says nothing
+    assert problem(gankit, "deep") is None
+
+
+def test_module_that_is_missing_when_it_is_needed(gankit, site):
+    late = GOOD.replace("def networks(self, spec):\n", "def networks(self, spec):\n        import no_such_module\n\n")
+    outcome = gankit("run", site.add("late", late))
+    assert outcome.code == 3
+    assert "of gankit-plugin-late 1.0 cannot be used: it needs the module 'no_such_module'" in outcome.err
+    assert outcome.err.splitlines()[-1] == "remove it with: pip uninstall gankit-plugin-late"
 
 
 def test_duplicate_name(gankit, site, toy):
