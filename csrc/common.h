@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "cpu/capability.h"
@@ -121,6 +122,15 @@ inline Tensor laid_out_like(const Tensor& t, const Tensor& like) {
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_copy_(copy.get(), t.get(), 0));
   return copy;
 }
+
+// An array for the length of a call, on the stack where it has no more than kFew elements. Not initialised.
+template <typename T, int64_t kFew>
+struct Scratch {
+  T few[kFew];
+  std::unique_ptr<T[]> many;
+  T* data;
+  explicit Scratch(int64_t n) : many(n > kFew ? new T[n] : nullptr), data(many ? many.get() : few) {}
+};
 
 // Runs f(begin, end) over [0, n) on torch's own thread pool (so torch.set_num_threads holds, and no second pool
 // competes for the cores); directly where the work is small. `cost` is the number of elements that a unit touches.

@@ -6,12 +6,12 @@
 
 STABLE_TORCH_LIBRARY(gankit, m) {
   // `<op>` has its gradient registered in Python; `<op>_forward` is the same without one: the eager fast path calls it
-  // from an autograd.Function, at a third of the overhead (see gankit/ops/_library.py).
+  // from an autograd.Function, at a third of the overhead (see gankit/ops/leaky_relu.py).
   m.def("leaky_relu(Tensor x, Tensor bias, float negative_slope) -> Tensor");
   m.def("leaky_relu_forward(Tensor x, Tensor bias, float negative_slope) -> Tensor");
   m.def(
-      "leaky_relu_backward(Tensor grad, Tensor y, Tensor bias, float negative_slope, bool input_grad, "
-      "bool bias_grad) -> (Tensor, Tensor)");
+      "leaky_relu_backward(Tensor grad, Tensor y, float negative_slope, bool input_grad, bool bias_grad) "
+      "-> (Tensor, Tensor)");
   m.def("patchgan_loss(Tensor[] logits, int kind, bool generator) -> Tensor");
   m.def("patchgan_loss_forward(Tensor[] logits, int kind, bool generator, bool with_grads) -> (Tensor, Tensor[])");
   m.def(

@@ -2,7 +2,6 @@
 #include "common.h"
 #include "cpu/patchgan_loss.h"
 
-#include <memory>
 #include <vector>
 
 namespace gankit {
@@ -31,9 +30,8 @@ double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double w
   args.grad_scale = args.dtype == DType::f16 ? 0.5 : weight / double(args.total);
   args.grad = grad ? grad->mutable_data_ptr() : nullptr;
   const int64_t chunks = (args.total + kChunk - 1) / kChunk;
-  double few[16];
-  std::unique_ptr<double[]> many(chunks > 16 ? new double[chunks] : nullptr);
-  args.partial = many ? many.get() : few;
+  Scratch<double, 16> partial(chunks);
+  args.partial = partial.data;
   const auto kernel = patchgan_loss_best();
   parallel(chunks, kChunk, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
   double sum = 0.0;

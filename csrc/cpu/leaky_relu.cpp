@@ -1,47 +1,48 @@
 #include "leaky_relu.h"
 
 #include "../leaky_relu.h"
-#include "simd.h"
+#include "vec.h"
 
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
-// One bias for the whole run (a piece of a plane), or one an element (a piece of the period).
-template <typename T, typename C>
-GANKIT_FORMULA void forward_run(const T* x, T* y, int64_t n, C bias, const C* biases, C slope) {
-  C in_buffer[kBlock], out_buffer[kBlock];
-  const int64_t step = block_length<T>(n);
-  for (int64_t at = 0; at < n; at += step) {
-    const int64_t length = min64(step, n - at);
-    const C* in = load(x + at, in_buffer, length);
-    C* out = target(y + at, out_buffer);
-    if (biases) {
-      const C* b = biases + at;
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) out[i] = leaky_relu_value(in[i], b[i], slope);
-    } else {
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) out[i] = leaky_relu_value(in[i], bias, slope);
-    }
-    store(y + at, out, length);
-  }
+// A piece of a plane: one bias for all.
+template <class T, class A = compute_t<T>>
+void forward_plane(const T* x, T* y, int64_t n, A bias, A slope) {
+  using V = Vec<A>;
+  constexpr int L = kLanes<A>;
+  const V biases = all<V>(bias), slopes = all<V>(slope);
+  int64_t i = 0;
+  for (; i + L <= n; i += L) put<V>(y + i, leaky_relu_value<V>(get<V>(x + i), biases, slopes));
+  for (; i < n; ++i) put<A>(y + i, leaky_relu_value<A>(get<A>(x + i), bias, slope));
 }
 
-template <typename T>
+// A piece of a period: a bias for each element.
+template <class T, class A = compute_t<T>>
+void forward_period(const T* x, T* y, int64_t n, const A* bias, A slope) {
+  using V = Vec<A>;
+  constexpr int L = kLanes<A>;
+  const V slopes = all<V>(slope);
+  int64_t i = 0;
+  for (; i + L <= n; i += L) put<V>(y + i, leaky_relu_value<V>(get<V>(x + i), get<V>(bias + i), slopes));
+  for (; i < n; ++i) put<A>(y + i, leaky_relu_value<A>(get<A>(x + i), bias[i], slope));
+}
+
+template <class T>
 void forward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
-  using C = compute_t<T>;
+  using A = compute_t<T>;
   const T* x = static_cast<const T*>(a.x);
   T* y = static_cast<T*>(a.out);
-  const C* bias = static_cast<const C*>(a.bias);
-  const C slope = C(a.slope);
+  const A* bias = static_cast<const A*>(a.bias);
+  const A slope = static_cast<A>(a.slope);
   const int64_t run = a.short_planes ? a.period : a.inner;
-  int64_t unit = begin / run, offset = begin % run, channel = unit % a.channels;
+  int64_t offset = begin % run, channel = begin / run % a.channels;
   while (begin < end) {
     const int64_t n = min64(run - offset, end - begin);
     if (a.short_planes) {
-      forward_run(x + begin, y + begin, n, C(0), bias + offset, slope);
+      forward_period(x + begin, y + begin, n, bias + offset, slope);
     } else {
-      forward_run(x + begin, y + begin, n, bias[channel], static_cast<const C*>(nullptr), slope);
+      forward_plane(x + begin, y + begin, n, bias[channel], slope);
       channel = channel + 1 == a.channels ? 0 : channel + 1;
     }
     begin += n;
@@ -49,83 +50,83 @@ void forward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
   }
 }
 
-constexpr int64_t kLanes = 64;  // independent sums, so that additions overlap and errors stay small
+// The gradient of one V of elements, stored where that of the input is asked for.
+template <bool kOut, class V, class T>
+GANKIT_FORMULA_MEMBER V backward_at(const T* grad, const T* y, T* out, int64_t i, V slope) {
+  const V d = leaky_relu_grad<V>(get<V>(grad + i), get<V>(y + i), slope);
+  if constexpr (kOut) put<V>(out + i, d);
+  return d;
+}
 
-// Gradient of one run; with `sums` the gradients are also added up, per element of the run (wide) or over kLanes.
-template <typename T, typename C>
-GANKIT_FORMULA void backward_run(const T* grad, const T* y, T* out, int64_t n, C slope, C* wide, C* lanes) {
-  C grad_buffer[kBlock], y_buffer[kBlock], out_buffer[kBlock];
-  // Where no gradient of the input is asked for, its values only pass through a buffer.
-  const int64_t step = out ? block_length<T>(n) : min64(n, kBlock);
-  for (int64_t at = 0; at < n; at += step) {
-    const int64_t length = min64(step, n - at);
-    const C* g = load(grad + at, grad_buffer, length);
-    const C* v = load(y + at, y_buffer, length);
-    C* o = out ? target(out + at, out_buffer) : out_buffer;
-    if (wide) {
-      C* w = wide + at;
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) {
-        const C d = leaky_relu_grad(g[i], v[i], slope);
-        o[i] = d;
-        w[i] += d;
-      }
-    } else if (lanes) {
-      int64_t i = 0;
-      for (; i + kLanes <= length; i += kLanes) {
-#pragma omp simd
-        for (int64_t j = 0; j < kLanes; ++j) {
-          const C d = leaky_relu_grad(g[i + j], v[i + j], slope);
-          o[i + j] = d;
-          lanes[j] += d;
-        }
-      }
-#pragma omp simd
-      for (int64_t j = 0; j < length - i; ++j) {
-        const C d = leaky_relu_grad(g[i + j], v[i + j], slope);
-        o[i + j] = d;
-        lanes[j] += d;
-      }
-    } else {
-#pragma omp simd
-      for (int64_t i = 0; i < length; ++i) o[i] = leaky_relu_grad(g[i], v[i], slope);
-    }
-    if (out) store(out + at, o, length);
+// A piece of a plane; returns the sum of its gradients.
+template <bool kOut, class T, class A = compute_t<T>>
+A backward_plane(const T* grad, const T* y, T* out, int64_t n, A slope) {
+  using V = Vec<A>;
+  constexpr int L = kLanes<A>;
+  const V slopes = all<V>(slope);
+  V sums[4] = {};  // so that additions overlap, and errors stay small
+  int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    for (int k = 0; k < 4; ++k) sums[k] += backward_at<kOut>(grad, y, out, i + k * L, slopes);
+  }
+  for (; i + L <= n; i += L) sums[0] += backward_at<kOut>(grad, y, out, i, slopes);
+  A sum = sum_lanes<A>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < n; ++i) sum += backward_at<kOut>(grad, y, out, i, slope);
+  return sum;
+}
+
+// `rows` periods, or one piece of a period of n elements, added up element by element.
+template <bool kOut, class T, class A = compute_t<T>>
+void backward_periods(const T* grad, const T* y, T* out, int64_t rows, int64_t n, A slope, A* sums) {
+  using V = Vec<A>;
+  constexpr int L = kLanes<A>;
+  const V slopes = all<V>(slope);
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    V sum = get<V>(sums + i);
+    for (int64_t r = 0; r < rows; ++r) sum += backward_at<kOut>(grad, y, out, r * n + i, slopes);
+    put<V>(sums + i, sum);
+  }
+  for (; i < n; ++i) {
+    for (int64_t r = 0; r < rows; ++r) sums[i] += backward_at<kOut>(grad, y, out, r * n + i, slope);
   }
 }
 
-template <typename T>
+template <bool kOut, class T>
 void backward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
-  using C = compute_t<T>;
+  using A = compute_t<T>;
+  constexpr int64_t kRows = 4;  // periods that share one reading of their sums
   const T* grad = static_cast<const T*>(a.grad);
   const T* y = static_cast<const T*>(a.y);
   T* out = static_cast<T*>(a.out);
-  C* partial = static_cast<C*>(a.partial);
-  const C slope = C(a.slope);
-  for (int64_t chunk = begin; chunk < end; ++chunk) {
-    if (a.short_planes) {
-      C* wide = partial ? partial + chunk * a.period : nullptr;
-      if (wide) memset(wide, 0, size_t(a.period) * sizeof(C));
-      const int64_t stop = min64((chunk + 1) * a.chunk, a.total);
-      for (int64_t at = chunk * a.chunk; at < stop; at += a.period) {
-        const int64_t n = min64(a.period, stop - at);
-        backward_run(grad + at, y + at, out ? out + at : out, n, slope, wide, static_cast<C*>(nullptr));
-      }
-    } else {
-      const int64_t plane = chunk / a.chunks_per_plane, start = (chunk % a.chunks_per_plane) * a.chunk;
-      const int64_t at = plane * a.inner + start, n = min64(a.chunk, a.inner - start);
-      C lanes[kLanes] = {};
-      backward_run(grad + at, y + at, out ? out + at : out, n, slope, static_cast<C*>(nullptr),
-                   partial ? lanes : nullptr);
-      if (partial) {
-        for (int64_t width = kLanes / 2; width; width /= 2) {
-#pragma omp simd
-          for (int64_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
-        }
-        partial[chunk] = lanes[0];
-      }
+  A* partial = static_cast<A*>(a.partial);
+  const A slope = static_cast<A>(a.slope);
+  for (int64_t chunk = begin; chunk < end && a.short_planes; ++chunk) {
+    A* sums = partial + chunk * a.period;
+    memset(sums, 0, static_cast<size_t>(a.period) * sizeof(A));
+    const int64_t stop = min64((chunk + 1) * a.chunk, a.total);
+    for (int64_t at = chunk * a.chunk; at < stop;) {
+      const int64_t rows = at + kRows * a.period <= stop ? kRows : 1, n = min64(a.period, stop - at);
+      backward_periods<kOut>(grad + at, y + at, kOut ? out + at : nullptr, rows, n, slope, sums);
+      at += rows * n;
     }
   }
+  if (a.short_planes) return;
+  int64_t plane = begin / a.chunks_per_plane, start = begin % a.chunks_per_plane * a.chunk;
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    const int64_t at = plane * a.inner + start, n = min64(a.chunk, a.inner - start);
+    partial[chunk] = backward_plane<kOut>(grad + at, y + at, kOut ? out + at : nullptr, n, slope);
+    start += n;
+    if (start == a.inner) {
+      start = 0;
+      ++plane;
+    }
+  }
+}
+
+template <class T>
+void backward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
+  return a.out ? backward<true, T>(a, begin, end) : backward<false, T>(a, begin, end);
 }
 
 }  // namespace

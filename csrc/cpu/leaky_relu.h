@@ -9,9 +9,9 @@
 namespace gankit {
 
 // Elements lie in memory as (outer, channels, inner), so channels repeat with the period channels * inner. Long planes
-// are walked plane by plane. Short ones (inner < kShortPlane; channels_last is inner = 1) are walked a period at a
-// time, several periods glued together where one is shorter than a few vectors.
-constexpr int64_t kShortPlane = 32;
+// are walked plane by plane. Those shorter than a register (inner < kShortPlane; channels_last is inner = 1) are walked
+// a period at a time, several periods glued together where one is shorter than a few registers.
+constexpr int64_t kShortPlane = 16;
 
 struct LeakyReluArgs {
   DType dtype;
@@ -20,7 +20,7 @@ struct LeakyReluArgs {
   const void* grad = nullptr;  // backward: dL/dy
   void* out = nullptr;         // forward: y; backward: dL/dx, or null if not asked for
   const void* bias = nullptr;  // forward: one value a channel, or `period` values for short planes; type of the sums
-  void* partial = nullptr;     // backward: sums by chunk, `period` each for short planes, else one; or null
+  void* partial = nullptr;     // backward: sums by chunk, `period` each for short planes, else one
   int64_t total = 0, channels = 0, inner = 0;
   bool short_planes = false;
   int64_t period = 0;            // short planes: a multiple of channels * inner

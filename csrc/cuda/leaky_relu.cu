@@ -65,9 +65,9 @@ __global__ void input_grad_kernel(const T* grad, const T* y, T* dx, int64_t tota
 }
 
 // One block a channel, summed in a fixed order: the same bits at every run.
-template <typename T, typename B>
-__global__ void bias_grad_kernel(const T* grad, const T* y, B* db, int64_t outer, int64_t channels, int64_t inner,
-                                 wide_t<T> slope) {
+template <typename T>
+__global__ void bias_grad_kernel(const T* grad, const T* y, wide_t<T>* db, int64_t outer, int64_t channels,
+                                 int64_t inner, wide_t<T> slope) {
   using W = wide_t<T>;
   const int64_t c = blockIdx.x, count = outer * inner;
   W sum = W(0);
@@ -81,7 +81,7 @@ __global__ void bias_grad_kernel(const T* grad, const T* y, B* db, int64_t outer
     __syncthreads();
     if (threadIdx.x < width) sums[threadIdx.x] += sums[threadIdx.x + width];
   }
-  if (threadIdx.x == 0) db[c] = convert<B>(sums[0]);
+  if (threadIdx.x == 0) db[c] = sums[0];
 }
 
 template <typename F>
@@ -131,14 +131,17 @@ Tensor leaky_relu_cuda(const Tensor& input, const Tensor& bias, double slope) {
   return y;
 }
 
-std::tuple<Tensor, Tensor> leaky_relu_backward_cuda(const Tensor& grad_in, const Tensor& y_in, const Tensor& bias,
-                                                    double slope, bool input_grad, bool bias_grad) {
+std::tuple<Tensor, Tensor> leaky_relu_backward_cuda(const Tensor& grad_in, const Tensor& y_in, double slope,
+                                                    bool input_grad, bool bias_grad) {
+  GANKIT_CHECK(grad_in.sizes().equals(y_in.sizes()), "grad", "have the shape of y", "another one");
   const torch::stable::accelerator::DeviceGuard guard(y_in.get_device_index());
   const Tensor y = dense(y_in), grad = laid_out_like(grad_in, y);
   const Layout layout = checked_layout(y, "y");
   GANKIT_CHECK(raw_dtype(grad) == raw_dtype(y), "grad", "have the dtype of y", toString(grad.scalar_type()));
   Tensor dx = input_grad ? empty_as(y) : empty_1d(y, 0, raw_dtype(y));
-  Tensor db = empty_1d(y, bias_grad ? layout.channels : 0, raw_dtype(bias));
+  const bool f64 = dtype_of(y, "y") == DType::f64;
+  Tensor db = empty_1d(y, bias_grad ? layout.channels : 0,
+                       f64 ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32());
   const int64_t total = y.numel();
   with_type(dtype_of(y, "y"), [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
@@ -149,11 +152,9 @@ std::tuple<Tensor, Tensor> leaky_relu_backward_cuda(const Tensor& grad_in, const
           g, v, static_cast<T*>(dx.mutable_data_ptr()), total, wide_t<T>(slope));
     }
     if (bias_grad && layout.channels > 0) {
-      with_type(dtype_of(bias, "bias"), [&](auto* bias_element) {
-        using B = std::remove_pointer_t<decltype(bias_element)>;
-        bias_grad_kernel<T, B><<<unsigned(layout.channels), kThreads, 0, stream_of(y)>>>(
-            g, v, static_cast<B*>(db.mutable_data_ptr()), layout.outer, layout.channels, layout.inner, wide_t<T>(slope));
-      });
+      bias_grad_kernel<T><<<unsigned(layout.channels), kThreads, 0, stream_of(y)>>>(
+          g, v, static_cast<wide_t<T>*>(db.mutable_data_ptr()), layout.outer, layout.channels, layout.inner,
+          wide_t<T>(slope));
     }
   });
   STD_CUDA_KERNEL_LAUNCH_CHECK();

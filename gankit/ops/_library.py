@@ -12,13 +12,19 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
-__all__ = ["NATIVE", "functorch_active", "is_compiling", "native_available", "native_info", "native_status"]
+__all__ = ["NATIVE", "is_compiling", "native_available", "native_info", "native_status", "transformed"]
 
 is_compiling = torch.compiler.is_compiling
-# True inside torch.func transforms (vmap, grad, jvp, ...). torch offers no public name for this question, which
+# Inside torch.func transforms (vmap, grad, jvp, ...). torch offers no public name for this question, which
 # `autograd.Function.apply` asks too.
-functorch_active = torch._C._are_functorch_transforms_active
+_functorch_active = torch._C._are_functorch_transforms_active
+
+
+def transformed() -> bool:
+    """True inside torch.func transforms and forward-mode differentiation, of which kernels know nothing."""
+    return _functorch_active() or forward_ad._current_level >= 0
 
 
 def _load() -> tuple[ModuleType | None, str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gankit.ops._library import NATIVE, functorch_active, is_compiling
+from gankit.ops._library import NATIVE, is_compiling, transformed
 
 __all__ = ["instance_norm_act", "instance_norm_act_reference"]
 
@@ -43,13 +44,15 @@ def instance_norm_act(
 
     Statistics are taken in float32 (float64 for float64), whatever the dtype of ``x``; results do not depend on the
     number of threads. First and second derivatives in ``x``, ``weight``, ``bias`` and ``residual``; the first is a
-    fused kernel, the second plain torch. Under ``torch.func`` (vmap, grad, jvp) the reference runs.
+    fused kernel, the second plain torch. Under ``torch.func`` (vmap, grad, jvp) and forward-mode differentiation the
+    reference runs.
 
     Raises:
-        ValueError: a shape that does not fit, or planes of a single element, which have no variance.
+        ValueError: a shape that does not fit, tensors on different devices, or planes of a single element, which have
+            no variance.
         TypeError: an argument that is not a tensor, or of another dtype.
     """
-    if functorch_active():  # vmap, grad, jvp: torch has every rule for the reference
+    if transformed():  # vmap, grad, jvp: torch has every rule for the reference
         _check(x, weight, bias, residual)
         return instance_norm_act_reference(x, weight, bias, residual=residual, negative_slope=negative_slope, eps=eps)
     if is_compiling():
@@ -111,6 +114,8 @@ def _check(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tens
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
+        if value.device != x.device:
+            raise ValueError(f"{name} must be on the device of x, {x.device}, got {value.device}")
         if value.dim() != 1 or value.shape[0] != x.shape[1]:
             raise ValueError(
                 f"{name} must have one element per channel of x, got shape {tuple(value.shape)} "
@@ -124,6 +129,8 @@ def _check(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tens
         raise ValueError(f"residual must have the shape of x, {tuple(x.shape)}, got {tuple(residual.shape)}")
     if residual is not None and residual.dtype != x.dtype:
         raise TypeError(f"residual must have the dtype of x, {x.dtype}, got {residual.dtype}")
+    if residual is not None and residual.device != x.device:
+        raise ValueError(f"residual must be on the device of x, {x.device}, got {residual.device}")
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -146,6 +153,11 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
     return values.to(_compute_dtype(x)).reshape(*values.shape, *[1] * (x.dim() - 2))
 
 
+def _rstd(var: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(var + eps); 0 where both are 0, as torch has it: a constant plane is then 0, not NaN."""
+    return ((var + eps) if eps else var.masked_fill(var == 0, math.inf)).rsqrt()
+
+
 # -- kernels in plain torch, for devices that have no other ------------------------------------------------------------
 
 
@@ -160,7 +172,7 @@ def _forward_plain(
     _check(x, weight, bias, residual)
     wide = x.to(_compute_dtype(x))
     var, mean = torch.var_mean(wide, _spatial(x), correction=0) if x.numel() else (wide.new_zeros(x.shape[:2]),) * 2
-    rstd = (var + eps).rsqrt()
+    rstd = _rstd(var, eps)
     y = (wide - _per_channel(mean, x)) * _per_channel(rstd, x)
     if weight is not None:
         y = y * _per_channel(weight, x)
@@ -275,7 +287,7 @@ def _backward(ctx: Any, grad: Tensor, _stats_grad: Tensor | None = None) -> tupl
     x, weight, bias, stats = ctx.saved_tensors
     if torch.is_grad_enabled():  # a gradient of this gradient is wanted: `stats` must depend on x
         var, mean = torch.var_mean(x.to(stats.dtype), _spatial(x), correction=0)
-        rstd = (var + ctx.eps).rsqrt()
+        rstd = _rstd(var, ctx.eps)
         dx, dweight, dbias = _gradients(grad, x, weight, bias, mean, rstd, ctx.negative_slope)
         dx = dx.to(x.dtype)
         dweight = dweight if weight is None else dweight.to(weight.dtype)

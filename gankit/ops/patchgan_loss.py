@@ -8,6 +8,7 @@ the generator) have a constant gradient, so that there is nothing to fuse: torch
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gankit.ops._library import NATIVE, functorch_active, is_compiling
+from gankit.ops._library import NATIVE, is_compiling, transformed
 
 __all__ = [
     "KINDS",
@@ -91,7 +92,7 @@ def patchgan_g_loss_reference(fake_logits: Logits, kind: Kind = "lsgan") -> Tens
 
 
 def _as_list(name: str, logits: Logits) -> Sequence[Tensor]:
-    scales = (logits,) if isinstance(logits, Tensor) else logits
+    scales = (logits,) if isinstance(logits, Tensor) else tuple(logits)
     if not scales:
         raise ValueError(f"{name} must be a tensor or hold one for each scale, got an empty {type(logits).__name__}")
     for scale in scales:
@@ -130,12 +131,7 @@ def _loss_reference(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Te
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     scales = len(logits) if generator else len(logits) // 2
     if _linear(kind, generator):
-        signed = (
-            [-_mean(x) for x in logits]
-            if generator
-            else [_mean(fake) - _mean(real) for real, fake in zip(logits[:scales], logits[scales:], strict=True)]
-        )
-        return signed[0] if scales == 1 else torch.stack(signed).mean()
+        return _linear_loss(logits, generator)
     losses = [_value(x, kind, generator or i < scales) for i, x in enumerate(logits)]
     total = losses[0]
     for loss in losses[1:]:
@@ -144,20 +140,26 @@ def _loss_reference(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Te
     return total if weight == 1.0 else total * weight
 
 
+def _linear_loss(logits: Sequence[Tensor], generator: bool) -> Tensor:
+    means = [_mean(x) for x in logits]
+    if generator:
+        signed = [mean.neg() for mean in means]
+    else:
+        half = len(means) // 2
+        signed = [fake - real for real, fake in zip(means[:half], means[half:], strict=True)]
+    return signed[0] if len(signed) == 1 else torch.stack(signed).mean()
+
+
 def _loss(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Tensor:
-    if not NATIVE or kind not in KINDS:
-        return _loss_reference(logits, kind, generator)
-    if _linear(kind, generator) and not is_compiling():
-        if len(logits) == 1 and logits[0].dtype in (torch.float32, torch.float64):
-            return logits[0].mean().neg()
+    if _linear(kind, generator):
+        return _linear_loss(logits, generator)
+    if not NATIVE or kind not in KINDS or transformed():
         return _loss_reference(logits, kind, generator)
     if is_compiling():
         return torch.ops.gankit.patchgan_loss.default(list(logits), KINDS.index(kind), generator)
-    if functorch_active():
-        return _loss_reference(logits, kind, generator)
     if not (torch.is_grad_enabled() and any(x.requires_grad for x in logits)):
         return _forward(logits, KINDS.index(kind), generator, False)[0]
-    return _PatchGANLoss.apply(kind, generator, *logits)
+    return _apply(kind, generator, *logits)
 
 
 def _slopes(logits: Sequence[Tensor], kind: Kind, generator: bool) -> list[Tensor]:
@@ -196,17 +198,22 @@ def _gradients(logits: Sequence[Tensor], kind: Kind, generator: bool, grad: Tens
 class _PatchGANLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kind: Kind, generator: bool, *logits: Tensor) -> Tensor:
-        loss, ctx.slopes = _forward(logits, KINDS.index(kind), generator, True)
-        ctx.save_for_backward(*logits)  # for a second derivative
+        loss, slopes = _forward(logits, KINDS.index(kind), generator, True)
+        ctx.save_for_backward(*slopes, *logits)  # the logits for a second derivative
         ctx.kind, ctx.generator = kind, generator
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        logits = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        slopes, logits = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         if torch.is_grad_enabled():
             return None, None, *_gradients(logits, ctx.kind, ctx.generator, grad)
-        return None, None, *_scaled(ctx.slopes, logits, ctx.kind, ctx.generator, grad)
+        return None, None, *_scaled(slopes, logits, ctx.kind, ctx.generator, grad)
+
+
+# Function.apply without its Python part, which looks for the transforms that `_loss` has excluded.
+_apply = super(torch.autograd.Function, _PatchGANLoss).apply
 
 
 def _scaled(
@@ -214,8 +221,12 @@ def _scaled(
 ) -> list[Tensor]:
     """The stored slopes times the incoming gradient. float16 ones were stored as half of the plain slopes: their weight
     would have put those of many elements among the subnormals, and twice a large logit does not fit."""
-    # Reading one number is free on the CPU; elsewhere it would wait for the device.
-    factor: float | Tensor = grad.item() if grad.device.type == "cpu" else grad
+    # Reading one number is free on the CPU; elsewhere it would wait for the device. Several gradients at once
+    # (`is_grads_batched`) are many numbers, and those of a dry run (torch's fake tensors, a subclass) none.
+    factor: float | Tensor = grad
+    if type(grad) is Tensor and grad.device.type == "cpu":
+        with contextlib.suppress(RuntimeError):
+            factor = grad.item()
     result = []
     for i, slope in enumerate(slopes):
         if slope.dtype == torch.float16:
@@ -240,6 +251,8 @@ def _loss_dtype(logits: Sequence[Tensor]) -> torch.dtype:
 
 
 def _fake(logits: Sequence[Tensor], kind: int, generator: bool) -> Tensor:
+    if any(x.device != logits[0].device for x in logits):  # where one of them is "meta", this is what runs
+        raise ValueError(f"logits must be on one device, got {', '.join(str(x.device) for x in logits)}")
     return logits[0].new_empty((), dtype=_loss_dtype(logits))
 
 

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gankit.ops._library import NATIVE
 from gankit.ops.instance_norm_act import instance_norm_act, instance_norm_act_reference
@@ -275,6 +276,20 @@ def test_bits_do_not_depend_on_the_number_of_threads(shape, last):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
+def test_a_constant_plane_without_eps_is_zero_as_in_torch(last):
+    tensors = make((1, 3, 4, 5), affine=False, residual=False, last=last)
+    with torch.no_grad():
+        tensors["x"][:, 1] = 2.0
+    results = []
+    for op in (instance_norm_act, instance_norm_act_reference):
+        y = call(op, tensors, negative_slope=0.2, eps=0.0)
+        (dx,) = torch.autograd.grad(y.sin().sum(), tensors["x"], create_graph=True)
+        results.append((y, dx, torch.autograd.grad(dx.square().sum(), tensors["x"])[0]))
+    torch.testing.assert_close(*results)
+    assert results[0][0][:, 1].abs().max() == 0
+
+
 REFUSALS = {
     "one element": (lambda x: instance_norm_act(x[:, :, :1, :1]), ValueError, "more than 1 spatial element"),
     "rank": (lambda x: instance_norm_act(x[0, 0]), ValueError, "x must have 3 to 5 dimensions.*got 2"),
@@ -289,6 +304,16 @@ REFUSALS = {
         "bias must have the dtype of weight",
     ),
     "residual": (lambda x: instance_norm_act(x, residual=x[:1]), ValueError, "residual must have the shape of x"),
+    "weight device": (
+        lambda x: instance_norm_act(x, torch.ones(3, device="meta")),
+        ValueError,
+        "weight must be on the device of x, cpu, got meta",
+    ),
+    "residual device": (
+        lambda x: instance_norm_act(x, residual=x.to("meta")),
+        ValueError,
+        "residual must be on the device of x, cpu, got meta",
+    ),
     "residual dtype": (lambda x: instance_norm_act(x, residual=x.half()), TypeError, "residual must have the dtype"),
 }
 
@@ -390,6 +415,13 @@ def test_forward_mode_under_func():
     ours = torch.func.jvp(instance_norm_act, (x,), (tangent,))[1]
     theirs = torch.func.jvp(instance_norm_act_reference, (x,), (tangent,))[1]
     torch.testing.assert_close(ours, theirs)
+
+
+def test_forward_mode():
+    x, tangent = torch.randn(2, 1, 3, 5, 5, dtype=torch.float64)
+    with forward_ad.dual_level():
+        ours = forward_ad.unpack_dual(instance_norm_act(forward_ad.make_dual(x, tangent))).tangent
+    torch.testing.assert_close(ours, torch.func.jvp(instance_norm_act_reference, (x,), (tangent,))[1])
 
 
 def test_plain_kernels_agree_with_the_reference():

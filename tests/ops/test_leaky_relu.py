@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.autograd import forward_ad
 
 from gankit.nn import LeakyReLU
 from gankit.ops import leaky_relu, native_available
 from gankit.ops.leaky_relu import leaky_relu_reference
-
-module = importlib.import_module("gankit.ops.leaky_relu")  # the package has the function under this name
 
 # One rounding of the result, and room for sums in another order.
 TOLERANCE = {
@@ -24,7 +21,8 @@ TOLERANCE = {
 SHAPES = [
     (2, 3, 5, 7),  # odd plane, shorter than a vector loop
     (4, 64, 16, 16),  # the ordinary case
-    (2, 64, 4, 4),  # planes of exactly the length where short ones end
+    (2, 64, 4, 4),  # the shortest planes that are not short ones
+    (3, 20, 5, 7),  # planes of registers and a rest
     (2, 5, 3, 5),  # short planes, a period that is no multiple of a vector
     (3, 5),  # no spatial dimensions
     (300, 1),  # one channel
@@ -37,12 +35,6 @@ SHAPES = [
     (2, 3, 0, 4),  # empty planes
 ]
 native = pytest.mark.skipif(not native_available(), reason="the native library is not built")
-
-
-@pytest.fixture(autouse=True)
-def fused_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels, also for the small tensors that would take torch's own ops."""
-    monkeypatch.setattr(module, "_SMALL", 0)
 
 
 def layouts(shape: tuple[int, ...], dtype: torch.dtype) -> list[torch.Tensor]:
@@ -155,9 +147,7 @@ def test_opcheck(dtype: torch.dtype) -> None:
         torch.library.opcheck(torch.ops.gankit.leaky_relu.default, (x.detach().requires_grad_(), bias, 0.2))
         dense = torch.randn_like(x)
         torch.library.opcheck(torch.ops.gankit.leaky_relu_forward.default, (x, bias.detach(), 0.2))
-        torch.library.opcheck(
-            torch.ops.gankit.leaky_relu_backward.default, (dense, dense, bias.detach(), 0.2, True, True)
-        )
+        torch.library.opcheck(torch.ops.gankit.leaky_relu_backward.default, (dense, dense, 0.2, True, True))
 
 
 @native
@@ -200,6 +190,25 @@ def test_functional_gradient() -> None:
     torch.testing.assert_close(got, torch.func.grad(lambda x: leaky_relu_reference(x, bias).square().sum())(x))
 
 
+def test_functional_gradient_compiles() -> None:
+    x, bias = torch.randn(2, 3, 4), torch.randn(3)
+
+    def gradient(x: torch.Tensor) -> torch.Tensor:
+        return torch.func.grad(lambda x: leaky_relu(x, bias).square().sum())(x)
+
+    torch.testing.assert_close(torch.compile(gradient, fullgraph=True)(x), gradient(x))
+
+
+def test_forward_mode() -> None:
+    x, tangent, bias = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.randn(3)
+    tangents = []
+    for function in (leaky_relu, leaky_relu_reference):
+        with forward_ad.dual_level():
+            y = function(forward_ad.make_dual(x, tangent), bias)
+            tangents.append(forward_ad.unpack_dual(y).tangent)
+    torch.testing.assert_close(*tangents)
+
+
 def test_result_does_not_depend_on_the_number_of_threads() -> None:
     x, bias = torch.randn(3, 5, 130, 131), torch.randn(5, requires_grad=True)
     threads, results = torch.get_num_threads(), []
@@ -227,6 +236,8 @@ def test_devices_without_a_kernel_run_the_reference() -> None:
         (torch.zeros(2, 3).int(), torch.zeros(3), TypeError, "x must be float32.*got torch.int32"),
         (torch.zeros(2, 3), torch.zeros(3).long(), TypeError, "bias must be float32.*got torch.int64"),
         (torch.zeros(2, 3), torch.zeros(3, device="meta"), ValueError, "bias must be on x's device cpu, got meta"),
+        (torch.zeros(2, 3), 1.0, TypeError, "bias must be a tensor, got float"),
+        ([[1.0]], torch.zeros(1), TypeError, "x must be a tensor, got list"),
     ],
 )
 def test_errors_name_argument_requirement_and_value(
@@ -234,6 +245,15 @@ def test_errors_name_argument_requirement_and_value(
 ) -> None:
     with pytest.raises(error, match=text):
         leaky_relu(x, bias)
+    if isinstance(bias, torch.Tensor) and bias.is_floating_point():
+        with pytest.raises(error, match=text):
+            leaky_relu(x, bias.clone().requires_grad_())
+
+
+@native
+def test_backward_op_refuses_a_gradient_of_another_shape() -> None:
+    with pytest.raises(RuntimeError, match="grad must have the shape of y"):
+        torch.ops.gankit.leaky_relu_backward(torch.zeros(2), torch.zeros(2, 3, 4, 4), 0.2, True, True)
 
 
 def test_module() -> None:

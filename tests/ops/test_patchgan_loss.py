@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from gankit.nn import PatchGANLoss
 from gankit.ops import native_available, patchgan_d_loss, patchgan_g_loss
@@ -161,6 +162,24 @@ def test_half_gradient_survives_many_elements() -> None:
     torch.testing.assert_close(gradient.double(), expected, rtol=2e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_gradients_at_once(kind: Kind) -> None:
+    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
+    loss, factors = patchgan_g_loss(logits, kind), torch.tensor([1.0, 2.0, -3.0])
+    (batched,) = torch.autograd.grad(loss, logits, factors, is_grads_batched=True, retain_graph=True)
+    (single,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(batched, factors.view(3, 1, 1, 1, 1) * single)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forward_mode(kind: Kind) -> None:
+    logits, tangent = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+    with forward_ad.dual_level():
+        ours = forward_ad.unpack_dual(patchgan_g_loss(forward_ad.make_dual(logits, tangent), kind)).tangent
+    (gradient,) = torch.autograd.grad(patchgan_g_loss(logits.requires_grad_(), kind), logits)
+    torch.testing.assert_close(ours, (gradient * tangent).sum())
+
+
 @native
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("kind", range(len(KINDS)))
@@ -250,6 +269,7 @@ def test_result_does_not_depend_on_the_number_of_threads(kind: Kind) -> None:
         (lambda x: patchgan_d_loss([x], [x, x]), ValueError, "as many scales, got 1 and 2"),
         (lambda x: patchgan_d_loss(x.int(), x), TypeError, "real_logits must be tensors of float32.*got torch.int32"),
         (lambda x: patchgan_d_loss(x, [1.0]), TypeError, "fake_logits must be tensors of float32.*got float"),
+        (lambda x: patchgan_d_loss(x, x.to("meta")), ValueError, "logits must be on one device, got cpu, meta"),
     ],
 )
 def test_errors_name_argument_requirement_and_value(
