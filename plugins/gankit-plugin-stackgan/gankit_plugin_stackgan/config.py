@@ -19,8 +19,10 @@ class TextConfig(Config):
     """Length of the embedding that char-cnn-rnn makes."""
     width: int = Field(128, ge=2, multiple_of=2)
     """Channels of char-cnn-rnn."""
-    steps: int = Field(800, ge=1)
+    steps: int = Field(1000, ge=1)
     """Steps of its training, before the first step of stage I."""
+    image_steps: int = Field(200, ge=0)
+    """Further steps of the image encoder alone, which `match` uses."""
     batch_size: int = Field(128, ge=2)
     """Pairs in a batch of its training."""
     lr: float = Field(3e-3, gt=0)
@@ -62,6 +64,9 @@ class StackGANConfig(Config):
     """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
     kl: float = Field(2.0, ge=0)
     """Weight of the divergence of the condition's distribution from the standard normal."""
+    mismatch: Literal["any", "near"] = "any"
+    """What the discriminator has to tell from an image's own caption: any other of the batch's, as in the paper, or the
+    one that comes nearest to it."""
     match: float = Field(0.0, ge=0)
     """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
     drawn image's own caption (in the manner of AttnGAN's DAMSM loss); 0 = off."""
@@ -74,14 +79,15 @@ class StackGANConfig(Config):
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "batch_size": 64,
-        "ema": 0.998,
+        "ema": 0.995,
         "optim.lr": 1e-3,
         "kl": 0.05,
         "match": 1.0,
+        "mismatch": "near",
         "onto": True,
         "sample_every": 500,
-        "stage1": {"steps": 2500},
-        "stage2": {"steps": 1200, "d_width": 24},
+        "stage1": {"steps": 2200, "d_width": 64},
+        "stage2": {"steps": 800, "d_width": 48},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
     "paper": {

@@ -8,6 +8,7 @@ Nothing but the pairs is used.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from gankit.nn import LeakyReLU
 from gankit.plugin import Preparation
 
 if TYPE_CHECKING:
+    from gankit.plugin import Batch
     from gankit_plugin_stackgan.config import TextConfig
     from gankit_plugin_stackgan.text import CharCNNRNN
 
@@ -29,6 +31,8 @@ HOTTEST = 100.0
 BANK = 1024
 """Captions among which a drawn image's own has to be found. In a batch alone coarse traits, such as colours, already
 tell most captions apart, and a generator would learn fine ones slowly."""
+SAME = 0.85
+"""Cosine of two captions' embeddings above which they count as saying the same."""
 
 
 class ImageEncoder(nn.Module):
@@ -79,11 +83,23 @@ class ImageEncoder(nn.Module):
         return (F.cross_entropy(of_images, target) + F.cross_entropy(of_texts, target)) / 2
 
 
-def coarsen(images: Tensor, sides: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Half of the images (N, C, H, W) as they look in a coarser size out of `sides`; same shape."""
-    low = sides[int(torch.randint(len(sides), (), generator=generator))]
+def others(texts: Tensor) -> Tensor:
+    """For each of the captions with embeddings (N, size) another one that is nearly right: indices, int64 (N,).
+
+    A caption drawn at random differs in so much that telling it from the right one teaches a discriminator little. The
+    nearest is taken that does not say the same; where all do, the next in the batch.
+    """
+    texts = F.normalize(texts.float(), dim=1)
+    alike = texts @ texts.T
+    nearest = alike.masked_fill(alike > SAME, -2.0).max(1)
+    following = torch.arange(len(texts), device=texts.device).roll(-1)
+    return torch.where(nearest.values < -1.5, following, nearest.indices)
+
+
+def coarsen(images: Tensor, side: int) -> Tensor:
+    """Half of the images (N, C, H, W) as they look in the size `side`; same shape."""
     half = len(images) // 2
-    small = F.interpolate(images[:half], (low, low), mode="area")
+    small = F.interpolate(images[:half], (side, side), mode="area")
     return torch.cat([F.interpolate(small, images.shape[-2:], mode="bilinear"), images[half:]])
 
 
@@ -94,39 +110,75 @@ def blur(text: Tensor, generator: torch.Generator) -> Tensor:
     return moved.masked_fill(blot, ord(" "))
 
 
-def train_on_pairs(
-    encoder: CharCNNRNN, images: ImageEncoder, low: int, config: TextConfig, preparation: Preparation
-) -> None:
-    """Train both encoders on the training split's pairs; half of the images as coarse as stage I's, side `low`."""
-    train, device, generator = preparation.train, preparation.device, preparation.generator
-    began = time.perf_counter()
-    preparation.report(f"Training the text encoder on {len(train)} image-text pairs ...")
-    images.requires_grad_(True).train()
-    parameters = [*encoder.parameters(), *images.parameters()]
-    optimizer = torch.optim.AdamW(parameters, config.lr, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps, pct_start=0.15)
-    size = min(config.batch_size, len(train))
-    draw = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator, device=device)))
-    order = torch.empty(0, dtype=torch.int64)
-    recent: list[Tensor] = []
-    for _ in range(config.steps):
-        if len(order) < size:
-            order = torch.randperm(len(train), generator=draw)
-        chosen, order = order[:size], order[size:]
-        batch = train.batch(chosen)
-        real = coarsen(to_float(batch["image"].to(device)), (low,), draw)
-        seen = images(real)
-        read = F.normalize(encoder(blur(batch["text"], draw).to(device)), dim=1)
-        loss = images.contrast(seen, read)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        recent = [*recent[-19:], loss.detach()]
-    images.freeze()
-    with torch.no_grad():
-        chosen = torch.randint(len(train), (BANK,), generator=draw)
-        texts = [encoder(train.batch(part)["text"].to(device)) for part in chosen.split(size)]
-        images.bank.copy_(F.normalize(torch.cat(texts), dim=1))
-    seconds = time.perf_counter() - began
-    preparation.report(f"The text encoder is trained ({seconds:.0f} s, loss {torch.stack(recent).mean():.2f} nats).")
+def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W), all moved by the same up to 2 pixels; edges are repeated."""
+    y, x = torch.randint(5, (2,), generator=generator).tolist()
+    height, width = images.shape[-2:]
+    return F.pad(images, (2, 2, 2, 2), mode="replicate")[..., y : y + height, x : x + width]
+
+
+class Trainer:
+    """Trains a text and an image encoder on the pairs of a training split."""
+
+    def __init__(
+        self, encoder: CharCNNRNN, images: ImageEncoder, low: int, config: TextConfig, preparation: Preparation
+    ) -> None:
+        self.encoder, self.images, self.low, self.config = encoder, images, low, config
+        self.train, self.device, self.report = preparation.train, preparation.device, preparation.report
+        self.size = min(config.batch_size, len(self.train))
+        seed = torch.randint(2**62, (), generator=preparation.generator, device=self.device)
+        self.draw = torch.Generator().manual_seed(int(seed))
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def run(self) -> None:
+        """Both encoders together, then the image encoder alone among far more captions."""
+        began = time.perf_counter()
+        self.report(f"Training the text encoder on {len(self.train)} image-text pairs ...")
+        self.images.requires_grad_(True).train()
+        loss = self._fit([*self.encoder.parameters(), *self.images.parameters()], self.config.steps, self._both)
+        if self.config.image_steps:
+            self._chosen, self._known = self._read()
+            self._fit(list(self.images.parameters()), self.config.image_steps, self._images_alone)
+        self.images.freeze()
+        _, known = self._read(BANK)
+        self.images.bank.copy_(known.repeat(-(-BANK // len(known)), 1)[:BANK])
+        self.report(f"The text encoder is trained ({time.perf_counter() - began:.0f} s, loss {loss:.2f} nats).")
+
+    def _fit(self, parameters: list[nn.Parameter], steps: int, loss_of: Callable[[], Tensor]) -> float:
+        """Takes `steps` steps; the mean loss of the last 20."""
+        lr = self.config.lr
+        optimizer = torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
+        recent: list[Tensor] = []
+        for _ in range(steps):
+            loss = loss_of()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            recent = [*recent[-19:], loss.detach()]
+        return float(torch.stack(recent).mean())
+
+    def _both(self) -> Tensor:
+        if len(self._order) < self.size:
+            self._order = torch.randperm(len(self.train), generator=self.draw)
+        chosen, self._order = self._order[: self.size], self._order[self.size :]
+        batch = self.train.batch(chosen)
+        read = F.normalize(self.encoder(blur(batch["text"], self.draw).to(self.device)), dim=1)
+        return self.images.contrast(self._see(batch), read)
+
+    def _images_alone(self) -> Tensor:
+        rows = torch.randint(len(self._chosen), (self.size + BANK,), generator=self.draw)
+        pairs, others = self._known[rows[: self.size]], self._known[rows[self.size :]]
+        return self.images.contrast(self._see(self.train.batch(self._chosen[rows[: self.size]])), pairs, others)
+
+    def _see(self, batch: Batch) -> Tensor:
+        """Embeddings of a batch's images, moved a little, half of them as coarse as stage I's."""
+        return self.images(nudge(coarsen(to_float(batch["image"].to(self.device)), self.low), self.draw))
+
+    @torch.no_grad()
+    def _read(self, most: int = 16384) -> tuple[Tensor, Tensor]:
+        """At most `most` samples, int64 (N,), and the unit embeddings of their captions, (N, size)."""
+        chosen = torch.randperm(len(self.train), generator=self.draw)[:most]
+        texts = [self.encoder(self.train.batch(part)["text"].to(self.device)) for part in chosen.split(256)]
+        return chosen, F.normalize(torch.cat(texts), dim=1)

@@ -53,9 +53,10 @@ class Augmentation(nn.Module):
     def forward(self, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Of `embedding` (N, E) and `noise` (N, K): the condition drawn, its mean and its log-variance, (N, K) each.
 
-        Without noise the condition is the mean.
+        Without noise the condition is the mean. The authors' code has a ReLU after the projection, which the paper has
+        not: it keeps the variance above 1, and the noise drowns what captions differ in least.
         """
-        mean, log_variance = torch.relu(self.project(embedding)).float().chunk(2, dim=1)
+        mean, log_variance = self.project(embedding).float().chunk(2, dim=1)
         drawn = mean if noise is None else mean + noise * torch.exp(0.5 * log_variance)
         return drawn, mean, log_variance
 

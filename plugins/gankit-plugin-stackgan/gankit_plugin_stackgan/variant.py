@@ -26,6 +26,7 @@ class StackGAN(Variant[StackGANConfig]):
     metric = "accuracy"
     stages = 2
     presets: ClassVar = PRESETS
+    check_options: ClassVar = {"text.steps": 3, "text.image_steps": 1}
 
     @property
     def stage(self) -> int:
@@ -80,12 +81,12 @@ class StackGAN(Variant[StackGANConfig]):
         return {**{name: name for name in encoders}, "stage1": "generator"}
 
     def prepare(self, preparation: Preparation) -> None:
-        from gankit_plugin_stackgan.matching import train_on_pairs
+        from gankit_plugin_stackgan.matching import Trainer
 
         if self.stage == 1 and self.config.text.encoder == "char-cnn-rnn":
             encoder, images = preparation.networks["text"], preparation.networks["images"]
             _, low = sides(preparation.train.spec, self.config.low)
-            train_on_pairs(encoder, images, low, self.config.text, preparation)
+            Trainer(encoder, images, low, self.config.text, preparation).run()
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim
@@ -138,6 +139,17 @@ class StackGAN(Variant[StackGANConfig]):
 
         return step.shared("embedding", embed)
 
+    def _others(self, step: Step) -> Tensor:
+        """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,)."""
+        import torch
+
+        from gankit_plugin_stackgan.matching import others
+
+        embedding = self._embedding(step)
+        if self.config.mismatch == "near":
+            return others(embedding)
+        return torch.arange(len(embedding), device=embedding.device).roll(1)
+
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
 
@@ -155,7 +167,7 @@ class StackGAN(Variant[StackGANConfig]):
         terms = {
             "real": accept(judge.matched(real, condition)),
             "fake": reject(judge.matched(fake, condition)),
-            "mismatched": reject(judge.matched(real, condition.roll(1, 0))),
+            "mismatched": reject(judge.matched(real, condition[self._others(step)])),
         }
         if self.stage == 1:
             return {"real": terms["real"], "fake": terms["fake"] / 2, "mismatched": terms["mismatched"] / 2}
