@@ -31,7 +31,7 @@ class JudgeConfig:
     """How a judge is made. Part of its identity: a changed value makes another judge."""
 
     width: int = 32
-    steps: int = 400
+    steps: int = 700
     batch_size: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.05
