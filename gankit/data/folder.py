@@ -108,6 +108,7 @@ class ImageFolder(Dataset[FolderConfig]):
             channels=config.channels,
             fit=config.fit,
             budget=config.cache_mib << 20 if config.cache else 0,
+            may_be_empty=self.split == "test",
         )
         self.in_memory = store.in_memory
         return store

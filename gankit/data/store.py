@@ -24,7 +24,8 @@ class ImageStore:
     before training begins. Of a longer list each is decoded when first asked for, and in place of a broken one stands
     the next that can be read; which one that is depends on the files alone, so that a resumed run sees the same.
 
-    `budget` is how many bytes the decoded images may take. If all of them need more, none is kept.
+    `budget` is how many bytes the decoded images may take. If all of them need more, none is kept. If none of `files`
+    can be read, that is a :class:`UsageError`, unless it `may_be_empty`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ImageStore:
         fit: Fit = "crop",
         budget: int = 2 << 30,
         check: int = 5000,
+        may_be_empty: bool = False,
     ) -> None:
         self.root, self.size, self.channels, self.fit = root, size, channels, fit
         self.files = tuple(files)
@@ -47,7 +49,7 @@ class ImageStore:
         self._have = np.zeros(len(self.files), dtype=bool)
         self._total = len(self.files)
         if self.files and len(self.files) <= check:
-            self._check()
+            self._check(may_be_empty)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,11 +79,11 @@ class ImageStore:
         more = f"; and {len(broken) - most} more" if len(broken) > most else ""
         return [f"{len(broken)} of {self._total} image files cannot be read and are left out: {named}{more}"]
 
-    def _check(self) -> None:
+    def _check(self, may_be_empty: bool) -> None:
         """Decode everything, and forget the files of which that fails."""
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             readable = list(pool.map(lambda index: self._get(index) is not None, range(len(self.files))))
-        if not any(readable):
+        if not any(readable) and not may_be_empty:
             raise self._nothing()
         if not all(readable):
             keep = np.asarray(readable)

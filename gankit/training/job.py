@@ -143,6 +143,9 @@ class Job:
         check_inherits(inherits, session.networks)
         inherited = inherited_weights(previous, inherits) if previous else None
         test = self.open(resolved, "test")
+        for text in test.notes():
+            if text not in dataset.notes():
+                self.tell(Note(text=text))
         if resolved.run.eval_every:
             check_metric(variant.metric)
         directory = RunDir.create(self.out, *self.names)

@@ -239,3 +239,13 @@ def test_the_root_is_kept_as_an_absolute_path(folder: Path, monkeypatch: pytest.
 def test_options_can_be_listed_without_torch() -> None:
     code = "import sys, gankit.data.folder; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_held_out_split_of_broken_files_is_empty(tmp_path: Path) -> None:
+    for number in range(10):
+        paint(tmp_path / f"{number}.png", number)
+    (broken,) = held_out([f"{number}.png" for number in range(10)], 0.1)
+    (tmp_path / broken).write_bytes(b"not an image")
+    train, test = open_folder(tmp_path), open_folder(tmp_path, "test")
+    assert (len(train), len(test)) == (9, 0)
+    assert "1 of 1 image files cannot be read" in " ".join(test.notes())

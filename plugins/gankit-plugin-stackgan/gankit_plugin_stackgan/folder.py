@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,12 +90,14 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
         return len(self._rows[0])
 
     def batch(self, indices: Tensor) -> Batch:
+        import torch
+
         image, text = self._rows
-        pictures, found = self._store.read(image[indices])
-        if found is not image[indices] and not bool((found == image[indices]).all()):
+        wanted = image[indices]
+        pictures, found = self._store.read(wanted)
+        if found is not wanted:
             # in place of an image that cannot be read stands another: with its own first caption
-            first = image.searchsorted(found)
-            indices = indices.where(found == image[indices], first)
+            indices = torch.where(found == wanted, indices, torch.searchsorted(image, found))
         return {"image": pictures, "text": text[indices]}
 
     def notes(self) -> list[str]:
@@ -118,6 +121,7 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
             channels=config.channels,
             fit=config.fit,
             budget=config.cache_mib << 20 if config.cache else 0,
+            may_be_empty=self.split == "test",
         )
         self.in_memory = store.in_memory
         return store
@@ -173,13 +177,14 @@ def find_captions(root: Path) -> Found:
 def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tuple[str, ...]]:
     """`text` is a caption or a list of them; the same `file_name` may stand in several lines."""
     captions: dict[str, list[str]] = {}
-    for number, line in enumerate(_read(root / METADATA, found).splitlines(), 1):
+    spelt = {_composed(name): name for name in known}
+    for number, line in enumerate(_read(root / METADATA, found).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{METADATA} line {number}"
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             found.add("lines are not JSON", where)
             continue
         name = entry.get("file_name") if isinstance(entry, dict) else None
@@ -189,6 +194,7 @@ def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tu
             found.add("lines lack file_name or text", where)
             continue
         name = Path(os.path.normpath(name)).as_posix()
+        name = name if name in known else spelt.get(_composed(name), name)
         texts = [" ".join(text.split()) for text in texts if text.strip()]
         if name not in known:
             found.add("captions name an image that is not there", f"{where} ({name})")
@@ -199,6 +205,11 @@ def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tu
     for name in sorted(known - captions.keys()):
         found.add("images have no caption", name)
     return {name: tuple(texts) for name, texts in captions.items()}
+
+
+def _composed(name: str) -> str:
+    """`name` with accents as parts of their letters; some systems and archives take them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:

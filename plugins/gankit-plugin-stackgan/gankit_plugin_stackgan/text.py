@@ -151,10 +151,10 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
         if name not in arrays:
             raise UsageError(f"text.file = {path}: holds no array {name!r}")
     captions, embeddings = arrays["captions"], arrays["embeddings"]
-    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiu" or len(captions) != len(embeddings):
+    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiu" or captions.shape[:1] != embeddings.shape[:1]:
         raise UsageError(
-            f"text.file = {path}: embeddings must be numbers (N, E) and captions as many, found {embeddings.dtype} "
-            f"{embeddings.shape} and {len(captions)} captions"
+            f"text.file = {path}: embeddings must be numbers (N, E) and captions as many, found embeddings "
+            f"{embeddings.dtype} {embeddings.shape} and captions {captions.dtype} {captions.shape}"
         )
     if not len(captions) or not np.isfinite(embeddings).all():
         raise UsageError(f"text.file = {path}: {'embeddings are not finite' if len(captions) else 'it is empty'}")

@@ -1,0 +1,35 @@
+"""A directory of captioned images, drawn by the tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+NAMES = tuple(f"{number}.png" for number in range(10))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The networks are so small that threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def captioned(tmp_path: Path) -> Path:
+    """Ten images, each with the caption "grey <tone>" in metadata.jsonl."""
+    root = tmp_path / "captioned"
+    root.mkdir()
+    lines = []
+    for number, name in enumerate(NAMES):
+        Image.new("RGB", (20, 24), (20 * number,) * 3).save(root / name)
+        lines.append(json.dumps({"file_name": name, "text": f"grey {20 * number}"}))
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    return root
