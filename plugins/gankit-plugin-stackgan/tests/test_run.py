@@ -1,0 +1,120 @@
+"""Both stages end to end on a few captioned images: train, resume, draw what a caption asks for, judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gankit_plugin_stackgan.config import PRESETS, TextConfig
+
+import gankit
+import gankit.api
+from gankit.cli.main import main
+from gankit.data.images import decode
+from gankit.errors import UsageError
+
+RUN = {"steps": 2, "batch_size": 4, "sample_n": 4, "log_every": 1, "eval_every": 0, "workers": 0}
+SIZES = {"z": 2, "condition": 2, "g1_width": 4, "g2_width": 4, "d_width": 2, "text__size": 4, "text__width": 4}
+# both encoders, trained for a step of each kind
+PAIRS = {f"text__{name}": 1 for name in TextConfig.model_fields if name.endswith("steps")} | {"text__batch_size": 4}
+
+
+def options(root: Path, **more: object) -> dict[str, Any]:
+    data = {"data__root": str(root), "data__size": 16, "data__text_length": 32}
+    return {**RUN, **SIZES, **PAIRS, **data, **more}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def both(captioned: Path) -> gankit.api.Run:
+    """The run of stage II, with that of stage I before it."""
+    return gankit.train("stackgan", "captioned-folder", **options(captioned))
+
+
+def test_stage_two_follows_stage_one_and_draws_in_its_own_size(both: gankit.api.Run) -> None:
+    first = gankit.open_run("runs/stackgan-captioned-folder/0001")
+    assert both.path.name == "0002"
+    assert first.sample(3).images.shape == (3, 3, 8, 8)
+    images = both.sample(3, text=["grey 20", "a 日本 rose"]).images
+    assert images.shape == (3, 3, 16, 16)
+    assert torch.equal(images, both.sample(3, text=["grey 20", "a 日本 rose"]).images)
+    assert not torch.equal(images, both.sample(3, text="grey 20").images)
+    # what stage II takes over stays as stage I left it
+    old, new = (run.networks() for run in (first, both))
+    for name, source in (("stage1", "generator"), ("text", "text"), ("images", "images")):
+        for key, value in old[source].state_dict().items():
+            assert torch.equal(value, new[name].state_dict()[key]), (name, key)
+
+
+def test_sample_text_on_the_command_line(both: gankit.api.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(both.path)
+    assert main(["sample", path, "--text", "grey 20", "--n", "5", "--out", "grey.png"]) == 0
+    assert decode(Path("grey.png")).shape[0] == 3
+    assert main(["sample", path, "--text", "x" * 33]) == 2
+    assert "longer than the 32 bytes that this run reads" in capsys.readouterr().err
+    assert main(["sample", path, "--label", "1"]) == 2
+    assert "its samples depend on text" in capsys.readouterr().err
+
+
+def test_resuming_either_stage_gives_the_run_that_was_not_interrupted(captioned: Path) -> None:
+    whole = gankit.train("stackgan", "captioned-folder", **options(captioned, steps=3, out="whole"))
+    parts = gankit.train("stackgan", "captioned-folder", **options(captioned, steps=3, stage=1, out="parts"))
+    parts = gankit.train("stackgan", "captioned-folder", **options(captioned, steps=1, stage=2, out="parts"))
+    parts.resume(steps=3)
+    theirs = parts.networks()
+    for name, network in whole.networks().items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, theirs[name].state_dict()[key]), (name, key)
+
+
+def test_evaluation_without_attributes(both: gankit.api.Run) -> None:
+    metrics = both.evaluate(8)["metrics"]
+    assert "accuracy" not in metrics  # captions alone are nothing to judge by
+    assert metrics["swd"] > 0
+
+
+def test_embeddings_from_a_file(captioned: Path) -> None:
+    captions = np.array([f"grey {20 * number}" for number in range(10)])
+    np.savez("e.npz", captions=captions, embeddings=np.eye(10, 5))
+    given = options(captioned, text__encoder="precomputed", text__file="e.npz", match=0.0)
+    run = gankit.train("stackgan", "captioned-folder", **given)
+    assert run.sample(2, text="grey 40").images.shape == (2, 3, 16, 16)
+    with pytest.raises(UsageError, match="no embedding of the caption 'grey 41'"):
+        run.sample(2, text="grey 41")
+    np.savez("e.npz", captions=captions[:5], embeddings=np.eye(5))
+    with pytest.raises(UsageError, match=r"no embedding of the caption 'grey \d+'"):
+        gankit.train("stackgan", "captioned-folder", **given, out="fewer")
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_preset_paper_as_it_is_planned(captioned: Path, stage: int) -> None:
+    """The whole preset, resolved as `gankit run` does: the reference's counts, sizes and schedule."""
+    (plan, *_) = [
+        plan
+        for plan in gankit.api.plan(
+            "stackgan", "captioned-folder", preset="paper", stage=stage, data={"root": str(captioned)}
+        )
+        if plan.stage == stage
+    ]
+    counts = {network["name"]: network["trainable"] for network in plan.networks}
+    assert plan.data["image"] == "image 3x256x256"
+    assert plan.steps == PRESETS["paper"][f"stage{stage}"]["steps"]
+    if stage == 1:
+        assert (counts["generator"], counts["discriminator"]) == (20_020_832, 12_407_425)
+    else:
+        assert (counts["generator"], counts["discriminator"]) == (37_130_480, 159_889_538)
+        assert counts["stage1"] == 0
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_runs_in_small(captioned: Path, preset: str) -> None:
+    run = gankit.train("stackgan", "captioned-folder", preset=preset, **options(captioned, low=8, halvings=1))
+    assert run.sample(1).images.shape == (1, 3, 16, 16)
