@@ -99,12 +99,6 @@ GANKIT_FORMULA void store(Float16* dst, const float* buffer, int64_t n) {
   for (; i < n; ++i) from_float(buffer[i], dst + i);
 }
 
-// Length of the blocks that a run of n elements is walked in: all of it where nothing is staged.
-template <typename T>
-GANKIT_FORMULA int64_t block_length(int64_t n) {
-  return sizeof(T) == 2 && n > kBlock ? kBlock : n;
-}
-
 GANKIT_FORMULA int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 GANKIT_FORMULA int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
