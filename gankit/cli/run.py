@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -175,7 +176,7 @@ def conclude(run: Run, tell: Any, *, json: bool) -> None:
         say(f"losses: {figures(tell.losses)}")
     if metrics:
         say(f"metrics: {figures(metrics)}")
-    say(f"next: gankit sample {shown(run.path)}")
+    say(f"next: gankit sample {quote(shown(run.path))}")
 
 
 def describe(plan: Plan) -> str:

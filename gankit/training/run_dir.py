@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gankit.errors import GankitError, UsageError
@@ -89,7 +90,7 @@ class RunDir:
         """``best`` (the latest if none was picked), ``latest``, ``step-000500`` or ``500`` as a checkpoint's name."""
         names = self.checkpoints()
         if not names:
-            raise UsageError(f"{self.path} has no checkpoint yet. Train it with: gankit resume {self.path}")
+            raise UsageError(f"{self.path} has no checkpoint yet. Train it with: gankit resume {quote(str(self.path))}")
         if name in ("best", "latest"):
             return (self.best if name == "best" else None) or self.latest or names[-1]
         wanted = checkpoint_name(int(name)) if name.isdecimal() else name
@@ -128,7 +129,8 @@ class RunDir:
                 checkpoint.replace_text(self.store / "best", name + "\n")
         except (GankitError, OSError) as error:
             intact = self.newest_intact()
-            hint = f"The last good checkpoint is {intact}: gankit resume {self.path}" if intact else "Nothing is saved."
+            command = f"gankit resume {quote(str(self.path))}"
+            hint = f"The last good checkpoint is {intact}: {command}" if intact else "Nothing is saved."
             raise GankitError(f"saving step {content.step} failed: {error}\n{hint}") from error
         self._prune(content.step, keep)
         return self.store / name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -143,7 +144,7 @@ class Trainer:
         if not already_saved:
             self._save(step)
         self.tell(Interrupted(path=self.run_dir.path, step=step))
-        raise RunInterrupted(f"stopped after step {step}. Go on with: gankit resume {self.run_dir.path}")
+        raise RunInterrupted(f"stopped after step {step}. Go on with: gankit resume {quote(str(self.run_dir.path))}")
 
     def _write_log(self, step: int) -> None:
         self.session.meter.drain()

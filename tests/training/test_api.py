@@ -20,7 +20,7 @@ import gankit
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import DataSpec, Key, Optim
 from gankit.training.events import Evaluated, Logged, Note, RunInterrupted, RunStarted, Sampled
-from gankit.training.judging import improves
+from gankit.training.judging import check_metric, improves
 from gankit.training.log import read_log
 
 
@@ -385,6 +385,11 @@ def test_a_second_stage_killed_before_its_first_checkpoint_still_inherits(tmp_pa
 def test_which_checkpoint_is_better(name, value, best, better):
     metrics = {} if value is None else {name: value}
     assert improves(name, metrics, None if best is None else {"metric": name, "value": best, "step": 1}) is better
+
+
+@pytest.mark.parametrize("name", [None, "accuracy", "accuracy_all", "precision", "diversity_min", "swd_16"])
+def test_figures_of_an_evaluation_may_pick_the_best(name):
+    check_metric(name)
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_written(tmp_path):

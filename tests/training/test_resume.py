@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,14 +96,29 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on_training():
+    """A test that fails must not leave its processes behind."""
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+    STARTED.clear()
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, tiny_gan.__file__, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    STARTED.append(process)
+    return process
 
 
 def wait_for(condition, process, seconds=60.0):
@@ -202,6 +218,64 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
         (run.path / "checkpoints" / name / "state.json").write_text("{")
     with pytest.raises(GankitError, match="none of the checkpoints is intact"):
         gankit.open_run(run.path, Tiny, Blobs).resume()
+
+
+def test_more_steps_although_the_newest_checkpoint_is_damaged(tmp_path):
+    run = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
+    (run.path / "checkpoints" / "step-000012" / "state.json").write_text("{")
+    again = gankit.open_run(run.path, Tiny, Blobs)
+    assert again.resume(steps=15).steps == 15
+    assert again.directory.latest == "step-000015"
+
+
+def test_a_kill_between_a_checkpoint_and_the_names_that_point_at_it(tmp_path, monkeypatch):
+    class Judged(Tiny):
+        metric = "accuracy"
+
+    scores = iter([0.2, 0.9])
+    monkeypatch.setattr("gankit.training.trainer.judge", lambda *args, **kwargs: {"accuracy": next(scores)})
+    run = gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path, **SMALL, eval_every=6)
+    assert (run.directory.best, run.directory.latest) == ("step-000012", "step-000012")
+    for name in ("latest", "best"):
+        (run.directory.store / name).write_text("step-000010\n")
+    run.resume()
+    assert (run.directory.best, run.directory.latest, run.finished) == ("step-000012", "step-000012", True)
+
+
+class Slashed(Tiny):
+    """A phase whose name is a path."""
+
+    def phases(self):
+        return [replace(phase, name=f"turn/{phase.name}") for phase in super().phases()]
+
+
+def test_a_phase_with_a_slash_in_its_name(tmp_path):
+    with pytest.raises(Stop):
+        gankit.train(Slashed, Blobs(BlobsConfig()), out=tmp_path / "a", on_event=stop_at(5), **SMALL)
+    run = gankit.open_run(tmp_path / "a" / "slashed-blobs", Slashed, Blobs).resume()
+    whole = gankit.train(Slashed, Blobs(BlobsConfig()), out=tmp_path / "b", **SMALL)
+    assert final(run.path, 12) == final(whole.path, 12)
+
+
+def test_an_interruption_that_cannot_be_told_is_heeded(tmp_path):
+    """The stream may be closed, or in the middle of the write that the signal interrupts."""
+
+    def listen(event):
+        if isinstance(event, Note):
+            raise RuntimeError("reentrant call")
+        if isinstance(event, Saved) and event.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterrupted, match=r"stopped after step [56]"):
+        gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=listen, **SMALL)
+
+
+def test_a_reader_that_is_gone_is_not_a_disk_that_is_full(tmp_path):
+    def listen(event):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=listen, **SMALL)
 
 
 def test_killed_before_the_first_checkpoint(tmp_path):

@@ -81,6 +81,13 @@ def test_a_text_of_ones_own_is_repeated():
     assert records == [{"text": "a"}, {"text": "zwölf"}, {"text": "a"}]
 
 
+def test_a_text_that_would_be_cut_is_refused():
+    with pytest.raises(UsageError, match="longer than the 12 bytes"):
+        conditions(make("text"), ROWS.spec, 1, text=["red 1", "a red seven\u00e9"])
+    with pytest.raises(UsageError, match="empty list"):
+        conditions(make("text"), ROWS.spec, 1, text=[])
+
+
 def test_classes_beside_rows_are_those_of_the_rows():
     batch, records = conditions(make("vector", "digit"), ROWS.spec, 5, rows=ROWS)
     assert torch.equal(batch["vector"][:, 0].long(), batch["digit"])
