@@ -67,6 +67,9 @@ class StackGANConfig(Config):
     mismatch: Literal["any", "near"] = "any"
     """What the discriminator has to tell from an image's own caption: any other of the batch's, as in the paper, or the
     one that comes nearest to it."""
+    seek: float = Field(0.0, ge=0)
+    """Weight of a term that is not in the paper: half of the captions are drawn twice, and the two images have to
+    differ (mode seeking, Mao et al. 2019); 0 = off. Without it all images of a caption may come out the same."""
     match: float = Field(0.0, ge=0)
     """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
     drawn image's own caption (in the manner of AttnGAN's DAMSM loss); 0 = off."""
@@ -86,8 +89,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mismatch": "near",
         "onto": True,
         "sample_every": 500,
-        "stage1": {"steps": 2200, "d_width": 64},
-        "stage2": {"steps": 800, "d_width": 48},
+        "stage1": {"steps": 3000, "d_width": 64, "seek": 0.05},
+        "stage2": {"steps": 900, "d_width": 48},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
     "paper": {

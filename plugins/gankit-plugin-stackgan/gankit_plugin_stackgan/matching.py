@@ -96,6 +96,16 @@ def others(texts: Tensor) -> Tensor:
     return torch.where(nearest.values < -1.5, following, nearest.indices)
 
 
+def sameness(images: Tensor) -> Tensor:
+    """How alike the images (N, C, H, W) of the second half are to those of the first, one to one: scalar, at most 50.
+
+    The reciprocal of the mean absolute difference, as in mode seeking (Mao et al. 2019).
+    """
+    half = len(images) - len(images) // 2
+    apart = (images[: len(images) - half] - images[half:]).float().abs().mean((1, 2, 3))
+    return (1 / (apart + 0.02)).sum() / max(len(apart), 1)
+
+
 def coarsen(images: Tensor, side: int) -> Tensor:
     """Half of the images (N, C, H, W) as they look in the size `side`; same shape."""
     half = len(images) // 2

@@ -126,8 +126,16 @@ class StackGAN(Variant[StackGANConfig]):
             return F.interpolate(images, (low, low), mode="area")
 
     def _fake(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        """Images for the captions of the batch, and their condition; both phases see the same ones."""
-        return step.shared("fake", lambda: self._draw(step.networks, self._embedding(step), step))
+        """Images for the captions asked, and their condition; both phases see the same ones."""
+        return step.shared("fake", lambda: self._draw(step.networks, self._asked(step), step))
+
+    def _asked(self, step: Step) -> Tensor:
+        """Embeddings (N, E) of what is drawn: the batch's captions, or half of them twice where modes are sought."""
+        embedding = self._embedding(step)
+        if not self.config.seek:
+            return embedding
+        half = (len(embedding) + 1) // 2
+        return embedding[:half].repeat(2, 1)[: len(embedding)]
 
     def _embedding(self, step: Step) -> Tensor:
         """Of the captions of the batch, (N, E), without a graph."""
@@ -151,6 +159,8 @@ class StackGAN(Variant[StackGANConfig]):
         return torch.arange(len(embedding), device=embedding.device).roll(1)
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        import torch
+
         from gankit.ops import patchgan_g_loss
 
         def accept(logits: Tensor) -> Tensor:
@@ -161,12 +171,15 @@ class StackGAN(Variant[StackGANConfig]):
 
         judge = step.networks["discriminator"]
         images, mean, _ = self._fake(step)
-        condition = mean.detach()
+        asked = condition = mean.detach()
+        if self.config.seek:
+            with torch.no_grad():
+                condition = step.networks["generator"].augmentation(self._embedding(step), None)[1]
         real = judge.features(step.augment(self._real(step)))
         fake = judge.features(step.augment(images.detach()))
         terms = {
             "real": accept(judge.matched(real, condition)),
-            "fake": reject(judge.matched(fake, condition)),
+            "fake": reject(judge.matched(fake, asked)),
             "mismatched": reject(judge.matched(real, condition[self._others(step)])),
         }
         if self.stage == 1:
@@ -182,6 +195,7 @@ class StackGAN(Variant[StackGANConfig]):
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import kl_normal
         from gankit.ops import patchgan_g_loss
+        from gankit_plugin_stackgan.matching import sameness
 
         judge = step.networks["discriminator"]
         images, mean, log_variance = self._fake(step)
@@ -190,7 +204,9 @@ class StackGAN(Variant[StackGANConfig]):
         if self.stage == 2:
             terms["generator_alone"] = patchgan_g_loss(judge.real(features), "bce")
         if self.config.match and "images" in step.networks:
-            terms["match"] = self.config.match * step.networks["images"].match(images, self._embedding(step))
+            terms["match"] = self.config.match * step.networks["images"].match(images, self._asked(step))
+        if self.config.seek:
+            terms["seek"] = self.config.seek * sameness(images)
         if self.config.kl:
             terms["kl"] = self.config.kl * kl_normal(mean, log_variance)
         return terms
