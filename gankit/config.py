@@ -18,7 +18,7 @@ import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gankit import fields
-from gankit.discover import load_dataset, load_variant, nearest
+from gankit.discover import nearest
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, Variant
 
@@ -177,16 +177,6 @@ def data_options(dataset_cls: type[Dataset[Any]], options: Mapping[str, object])
     return _validated(dataset_cls.Config, merged["data"], "data.")
 
 
-def load(path: Path) -> Resolved:
-    """Read back the ``config.toml`` of a run, importing its variant and dataset."""
-    content = read_toml(path)
-    for name in ("variant", "dataset"):
-        if not isinstance(content.get(name), str):
-            raise UsageError(f"{path} does not say `{name}`: it is not the config.toml of a run")
-    variant, dataset = content["variant"], content["dataset"]
-    return resolve(load_variant(variant), load_dataset(dataset), variant=variant, dataset=dataset, file=path)
-
-
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; UsageError if it cannot be read, is not TOML, or names what is no name."""
     try:
@@ -309,7 +299,6 @@ __all__ = [
     "Resolved",
     "RunConfig",
     "data_options",
-    "load",
     "read_toml",
     "resolve",
 ]

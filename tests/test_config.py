@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 from pydantic import Field, model_validator
 
-from gankit import config, fields
+from gankit import fields
 from gankit.config import Resolved, RunConfig, resolve
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, Optim, Variant
@@ -204,13 +204,6 @@ def test_files_that_cannot_be_read(tmp_path):
     }.items():
         with pytest.raises(UsageError, match=words):
             made(file=tmp_path / name)
-
-
-def test_load_asks_for_a_run_config(tmp_path):
-    file = tmp_path / "config.toml"
-    file.write_text("steps = 3\n")
-    with pytest.raises(UsageError, match="does not say `variant`"):
-        config.load(file)
 
 
 def test_leaves():

@@ -64,7 +64,7 @@ class Reporter:
         self.line(f"{stage}{shown(event.path)}: {goes} on {event.device}; parameters: {sizes}")
 
     def logged(self, event: Any) -> None:
-        left = duration(remaining(event))
+        left = duration(event.seconds_left)
         speed = f"{event.samples_per_second:.0f} samples/s"
         self.line(f"step {event.step}/{event.steps}  {figures(event.values)}  {speed}  {left} left")
 
@@ -110,8 +110,3 @@ class Live(Reporter):
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None
-
-
-def remaining(event: Any) -> float:
-    """Seconds left, from the time the steps of this run took so far."""
-    return event.seconds / max(event.step, 1) * (event.steps - event.step)

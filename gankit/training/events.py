@@ -31,6 +31,9 @@ class Logged:
     lr: Mapping[str, float]
     samples_per_second: float
     seconds: float
+    """Spent on the run so far, over all sittings."""
+    seconds_left: float
+    """That the remaining steps take at the speed of these."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from gankit.errors import GankitError, UsageError
 from gankit.training import checkpoint
 from gankit.training.checkpoint import Checkpoint, DamagedCheckpoint
-
-if TYPE_CHECKING:
-    from gankit.config import Resolved
 
 
 class RunDir:
@@ -56,12 +52,6 @@ class RunDir:
         if not runs:
             raise UsageError(f"{path} is not a run: it has no config.toml, nor runs in it.")
         return cls(runs[-1])
-
-    def config(self) -> Resolved:
-        """What the run was started with."""
-        from gankit.config import load
-
-        return load(self.path / "config.toml")
 
     @property
     def store(self) -> Path:

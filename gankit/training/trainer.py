@@ -150,7 +150,8 @@ class Trainer:
         self.session.meter.drain()
         now = time.perf_counter()
         busy = max(now - self._clock - self._paused, 1e-9)
-        rate = (step - self._clock_step) * self.run.batch_size * self.run.accumulate / busy
+        steps = step - self._clock_step
+        rate = steps * self.run.batch_size * self.run.accumulate / busy
         self._restart_clock(step)
         self.values = self.session.meter.means()
         lr = {turn.name: turn.lr for turn in self.session.turns}
@@ -165,6 +166,7 @@ class Trainer:
                 lr=lr,
                 samples_per_second=rate,
                 seconds=self._elapsed(),
+                seconds_left=busy / steps * (self.run.steps - step),
             )
         )
 
