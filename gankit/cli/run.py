@@ -176,7 +176,10 @@ def conclude(run: Run, tell: Any, *, json: bool) -> None:
         say(f"losses: {figures(tell.losses)}")
     if metrics:
         say(f"metrics: {figures(metrics)}")
-    say(f"next: gankit sample {quote(shown(run.path))}")
+    if sheets := sorted((run.path / "samples").glob("*.png")):
+        say(f"samples: {shown(sheets[-1])}")
+    asked = ' --text "..."' if "text" in run.variant.conditions else ""
+    say(f"next: gankit sample {quote(shown(run.path))}{asked}")
 
 
 def describe(plan: Plan) -> str:
