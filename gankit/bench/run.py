@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import random
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,17 @@ from gankit.ops._library import native_status
 
 __all__ = ["bench_ops", "machine", "measure"]
 
-_MIN_SAMPLE = 50e-6  # seconds that one timing lasts at least: short calls are timed many at once
+_MIN_SAMPLE = 200e-6  # seconds that one timing lasts at least: short calls are timed many at once
 
 
 def measure(
     candidates: Mapping[str, Candidate], device: torch.device, seconds: float = 0.4, rounds: int = 60
 ) -> dict[str, list[float]]:
-    """Seconds a call, by candidate: up to `rounds` timings each, taken in turn, in about `seconds` for all together."""
+    """Seconds a call, by candidate: up to `rounds` timings each, taken in turn, in about `seconds` for all together.
+
+    The order is another one in each round, and each timing follows an untimed call of its own: who comes after whom
+    decides what is in the caches, which is worth a quarter of a small loss's time.
+    """
     wait = _synchronize(device)
     repeats: dict[str, int] = {}
     spent = 0.0
@@ -36,11 +41,14 @@ def measure(
         wait()
         once = max(time.perf_counter() - start, 1e-7)
         repeats[name] = max(1, round(_MIN_SAMPLE / once))
-        spent += once * repeats[name]
+        spent += once * (repeats[name] + 1)
     timings: dict[str, list[float]] = {name: [] for name in candidates}
+    names, order = list(candidates), random.Random(0)
     for _ in range(max(7, min(rounds, int(seconds / spent)))):
-        for name, call in candidates.items():
-            count = repeats[name]
+        for name in order.sample(names, len(names)):
+            call, count = candidates[name], repeats[name]
+            call()
+            wait()
             start = time.perf_counter()
             for _ in range(count):
                 call()
