@@ -1,47 +1,16 @@
 // leaky_relu on CUDA: value, and gradients of input and bias. Compiled, and not yet run on a device.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <tuple>
-#include <type_traits>
 
 #include "../common.h"
 #include "../leaky_relu.h"
+#include "border.cuh"
+#include "common.cuh"
 
 namespace gankit {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <typename T> struct Wide { using type = float; };
-template <> struct Wide<double> { using type = double; };
-template <typename T> using wide_t = typename Wide<T>::type;
-
-// Spelled out: torch compiles with the half types' implicit conversions switched off.
-template <typename T>
-__device__ __forceinline__ auto widen(T v) {
-  if constexpr (std::is_same_v<T, __half>) {
-    return __half2float(v);
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    return __bfloat162float(v);
-  } else {
-    return v;
-  }
-}
-
-template <typename To, typename From>
-__device__ __forceinline__ To convert(From from) {
-  const auto v = widen(from);
-  if constexpr (std::is_same_v<To, __half>) {
-    return __float2half(float(v));
-  } else if constexpr (std::is_same_v<To, __nv_bfloat16>) {
-    return __float2bfloat16(float(v));
-  } else {
-    return To(v);
-  }
-}
 
 // Elements in the order of memory: (outer, channels, inner).
 template <typename T, typename B>
@@ -84,23 +53,7 @@ __global__ void bias_grad_kernel(const T* grad, const T* y, wide_t<T>* db, int64
   if (threadIdx.x == 0) db[c] = sums[0];
 }
 
-template <typename F>
-void with_type(DType dtype, const F& f) {
-  switch (dtype) {
-    case DType::f32: return f((float*)nullptr);
-    case DType::f64: return f((double*)nullptr);
-    case DType::bf16: return f((__nv_bfloat16*)nullptr);
-    case DType::f16: return f((__half*)nullptr);
-  }
-}
-
 unsigned blocks_for(int64_t total) { return unsigned(std::min<int64_t>((total + kThreads - 1) / kThreads, 1 << 16)); }
-
-cudaStream_t stream_of(const Tensor& t) {
-  void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
 
 Layout checked_layout(const Tensor& t, const char* name) {
   GANKIT_CHECK(t.dim() >= 2, name, "have at least 2 dimensions (batch, channels, ...)", t.dim());
