@@ -60,7 +60,7 @@ def compile_for(source: Path, arch: str, out: Path, *, host: bool = False) -> su
     """One architecture, to machine code; with `host` the launchers too."""
     includes = [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
     command = [str(NVCC), "-c" if host else "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}", *FLAGS, *includes]
-    command += ["-Xcompiler", "-Wall", "-o", str(out), str(source)]
+    command += ["-Xcompiler", "-Wall,-Wno-unknown-pragmas", "-o", str(out), str(source)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
