@@ -10,6 +10,7 @@
 #include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_pipeline.h>
 #include <cuda_runtime.h>
 #elif !defined(GANKIT_CUDA_SHIM)
 #error "kernels are compiled by nvcc, or by tests/csrc/cuda_shim.h's rules"
@@ -79,8 +80,8 @@ __host__ __device__ __forceinline__ int misalignment(const T* at) {
 
 // Elements [at, at + V) of a run of `n`; what lies outside of the run is neither read nor written, and reads as zero.
 // run + at is aligned to the pack.
-template <int V, typename T>
-__device__ __forceinline__ Pack<T, V> load_pack(const T* run, int64_t at, int64_t n) {
+template <int V, typename T, typename I>
+__device__ __forceinline__ Pack<T, V> load_pack(const T* run, I at, I n) {
   if (at >= 0 && at + V <= n) return *reinterpret_cast<const Pack<T, V>*>(run + at);
   Pack<T, V> p;
 #pragma unroll
@@ -88,8 +89,8 @@ __device__ __forceinline__ Pack<T, V> load_pack(const T* run, int64_t at, int64_
   return p;
 }
 
-template <int V, typename T>
-__device__ __forceinline__ void store_pack(T* run, int64_t at, int64_t n, const Pack<T, V>& p) {
+template <int V, typename T, typename I>
+__device__ __forceinline__ void store_pack(T* run, I at, I n, const Pack<T, V>& p) {
   if (at >= 0 && at + V <= n) {
     *reinterpret_cast<Pack<T, V>*>(run + at) = p;
     return;
@@ -98,6 +99,13 @@ __device__ __forceinline__ void store_pack(T* run, int64_t at, int64_t n, const 
   for (int i = 0; i < V; ++i) {
     if (at + i >= 0 && at + i < n) run[at + i] = p.v[i];
   }
+}
+
+// Makes the compiler take `v` for a new value: what follows from it is computed again, and not kept in registers.
+__device__ __forceinline__ void forget([[maybe_unused]] int& v) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(v));
+#endif
 }
 
 // -- sums: every thread gets the result, the same bits at every run ---------------------------------------------------
@@ -170,6 +178,24 @@ __device__ __forceinline__ void* dynamic_shared() {
   return gankit_dynamic_shared;
 #else
   return shim::dynamic_shared();
+#endif
+}
+
+// Starts a copy of an aligned pack to shared memory that passes by no register; wait_copies() waits for this thread's.
+template <typename T, int V>
+__device__ __forceinline__ void copy_async(Pack<T, V>* to, const T* from) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(Pack<T, V>) >= 4) {
+    __pipeline_memcpy_async(to, from, sizeof(Pack<T, V>));
+    return;
+  }
+#endif
+  *to = *reinterpret_cast<const Pack<T, V>*>(from);
+}
+__device__ __forceinline__ void wait_copies() {
+#if defined(__CUDACC__)
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
 #endif
 }
 
