@@ -65,9 +65,11 @@ def compile_for(source: Path, arch: str, out: Path, *, host: bool = False) -> su
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Future]:
-    """All sources for all architectures, as many at a time as there are processors (or MAX_JOBS)."""
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Future]:
+    """What the tests that were chosen need, as many at a time as there are processors (or MAX_JOBS)."""
     folder = tmp_path_factory.mktemp("cuda")
+    here = [item.callspec.params for item in request.session.items if "compiled" in getattr(item, "fixturenames", ())]
+    wanted = {(p["name"], p["arch"]) for p in here if p["arch"] in known_archs()}
     with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS") or len(os.sched_getaffinity(0)))) as pool:
         return {
             (source.stem, arch): pool.submit(
@@ -75,7 +77,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
             )
             for source in SOURCES
             for arch in ARCHS
-            if arch in known_archs()
+            if (source.stem, arch) in wanted
         }
 
 
