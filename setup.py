@@ -81,7 +81,7 @@ def extensions() -> list:
     cpu = CppExtension(
         "gankit._C",
         sorted(glob("csrc/*.cpp")),
-        depends=glob("csrc/**/*.h", recursive=True),
+        depends=glob("csrc/**/*.*h", recursive=True),
         extra_compile_args={"cxx": [*CXX_FLAGS, f'-DGANKIT_TORCH_VERSION="{torch.__version__}"']},
         **common,
     )
@@ -92,7 +92,7 @@ def extensions() -> list:
     cuda = CUDAExtension(
         "gankit._C_cuda",
         sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp")),
-        depends=glob("csrc/**/*.h", recursive=True),
+        depends=glob("csrc/**/*.*h", recursive=True),
         extra_compile_args={"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA"]},
         **common,
     )
@@ -137,7 +137,7 @@ class BuildOptional(BuildExtension):
                 sorted(glob("csrc/cpu/*.cpp")),
                 output_dir=os.path.join(self.build_temp, capability),
                 extra_postargs=[*KERNEL_FLAGS, *flags, f"-DGANKIT_CPU_CAPABILITY={capability}"],
-                depends=glob("csrc/**/*.h", recursive=True),
+                depends=glob("csrc/**/*.*h", recursive=True),
             )
         return objects
 

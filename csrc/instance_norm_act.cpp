@@ -1,10 +1,5 @@
-// instance_norm_act at the border to torch: checks, memory layout, allocation, threads. The loops are in cpu/.
-#include "common.h"
-#include "cpu/instance_norm_act.h"
-
-#include <algorithm>
-#include <tuple>
-#include <vector>
+// instance_norm_act on the CPU: the choice of kernels, and threads. The loops are in cpu/.
+#include "instance_norm_act_border.h"
 
 namespace gankit {
 namespace {
@@ -29,142 +24,22 @@ void dispatch(const Args& args, Kernel<Args> baseline, Kernel<Args> avx2, Kernel
 #define GANKIT_DISPATCH(name, args) dispatch(args, &baseline::name, &baseline::name, &baseline::name)
 #endif
 
-// True where memory holds [batch, spatial..., channels] without gaps; a dimension of size 1 may have any stride.
-bool is_channels_last(const Tensor& t) {
-  const auto sizes = t.sizes(), strides = t.strides();
-  int64_t expected = 1;
-  const auto follows = [&](size_t d) {
-    const bool fits = sizes[d] == 1 || strides[d] == expected;
-    expected *= sizes[d];
-    return fits;
-  };
-  if (!follows(1)) return false;
-  for (size_t d = sizes.size() - 1; d >= 2; --d) {
-    if (!follows(d)) return false;
-  }
-  return follows(0);
-}
-
-// The tensor itself where it is contiguous.
-Tensor as_contiguous(const Tensor& t) {
-  if (t.is_contiguous()) return t;
-  std::vector<int64_t> strides(t.dim());
-  int64_t stride = 1;
-  for (int64_t d = t.dim(); d-- > 0; stride *= std::max<int64_t>(t.size(d), 1)) strides[d] = stride;
-  Tensor copy = empty_strided(t, t.sizes().data(), strides.data(), t.dim(), raw_dtype(t));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_copy_(copy.get(), t.get(), 0));
-  return copy;
-}
-
-// What forward and backward ask of x, weight and bias, and what they make of them.
-struct Input {
-  Tensor x;
-  std::optional<Tensor> weight, bias;
-  InstanceNormActShape shape;
-};
-
-const void* data_or_null(const std::optional<Tensor>& t) { return t ? t->const_data_ptr() : nullptr; }
-
-Input make_input(const Tensor& x, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
-  GANKIT_CHECK(x.dim() >= 3 && x.dim() <= 5, "x", "have 3 to 5 dimensions (batch, channels, 1 to 3 spatial)", x.dim());
-  const bool plain = x.is_contiguous(), last = !plain && is_channels_last(x);
-  Input in{plain || last ? x : as_contiguous(x), weight, bias, {}};
-  InstanceNormActShape& shape = in.shape;
-  shape.dtype = dtype_of(x, "x");
-  shape.batch = x.size(0);
-  shape.channels = x.size(1);
-  shape.spatial = 1;
-  for (int64_t d = 2; d < x.dim(); ++d) shape.spatial *= x.size(d);
-  GANKIT_CHECK(shape.spatial != 1, "x", "have more than 1 spatial element", "1");
-  shape.channels_last = last;
-  shape.wide_affine = shape.dtype == DType::f64;
-  bool first = true;
-  const auto affine = [&](std::optional<Tensor>& t, const char* name) {
-    if (!t) return;
-    GANKIT_CHECK(t->dim() == 1 && t->size(0) == shape.channels, name, "have one element per channel of x",
-                 t->numel(), " elements in ", t->dim(), " dimensions for ", shape.channels, " channels");
-    const DType dtype = dtype_of(*t, name);
-    const bool half = shape.dtype == DType::bf16 || shape.dtype == DType::f16;
-    const bool wide = dtype == (shape.dtype == DType::f64 ? DType::f64 : DType::f32);
-    GANKIT_CHECK(wide || (half && dtype == shape.dtype), name, "have the dtype of x, or float32 for a 16-bit x",
-                 toString(t->scalar_type()));
-    GANKIT_CHECK(first || wide == shape.wide_affine, name, "have the dtype of weight", toString(t->scalar_type()));
-    shape.wide_affine = wide;
-    first = false;
-    *t = as_contiguous(*t);
-  };
-  affine(in.weight, "weight");
-  affine(in.bias, "bias");
-  return in;
-}
-
-int32_t compute_dtype(const InstanceNormActShape& shape) {
-  return shape.dtype == DType::f64 ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32();
-}
-
-// A statistic of every plane: stats[0] is the mean, stats[1] is 1 / sqrt(var + eps).
-char* second_half(const Tensor& stats, const InstanceNormActShape& shape) {
-  const int64_t bytes = shape.dtype == DType::f64 ? 8 : 4;
-  return static_cast<char*>(stats.mutable_data_ptr()) + shape.batch * shape.channels * bytes;
-}
-
 std::tuple<Tensor, Tensor> instance_norm_act_cpu(const Tensor& x, const std::optional<Tensor>& weight,
                                                  const std::optional<Tensor>& bias,
                                                  const std::optional<Tensor>& residual, double negative_slope,
                                                  double eps) {
-  const Input in = make_input(x, weight, bias);
-  const int64_t sizes[] = {2, in.shape.batch, in.shape.channels};
-  const int64_t strides[] = {in.shape.batch * in.shape.channels, std::max<int64_t>(in.shape.channels, 1), 1};
-  Tensor y = empty_as(in.x), stats = empty_strided(in.x, sizes, strides, 3, compute_dtype(in.shape));
-  std::optional<Tensor> added;
-  if (residual) {
-    GANKIT_CHECK(residual->sizes().equals(x.sizes()), "residual", "have the shape of x", "another one");
-    GANKIT_CHECK(residual->scalar_type() == x.scalar_type(), "residual", "have the dtype of x",
-                 toString(residual->scalar_type()));
-    added = laid_out_like(*residual, in.x);
-  }
-  const InstanceNormActForward args{in.shape,
-                                    in.x.const_data_ptr(),
-                                    data_or_null(in.weight),
-                                    data_or_null(in.bias),
-                                    data_or_null(added),
-                                    negative_slope,
-                                    eps,
-                                    y.mutable_data_ptr(),
-                                    stats.mutable_data_ptr(),
-                                    second_half(stats, in.shape)};
-  GANKIT_DISPATCH(instance_norm_act_forward, args);
-  return {y, stats};
+  return instance_norm_act_on(
+      x, weight, bias, residual, negative_slope, eps,
+      [](const InstanceNormActForward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_forward, args); });
 }
 
 std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_cpu(const Tensor& grad, const Tensor& x,
                                                                   const std::optional<Tensor>& weight,
                                                                   const std::optional<Tensor>& bias,
                                                                   const Tensor& stats, double negative_slope) {
-  const Input in = make_input(x, weight, bias);
-  GANKIT_CHECK(grad.sizes().equals(x.sizes()), "grad", "have the shape of x", "another one");
-  GANKIT_CHECK(grad.scalar_type() == x.scalar_type(), "grad", "have the dtype of x", toString(grad.scalar_type()));
-  GANKIT_CHECK(stats.is_contiguous() && stats.numel() == 2 * in.shape.batch * in.shape.channels &&
-                   raw_dtype(stats) == compute_dtype(in.shape),
-               "stats", "be what instance_norm_act returned for x", stats.numel(), " elements");
-  const Tensor dy = laid_out_like(grad, in.x);
-  const auto like = [&](const std::optional<Tensor>& t) {
-    return empty_1d(in.x, t ? in.shape.channels : 0, raw_dtype(t ? *t : in.x));
-  };
-  Tensor dx = empty_as(in.x), dweight = like(in.weight), dbias = like(in.bias);
-  const InstanceNormActBackward args{in.shape,
-                                     dy.const_data_ptr(),
-                                     in.x.const_data_ptr(),
-                                     data_or_null(in.weight),
-                                     data_or_null(in.bias),
-                                     stats.const_data_ptr(),
-                                     second_half(stats, in.shape),
-                                     negative_slope,
-                                     dx.mutable_data_ptr(),
-                                     in.weight ? dweight.mutable_data_ptr() : nullptr,
-                                     in.bias ? dbias.mutable_data_ptr() : nullptr};
-  GANKIT_DISPATCH(instance_norm_act_backward, args);
-  return {dx, dweight, dbias};
+  return instance_norm_act_backward_on(
+      grad, x, weight, bias, stats, negative_slope,
+      [](const InstanceNormActBackward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_backward, args); });
 }
 
 }  // namespace

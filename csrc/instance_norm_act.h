@@ -43,6 +43,18 @@ GANKIT_FORMULA A variance(const Moments<A>& m) {
   return m.m2 / m.count;
 }
 
+// Sum of squared deviations from another point than the mean.
+template <class A>
+GANKIT_FORMULA A squares_about(const Moments<A>& m, A point) {
+  return m.m2 + m.count * (m.mean - point) * (m.mean - point);
+}
+
+// 1 / sqrt(var + eps); 0 where both are 0, as in torch: a constant plane then comes out as 0, not as NaN.
+template <class A>
+GANKIT_FORMULA A inverse_deviation(A var, A eps) {
+  return var + eps == 0 ? A(0) : A(1 / GANKIT_SQRT(var + eps));
+}
+
 // What the elements of one plane share.
 template <class A>
 struct Plane {

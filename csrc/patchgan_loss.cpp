@@ -1,6 +1,7 @@
-// patchgan_loss at the border to torch: which term each tensor gets, weights, allocation, threads.
+// patchgan_loss at the border to torch: allocation, threads.
 #include "common.h"
 #include "cpu/patchgan_loss.h"
+#include "patchgan_loss_plan.h"
 
 #include <vector>
 
@@ -9,25 +10,12 @@ namespace {
 
 constexpr int64_t kChunk = 8192;  // elements summed before the next partial sum
 
-// A tensor's part in the loss. Discriminator: real logits, then as many fake ones; generator: fake ones alone.
-struct Role {
-  bool real, generator;
-};
-
-double anchor_of(PatchGANKind kind, Role role) {
-  const bool towards_real = role.real || role.generator;
-  if (kind == PatchGANKind::lsgan) return towards_real ? 1.0 : 0.0;
-  return towards_real ? -1.0 : 1.0;
-}
-
-double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double weight, Tensor* grad) {
-  PatchGANLossArgs args{.dtype = dtype_of(logits, "logits"), .kind = kind, .anchor = anchor_of(kind, role)};
+double mean_loss_of(const Tensor& logits, const PatchGANPlan& plan, size_t index, Tensor* grad) {
+  PatchGANLossArgs args{.dtype = dtype_of(logits, "logits"), .kind = plan.kind, .anchor = plan.anchor(index)};
   args.total = logits.numel();
   args.chunk = kChunk;
   args.logits = logits.const_data_ptr();
-  // float16 would lose 1 / numel among its subnormals: there half the slope is stored (lsgan's fits then for all logits),
-  // and the caller weighs it when the gradient comes.
-  args.grad_scale = args.dtype == DType::f16 ? 0.5 : weight / double(args.total);
+  args.grad_scale = plan.grad_scale(args.dtype, args.total);
   args.grad = grad ? grad->mutable_data_ptr() : nullptr;
   const int64_t chunks = (args.total + kChunk - 1) / kChunk;
   Scratch<double, 16> partial(chunks);
@@ -36,7 +24,7 @@ double mean_loss_of(const Tensor& logits, PatchGANKind kind, Role role, double w
   parallel(chunks, kChunk, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
   double sum = 0.0;
   for (int64_t k = 0; k < chunks; ++k) sum += args.partial[k];
-  return weight * sum / double(args.total);  // 0 / 0 for no logits at all: NaN, like torch's mean
+  return plan.weight * sum / double(args.total);  // 0 / 0 for no logits at all: NaN, like torch's mean
 }
 
 std::tuple<Tensor, std::vector<Tensor>> patchgan_loss_forward_cpu(const std::vector<Tensor>& logits, int64_t kind,
@@ -44,18 +32,14 @@ std::tuple<Tensor, std::vector<Tensor>> patchgan_loss_forward_cpu(const std::vec
   GANKIT_CHECK(kind >= 0 && kind <= 3, "kind", "be 0 (lsgan), 1 (bce), 2 (hinge) or 3 (wgan)", kind);
   GANKIT_CHECK(!logits.empty() && (generator || logits.size() % 2 == 0), "logits",
                "hold at least one tensor, for the discriminator as many real as fake ones", logits.size(), " tensors");
-  auto which = static_cast<PatchGANKind>(kind);
-  if (which == PatchGANKind::hinge && generator) which = PatchGANKind::wgan;  // the same formula, -mean(f)
-  const size_t scales = generator ? logits.size() : logits.size() / 2;
-  // Of lsgan's discriminator loss each half counts 0.5.
-  const double weight = (which == PatchGANKind::lsgan && !generator ? 0.5 : 1.0) / double(scales);
+  const PatchGANPlan plan(kind, generator, logits.size());
   double loss = 0.0;
   bool wide = false;
   std::vector<Tensor> grads;
   for (size_t i = 0; i < logits.size(); ++i) {
     const Tensor x = dense(logits[i]);
     if (with_grads) grads.push_back(empty_as(x));
-    loss += mean_loss_of(x, which, {!generator && i < scales, generator}, weight, with_grads ? &grads.back() : nullptr);
+    loss += mean_loss_of(x, plan, i, with_grads ? &grads.back() : nullptr);
     wide |= x.scalar_type() == ScalarType::Double;
   }
   const int32_t dtype = wide ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32();

@@ -62,7 +62,7 @@ GANKIT_FORMULA T exp_of_negative(T a) {
   const T n = shifted - Traits::shift;
   const T r = (clamped - n * Traits::ln2_high) - n * Traits::ln2_low;
   T p = T(1);
-#pragma GCC unroll 16
+  GANKIT_UNROLL
   for (int k = Traits::exp_terms; k > 0; --k) p = T(1) + p * r * (T(1) / T(k));
   typename Traits::Bits bits;
   memcpy(&bits, &shifted, sizeof bits);
@@ -76,7 +76,7 @@ GANKIT_FORMULA T exp_of_negative(T a) {
 template <typename T>
 GANKIT_FORMULA T atanh_over_s(T s2) {
   T p = T(0);
-#pragma GCC unroll 32
+  GANKIT_UNROLL
   for (int k = ExpTraits<T>::log_terms; k >= 0; --k) p = p * s2 + T(1) / T(2 * k + 1);
   return p;
 }
@@ -91,6 +91,15 @@ GANKIT_FORMULA ValueSlope<T> softplus_term(T x, T sign) {
   const T s = e * (T(1) + e) * inverse;
   const T sigmoid = (v > T(0) ? T(1) : e) * (T(2) + e) * inverse;
   return {(v > T(0) ? v : T(0)) + T(2) * s * atanh_over_s(s * s), sign * sigmoid};
+}
+
+// The term of one logit. `anchor`: lsgan: the target, 0 or 1; bce, hinge, wgan: the sign, -1 or 1.
+template <PatchGANKind kKind, typename T>
+GANKIT_FORMULA ValueSlope<T> patchgan_term(T x, T anchor) {
+  if constexpr (kKind == PatchGANKind::lsgan) return square_term(x, anchor);
+  if constexpr (kKind == PatchGANKind::hinge) return hinge_term(x, anchor);
+  if constexpr (kKind == PatchGANKind::wgan) return linear_term(x, anchor);
+  return softplus_term(x, anchor);
 }
 
 }  // namespace gankit

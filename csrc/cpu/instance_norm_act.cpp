@@ -53,7 +53,7 @@ void forward(const InstanceNormActForward& a, const Parallel& parallel) {
   if (a.shape.spatial == 0) {  // no variance, but nothing undefined either
     for (int64_t p = 0; p < a.shape.batch * a.shape.channels; ++p) {
       f.mean[p] = 0;
-      f.rstd[p] = inverse_deviation<A>({1, 0, 0}, a.eps);
+      f.rstd[p] = static_cast<A>(inverse_deviation(0.0, a.eps));
     }
   } else if (a.shape.channels_last) {
     forward_columns(f, parallel);

@@ -36,13 +36,6 @@ bool balanced(int64_t n, const Parallel& parallel) {
   return 8 * rounds * parallel.threads <= 9 * n;
 }
 
-// 0 where variance and eps are both 0, as in torch: a constant plane then comes out as 0, not as NaN.
-template <class A>
-A inverse_deviation(const Moments<double>& m, double eps) {
-  const double var = variance(m) + eps;
-  return var == 0 ? A(0) : static_cast<A>(1 / __builtin_sqrt(var));
-}
-
 template <class V, class A>
 GANKIT_FORMULA Plane<V> spread(const Plane<A>& p) {
   return {all<V>(p.mean), all<V>(p.scale), all<V>(p.bias)};

@@ -31,7 +31,7 @@ void image_moments(const Grid& g, A* parts, const T* tail, double eps, A* mean, 
       all = merge(all, Moments<double>{1, get_scalar(tail + i), 0});
     }
     mean[c] = static_cast<A>(all.mean);
-    rstd[c] = inverse_deviation<A>(all, eps);
+    rstd[c] = static_cast<A>(inverse_deviation(variance(all), eps));
   }
 }
 

@@ -202,7 +202,7 @@ void forward_rows(const Forward<T>& f, const Parallel& parallel) {
       f.shape, parallel, [&](const Piece& piece) { return row_moments(f.x + piece.at, piece.count); },
       [&](const Piece& piece, const Moments<double>& m) {
         f.mean[piece.p] = static_cast<A>(m.mean);
-        f.rstd[piece.p] = inverse_deviation<A>(m, f.eps);
+        f.rstd[piece.p] = static_cast<A>(inverse_deviation(variance(m), f.eps));
       },
       [&](const Piece& piece) {
         const int64_t at = piece.at;

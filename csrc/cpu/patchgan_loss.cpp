@@ -7,14 +7,6 @@ namespace {
 
 constexpr int64_t kSums = 64;  // independent sums, so that additions overlap and errors stay small
 
-template <PatchGANKind kKind, typename C>
-GANKIT_FORMULA ValueSlope<C> term(C x, C anchor) {
-  if constexpr (kKind == PatchGANKind::lsgan) return square_term(x, anchor);
-  if constexpr (kKind == PatchGANKind::hinge) return hinge_term(x, anchor);
-  if constexpr (kKind == PatchGANKind::wgan) return linear_term(x, anchor);
-  return softplus_term(x, anchor);
-}
-
 template <PatchGANKind kKind, bool kGrad, typename T>
 void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
   using C = compute_t<T>;
@@ -30,14 +22,14 @@ void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
     for (; i + kSums <= n; i += kSums) {
 #pragma omp simd
       for (int64_t j = 0; j < kSums; ++j) {
-        const ValueSlope<C> t = term<kKind>(x[i + j], anchor);
+        const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], anchor);
         sums[j] += t.value;
         if constexpr (kGrad) out[i + j] = t.slope * scale;
       }
     }
 #pragma omp simd
     for (int64_t j = 0; j < n - i; ++j) {
-      const ValueSlope<C> t = term<kKind>(x[i + j], anchor);
+      const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], anchor);
       sums[j] += t.value;
       if constexpr (kGrad) out[i + j] = t.slope * scale;
     }

@@ -14,46 +14,35 @@ import torch
 
 import gankit
 from gankit.bench.cases import Candidate, Case, op_cases
+from gankit.bench.clock import Clock, clock_for
 from gankit.ops._library import native_status
 
 __all__ = ["bench_ops", "machine", "measure"]
 
-_MIN_SAMPLE = 200e-6  # seconds that one timing lasts at least: short calls are timed many at once
+_MAX_COPIES = 64
 
 
 def measure(
-    candidates: Mapping[str, Candidate], device: torch.device, seconds: float = 0.4, rounds: int = 60
+    candidates: Mapping[str, Candidate], clock: Clock, seconds: float = 0.4, rounds: int = 60
 ) -> dict[str, list[float]]:
     """Seconds a call, by candidate: up to `rounds` timings each, taken in turn, in about `seconds` for all together.
 
     The order is another one in each round, and each timing follows an untimed call of its own: who comes after whom
     decides what is in the caches, which is worth a quarter of a small loss's time.
     """
-    wait = _synchronize(device)
     repeats: dict[str, int] = {}
     spent = 0.0
     for name, call in candidates.items():
-        for _ in range(3):
-            call()
-        wait()
-        start = time.perf_counter()
-        call()
-        wait()
-        once = max(time.perf_counter() - start, 1e-7)
-        repeats[name] = max(1, round(_MIN_SAMPLE / once))
+        clock.time(call, 3)  # warm-up
+        once = max(clock.time(call, 1), 1e-7)
+        repeats[name] = max(1, round(clock.min_sample / once))
         spent += once * (repeats[name] + 1)
     timings: dict[str, list[float]] = {name: [] for name in candidates}
     names, order = list(candidates), random.Random(0)
     for _ in range(max(7, min(rounds, int(seconds / spent)))):
         for name in order.sample(names, len(names)):
-            call, count = candidates[name], repeats[name]
-            call()
-            wait()
-            start = time.perf_counter()
-            for _ in range(count):
-                call()
-            wait()
-            timings[name].append((time.perf_counter() - start) / count)
+            clock.time(candidates[name], 1)
+            timings[name].append(clock.time(candidates[name], repeats[name]) / repeats[name])
     return timings
 
 
@@ -76,29 +65,41 @@ def bench_ops(
 
     Returns:
         A row for each op, shape, dtype, layout and direction. `median_ms`, `p10_ms`, `p90_ms`, `min_ms` of one call;
-        `gbps`: bytes of a copy (read and write) over that median; `ratio_copy`, `ratio_clone`: median over that of a
-        copy into memory at hand, and of one into fresh memory, so 1 is as fast; `ratio_eager`, `ratio_compile`: their
-        medians over ours, so above 1 is faster. The same ratios of the fastest timings end in `_min`.
+        `gbps`: the bytes that the op cannot do without (`Case.passes`) over that median; `share_copy`: that bandwidth
+        over a copy's; `ratio_copy`, `ratio_clone`: median over that of a copy into memory at hand, and of one into
+        fresh memory, so 1 is as fast; `ratio_eager`, `ratio_compile`, `ratio_aten`: their medians over ours, so above
+        1 is faster. The same ratios of the fastest timings end in `_min`. What was not measured is None.
+
+    On CUDA times are those of events on the stream, calls go round through `copies` sets of tensors that together are
+    larger than the second-level cache (64 sets at most: tensors so small are all overhead), and torch.compile runs with
+    mode "max-autotune", and without its CUDA graphs (`ratio_compile_no_graphs`); `ratio_aten` is torch's own kernel
+    where it has one: instance norm without cuDNN, and the losses of `torch.nn.functional`.
     """
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that torch finds here, got {device!r}; use 'cpu'")
     about = machine(where)
+    clock = clock_for(where)
     rows = []
-    for case in op_cases(ops, quick):
-        row = _row(case, measure(case.candidates(where, compiled), where)) | about
+    for case in op_cases(ops, quick, where.type):
+        copies = copies_beyond(case.bytes, about["l2_bytes"])
+        row = _row(case, measure(case.candidates(where, compiled, copies), clock)) | {"copies": copies} | about
         rows.append(row)
         if progress is not None:
             progress(row)
     return rows
 
 
+def copies_beyond(size: int, cache: int | None) -> int:
+    """Sets of `size` bytes that make twice a cache: by the time one comes round again it is not in there any more."""
+    return 1 if not cache else min(max(2, -(-2 * cache // max(size, 1))), _MAX_COPIES)
+
+
 def machine(device: torch.device) -> dict[str, Any]:
     """What a figure depends on: device, threads, versions, commit."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "device": device.type,
-        "device_name": name,
+        **(_gpu(device) if device.type == "cuda" else {"device_name": _cpu_name(), "l2_bytes": None}),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "gankit": gankit.__version__,
@@ -106,6 +107,17 @@ def machine(device: torch.device) -> dict[str, Any]:
         "native": native_status(),
         "commit": _commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _gpu(device: torch.device) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device_name": properties.name,
+        "l2_bytes": properties.L2_cache_size,
+        "capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
     }
 
 
@@ -127,19 +139,16 @@ def _row(case: Case, timings: dict[str, list[float]]) -> dict[str, Any]:
         "p10_ms": at("ours", 0.1) * 1e3,
         "p90_ms": at("ours", 0.9) * 1e3,
         "min_ms": at("ours", 0.0) * 1e3,
-        "gbps": 2 * case.bytes / at("ours", 0.5) / 1e9,
+        "gbps": case.passes * case.bytes / at("ours", 0.5) / 1e9,
+        "share_copy": case.passes / 2 * at("copy", 0.5) / at("ours", 0.5),
     }
     for fraction, suffix in ((0.5, ""), (0.0, "_min")):
         for name in ("copy", "clone"):
             row[f"ratio_{name}{suffix}"] = at("ours", fraction) / at(name, fraction)
-        for name in ("eager", "compile"):
+        for name in ("eager", "compile", "compile_no_graphs", "aten"):
             present = name in ordered
             row[f"ratio_{name}{suffix}"] = at(name, fraction) / at("ours", fraction) if present else None
     return row
-
-
-def _synchronize(device: torch.device) -> Callable[[], None]:
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
 def _cpu_name() -> str:

@@ -13,21 +13,22 @@ __all__ = ["print_ops"]
 
 
 def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
-    """Prints one line a row; red where ours is slower than eager torch."""
+    """Prints one line a row; red where ours is slower than one of the others."""
     console = console or Console()
     if not rows:
         console.print("no rows")
         return
     first = rows[0]
-    table = Table(
-        title=f"{first['device_name']}, {first['threads']} threads, torch {first['torch']}", title_justify="left"
-    )
+    gpu = first["device"] == "cuda"
+    about = f"CUDA {first['cuda']}" if gpu else f"{first['threads']} threads"
+    table = Table(title=f"{first['device_name']}, {about}, torch {first['torch']}", title_justify="left")
     for name in ("op", "shape", "dtype", "layout", "direction"):
         table.add_column(name, no_wrap=True)
-    for name in ("ms", "GB/s", "/ copy", "/ clone", "x eager", "x compile"):
+    ratios = ["ratio_eager", "ratio_compile", *(["ratio_compile_no_graphs", "ratio_aten"] if gpu else [])]
+    heads = {name: "x " + name.removeprefix("ratio_").replace("compile_no_graphs", "no graphs") for name in ratios}
+    for name in ("ms", "GB/s", "of copy", "/ copy", "/ clone", *heads.values()):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        compiled = row["ratio_compile"]
         table.add_row(
             escape(row["op"]),
             "x".join(map(str, row["shape"])),
@@ -36,11 +37,16 @@ def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) ->
             row["direction"],
             f"{row['median_ms']:.4g}",
             f"{row['gbps']:.1f}",
+            f"{row['share_copy']:.0%}",
             f"{row['ratio_copy']:.2f}",
             f"{row['ratio_clone']:.2f}",
-            f"{row['ratio_eager']:.2f}",
-            "" if compiled is None else f"{compiled:.2f}",
-            style="red" if row["ratio_eager"] < 1 else None,
+            *("" if row[name] is None else f"{row[name]:.2f}" for name in ratios),
+            style="red" if any(row[name] is not None and row[name] < 1 for name in ratios) else None,
         )
     console.print(table)
-    console.print("ms: median of a call. / copy, / clone: times a copy of the same bytes; x: times faster than.")
+    console.print(
+        "ms: median of a call. GB/s: bytes that have to move; of copy: that, as a share of a copy's. "
+        "/ copy, / clone: times a copy of the same bytes; x: times faster than."
+    )
+    if gpu:
+        console.print("compile: mode max-autotune; no graphs: the same without CUDA graphs; aten: torch's own kernel.")

@@ -25,14 +25,17 @@ def ops(
     device: Device = "cpu",
     op: Annotated[list[str] | None, typer.Option("--op", help="Only this op. May be repeated.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A large and a small shape, float32 only.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="F.png", help="Draw the rows too; needs matplotlib.")] = None,
     compile: Annotated[bool, typer.Option(help="Measure torch.compile too; takes seconds a row.")] = True,
     json: Json = False,
 ) -> None:
     """Every op against a plain copy of the same bytes, eager torch and torch.compile."""
     _writable(file, json)
-    from gankit.bench import bench_ops, print_ops
+    from gankit.bench import bench_ops, check_plot, plot_ops, print_ops
 
     try:
+        if plot is not None:
+            check_plot(plot)
         rows = bench_ops(device, op or None, quick, compiled=compile, progress=_progress)
     except (ValueError, KeyError) as error:  # an unknown op or device
         raise UsageError(str(error.args[0] if error.args else error)) from error
@@ -40,6 +43,9 @@ def ops(
         _deliver(rows, file)
     else:
         print_ops(rows)
+    if plot is not None:
+        plot_ops(rows, plot)
+        warn(f"{len(rows)} rows drawn in {plot}")
 
 
 @app.command()

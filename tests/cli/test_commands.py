@@ -250,6 +250,7 @@ def test_nothing_but_data_on_stdout(gankit, site):
         (("bench", "ops", "out.json"), "--json out.json"),
         (("bench", "ops", "--json", "no/out.json"), "there is no directory"),
         (("bench", "ops", "--op", "nonsense"), "nonsense"),
+        (("bench", "ops", "--plot", "ops.txt"), "must end in .png"),
     ],
 )
 def test_wrong_usage(gankit, toy, arguments, words):

@@ -1,0 +1,239 @@
+// What the CUDA kernels share: element types, 16-byte accesses, sums in a fixed order, clusters, launches. No torch, so
+// that the tests can execute kernels on the CPU: there, tests/csrc/cuda_shim.h stands in for the toolkit.
+#pragma once
+
+#include <stdint.h>
+
+#include <type_traits>
+
+#if defined(__CUDACC__)
+#include <cooperative_groups.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_pipeline.h>
+#include <cuda_runtime.h>
+#elif !defined(GANKIT_CUDA_SHIM)
+#error "kernels are compiled by nvcc, or by tests/csrc/cuda_shim.h's rules"
+#endif
+
+#include "../dtype.h"
+#include "../portable.h"
+
+namespace gankit {
+
+// -- elements ---------------------------------------------------------------------------------------------------------
+
+template <typename T> struct Wide { using type = float; };
+template <> struct Wide<double> { using type = double; };
+template <typename T> using wide_t = typename Wide<T>::type;
+
+// Spelled out: torch compiles with the half types' implicit conversions switched off.
+template <typename T>
+__device__ __forceinline__ auto widen(T v) {
+  if constexpr (std::is_same_v<T, __half>) {
+    return __half2float(v);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __bfloat162float(v);
+  } else {
+    return v;
+  }
+}
+
+template <typename To, typename From>
+__device__ __forceinline__ To convert(From from) {
+  const auto v = widen(from);
+  if constexpr (std::is_same_v<To, __half>) {
+    return __float2half(float(v));
+  } else if constexpr (std::is_same_v<To, __nv_bfloat16>) {
+    return __float2bfloat16(float(v));
+  } else {
+    return To(v);
+  }
+}
+
+// Calls f with a null pointer of the element type.
+template <typename F>
+void with_type(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f32: return f((float*)nullptr);
+    case DType::f64: return f((double*)nullptr);
+    case DType::bf16: return f((__nv_bfloat16*)nullptr);
+    case DType::f16: return f((__half*)nullptr);
+  }
+}
+
+// -- packs: what a thread moves in one access -------------------------------------------------------------------------
+
+template <typename T>
+constexpr int kVector = 16 / sizeof(T);  // elements of a 16-byte access
+
+template <typename T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T v[V];
+};
+
+// Elements of a pack at 16 bytes' alignment before `at`.
+template <typename T>
+__host__ __device__ __forceinline__ int misalignment(const T* at) {
+  return int(reinterpret_cast<uintptr_t>(at) / sizeof(T) % kVector<T>);
+}
+
+// Elements [at, at + V) of a run of `n`; what lies outside of the run is neither read nor written, and reads as zero.
+// run + at is aligned to the pack.
+template <int V, typename T, typename I>
+__device__ __forceinline__ Pack<T, V> load_pack(const T* run, I at, I n) {
+  if (at >= 0 && at + V <= n) return *reinterpret_cast<const Pack<T, V>*>(run + at);
+  Pack<T, V> p;
+#pragma unroll
+  for (int i = 0; i < V; ++i) p.v[i] = at + i >= 0 && at + i < n ? run[at + i] : convert<T>(0.f);
+  return p;
+}
+
+template <int V, typename T, typename I>
+__device__ __forceinline__ void store_pack(T* run, I at, I n, const Pack<T, V>& p) {
+  if (at >= 0 && at + V <= n) {
+    *reinterpret_cast<Pack<T, V>*>(run + at) = p;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    if (at + i >= 0 && at + i < n) run[at + i] = p.v[i];
+  }
+}
+
+// Makes the compiler take `v` for a new value: what follows from it is computed again, and not kept in registers.
+__device__ __forceinline__ void forget([[maybe_unused]] int& v) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(v));
+#endif
+}
+
+// -- sums: every thread gets the result, the same bits at every run ---------------------------------------------------
+
+// Over groups of `width` lanes, a power of two.
+template <typename A>
+__device__ __forceinline__ A warp_sum(A v, int width = 32) {
+  for (int o = width / 2; o > 0; o /= 2) v += __shfl_xor_sync(0xffffffffu, v, o);
+  return v;
+}
+
+// `scratch` holds 32 values in shared memory, none of which another sum may use before a further barrier.
+template <typename A>
+__device__ __forceinline__ A block_sum(A v, A* scratch) {
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  v = warp_sum(v);
+  if (lane == 0) scratch[threadIdx.x / 32] = v;
+  __syncthreads();
+  return warp_sum(lane < warps ? scratch[lane] : A(0));
+}
+
+// -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory ------------------
+
+#if !defined(__CUDACC__)
+using shim::cluster_arrive, shim::cluster_map, shim::cluster_rank, shim::cluster_size, shim::cluster_wait;
+#else
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define GANKIT_CLUSTERS 1
+#endif
+__device__ __forceinline__ unsigned cluster_rank() {
+#ifdef GANKIT_CLUSTERS
+  return cooperative_groups::this_cluster().block_rank();
+#else
+  return 0;
+#endif
+}
+__device__ __forceinline__ unsigned cluster_size() {
+#ifdef GANKIT_CLUSTERS
+  return cooperative_groups::this_cluster().num_blocks();
+#else
+  return 1;
+#endif
+}
+// Between the two a block may work on: what was written before arriving is seen by all after waiting.
+__device__ __forceinline__ void cluster_arrive() {
+#ifdef GANKIT_CLUSTERS
+  cooperative_groups::this_cluster().barrier_arrive();
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#ifdef GANKIT_CLUSTERS
+  cooperative_groups::this_cluster().barrier_wait();
+#endif
+}
+// The same place in the dynamic shared memory of another block of the cluster.
+template <typename T>
+__device__ __forceinline__ T* cluster_map(T* mine, [[maybe_unused]] unsigned rank) {
+#ifdef GANKIT_CLUSTERS
+  return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
+#else
+  return mine;
+#endif
+}
+#endif
+
+// The block's dynamic shared memory, aligned to 16 bytes.
+__device__ __forceinline__ void* dynamic_shared() {
+#if defined(__CUDACC__)
+  extern __shared__ __align__(16) unsigned char gankit_dynamic_shared[];
+  return gankit_dynamic_shared;
+#else
+  return shim::dynamic_shared();
+#endif
+}
+
+// Starts a copy of an aligned pack to shared memory that passes by no register; wait_copies() waits for this thread's.
+template <typename T, int V>
+__device__ __forceinline__ void copy_async(Pack<T, V>* to, const T* from) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(Pack<T, V>) >= 4) {
+    __pipeline_memcpy_async(to, from, sizeof(Pack<T, V>));
+    return;
+  }
+#endif
+  *to = *reinterpret_cast<const Pack<T, V>*>(from);
+}
+__device__ __forceinline__ void wait_copies() {
+#if defined(__CUDACC__)
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+#endif
+}
+
+// -- launches ---------------------------------------------------------------------------------------------------------
+
+struct Launch {
+  int64_t blocks;
+  unsigned threads;
+  cudaStream_t stream;
+  unsigned cluster = 1;     // blocks that run together; divides `blocks`
+  size_t shared_bytes = 0;  // dynamic
+};
+
+// The launch's error, if any, is left for cudaGetLastError.
+template <typename... P, typename... Q>
+void launch(const Launch& how, void (*kernel)(P...), Q... args) {
+  if (how.blocks == 0) return;
+#if defined(__CUDACC__)
+  if (how.shared_bytes > 48 * 1024) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+  }
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = how.cluster;
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(unsigned(how.blocks));
+  config.blockDim = dim3(how.threads);
+  config.dynamicSmemBytes = how.shared_bytes;
+  config.stream = how.stream;
+  config.attrs = &cluster;
+  config.numAttrs = how.cluster > 1;
+  cudaLaunchKernelEx(&config, kernel, P(args)...);
+#else
+  if (how.blocks > 2147483647) shim::fail("a grid no device takes");
+  shim::launch(dim3(unsigned(how.blocks)), dim3(how.threads), how.shared_bytes, how.cluster,
+               [&] { kernel(P(args)...); });
+#endif
+}
+
+}  // namespace gankit

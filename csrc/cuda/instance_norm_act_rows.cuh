@@ -1,0 +1,209 @@
+// instance_norm_act where a plane is contiguous (NCHW) and is held in registers between statistics and application:
+// what is read is read once. A plane belongs to a team of threads, by its size: some lanes of a warp, a block, or
+// the blocks of a cluster, which then exchange nothing but sums.
+#pragma once
+
+#include "instance_norm_act_common.cuh"
+
+namespace gankit::instance_norm_act {
+
+constexpr unsigned kWarpTeams = 128;   // threads of a block whose teams are parts of warps
+constexpr unsigned kRowThreads = 512;  // the most of a block that is a team: 128 registers each
+
+// The threads that share a plane. Sums are the same bits in all of them.
+template <class A, bool kBlock>
+struct Team {
+  int64_t plane;
+  int member, size;
+
+  __device__ __forceinline__ Team(int width) {
+    if constexpr (kBlock) {
+      const unsigned blocks = cluster_size();
+      plane = blockIdx.x / blocks;
+      member = int(cluster_rank() * blockDim.x + threadIdx.x);
+      size = int(blocks * blockDim.x);
+    } else {
+      plane = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / width;
+      member = int(threadIdx.x) % width;
+      size = width;
+    }
+  }
+
+  // Sums of M values. `turn`: 0 for the first call of a kernel, 1 for the second.
+  template <int M>
+  __device__ __forceinline__ void sum(A (&v)[M], [[maybe_unused]] int turn) const {
+    if constexpr (!kBlock) {
+#pragma unroll
+      for (int m = 0; m < M; ++m) v[m] = warp_sum(v[m], size);
+    } else {
+      A* scratch = static_cast<A*>(dynamic_shared()) + turn * kScratch;
+#pragma unroll
+      for (int m = 0; m < M; ++m) v[m] = block_sum(v[m], scratch + 33 * m);
+      const unsigned blocks = cluster_size(), lane = threadIdx.x % 32;
+      if (blocks == 1) return;
+      if (threadIdx.x == 0) {
+#pragma unroll
+        for (int m = 0; m < M; ++m) scratch[33 * m + 32] = v[m];
+      }
+      cluster_arrive();
+      cluster_wait();
+#pragma unroll
+      for (int m = 0; m < M; ++m) v[m] = warp_sum(lane < blocks ? *cluster_map(scratch + 33 * m + 32, lane) : A(0));
+    }
+  }
+
+  // A block may not end while others of its cluster still read its memory: after the last sum, and at the end.
+  __device__ __forceinline__ void done_reading() const {
+    if (kBlock && cluster_size() > 1) cluster_arrive();
+  }
+  __device__ __forceinline__ void finish() const {
+    if (kBlock && cluster_size() > 1) cluster_wait();
+  }
+
+  static constexpr int kScratch = 66;
+};
+
+template <class A>
+constexpr size_t kRowsShared = 2 * Team<A, true>::kScratch * sizeof(A);
+
+// Where a thread's packs lie in the plane. kEdges: the plane starts or ends within a pack; else it is whole packs.
+template <class T, int V, bool kEdges>
+struct Row {
+  int n, first, stride;  // elements in the plane; of the thread's first pack; between its packs
+
+  __device__ __forceinline__ Row(const T* plane, int n_, int member, int size)
+      : n(n_), first(member * V - (kEdges ? misalignment(plane) : 0)), stride(size * V) {}
+  __device__ __forceinline__ void forget_offsets() {
+    forget(first);
+    forget(stride);
+  }
+  __device__ __forceinline__ int at(int k) const { return first + k * stride; }
+  __device__ __forceinline__ bool has(int k, int i) const {
+    return kEdges ? at(k) + i >= 0 && at(k) + i < n : at(k) < n;
+  }
+  __device__ __forceinline__ Pack<T, V> load(const T* plane, int k) const {
+    if constexpr (kEdges) return load_pack<V>(plane, at(k), n);
+    Pack<T, V> p = {};
+    if (at(k) < n) p = *reinterpret_cast<const Pack<T, V>*>(plane + at(k));
+    return p;
+  }
+  __device__ __forceinline__ void store(T* plane, int k, const Pack<T, V>& p) const {
+    if constexpr (kEdges) return store_pack<V>(plane, at(k), n, p);
+    if (at(k) < n) *reinterpret_cast<Pack<T, V>*>(plane + at(k)) = p;
+  }
+};
+
+template <class T, int V, int K, bool kEdges, bool kBlock>
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_forward(const Norm<T> a, int width) {
+  using A = wide_t<T>;
+  const Team<A, kBlock> team(width);
+  const bool active = team.plane < a.batch * a.channels;  // lanes of the last warp may have no plane
+  const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
+  Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
+
+  Pack<T, V> held[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) held[k] = row.load(a.x + start, k);
+
+  A sum[1] = {0};
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum[0] += widen(held[k].v[i]);
+  }
+  team.sum(sum, 0);
+  const A count = A(a.spatial), near = sum[0] / count;
+
+  row.forget_offsets();
+  A sums[2] = {0, 0};  // about the mean but for rounding, so that large means cost no digits
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      const A d = row.has(k, i) ? widen(held[k].v[i]) - near : A(0);
+      sums[0] += d;
+      sums[1] += d * d;
+    }
+  }
+  team.sum(sums, 1);
+  team.done_reading();
+  const Moments<A> m = shifted_moments(count, near, sums[0], sums[1]);
+  const A mean = m.mean, rstd = inverse_deviation(variance(m), a.eps);
+  if (active && team.member == 0) {
+    a.mean[plane] = mean;
+    a.rstd[plane] = rstd;
+  }
+
+  const Plane<A> p = plane_of(a, plane % a.channels, mean, rstd);
+  row.forget_offsets();
+  constexpr int kBatch = K == 8 ? 4 : 2;  // packs of the residual on their way at a time
+#pragma unroll
+  for (int first = 0; first < K; first += kBatch) {
+    Pack<T, V> residual[kBatch] = {};
+    if (a.residual) {
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) residual[j] = row.load(a.residual + start, first + j);
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      Pack<T, V> y;
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        y.v[i] = convert<T>(activated<A>(widen(held[first + j].v[i]), widen(residual[j].v[i]), p, a.slope));
+      }
+      row.store(a.out + start, first + j, y);
+    }
+  }
+  team.finish();
+}
+
+template <class T, int V, int K, bool kEdges, bool kBlock>
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_backward(const Norm<T> a, int width) {
+  using A = wide_t<T>;
+  const Team<A, kBlock> team(width);
+  const bool active = team.plane < a.batch * a.channels;
+  const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
+  Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
+
+  Pack<T, V> x[K], dy[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    x[k] = row.load(a.x + start, k);
+    dy[k] = row.load(a.dy + start, k);
+  }
+
+  const A rstd = a.rstd[plane];
+  const Plane<A> p = plane_of(a, plane % a.channels, a.mean[plane], rstd);
+  A sums[2] = {0, 0};  // of g and of g * (x - mean); where there is no element, dy is zero
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      const A v = widen(x[k].v[i]), g = gated<A>(widen(dy[k].v[i]), v, p, a.slope);
+      sums[0] += g;
+      sums[1] += g * (v - p.mean);
+    }
+  }
+  team.sum(sums, 0);
+  team.done_reading();
+  if (active && team.member == 0) {
+    a.sum_g[plane] = sums[0];
+    a.sum_gx[plane] = sums[1];
+  }
+
+  const PlaneGrad<A> d = plane_grad(sums[0], sums[1], rstd, A(a.spatial));
+  row.forget_offsets();
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    Pack<T, V> dx;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      const A v = widen(x[k].v[i]);
+      dx.v[i] = convert<T>(input_grad(gated<A>(widen(dy[k].v[i]), v, p, a.slope), v, p, d));
+    }
+    row.store(a.out + start, k, dx);
+  }
+  team.finish();
+}
+
+}  // namespace gankit::instance_norm_act

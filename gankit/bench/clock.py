@@ -1,0 +1,59 @@
+"""What time is taken with: the host's clock, or events on the device's stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+__all__ = ["Clock", "EventClock", "HostClock", "clock_for"]
+
+
+class Clock(Protocol):
+    """Times calls."""
+
+    min_sample: float
+    """Seconds that one timing should last: calls that are shorter are timed many at once."""
+
+    def time(self, call: Callable[[], Any], count: int) -> float:
+        """Seconds that `count` calls take, one after another."""
+
+
+class HostClock:
+    """For devices that are done when a call returns."""
+
+    min_sample = 200e-6
+
+    def time(self, call: Callable[[], Any], count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        return time.perf_counter() - start
+
+
+class EventClock:
+    """For a CUDA device: the time between two events on its stream, which the calls' work lies between.
+
+    Args:
+        event: makes an event with `record()`, `synchronize()` and `elapsed_time(other)` in milliseconds.
+    """
+
+    min_sample = 200e-6  # events tell half a microsecond, and the queue has to fill
+
+    def __init__(self, event: Callable[[], Any] | None = None) -> None:
+        self._event = event or (lambda: torch.cuda.Event(enable_timing=True))
+
+    def time(self, call: Callable[[], Any], count: int) -> float:
+        start, end = self._event(), self._event()
+        start.record()
+        for _ in range(count):
+            call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) * 1e-3
+
+
+def clock_for(device: torch.device) -> Clock:
+    return EventClock() if device.type == "cuda" else HostClock()

@@ -1,0 +1,196 @@
+"""How ops are measured: clocks, turns, rows, the table and the picture. The GPU's clock is one of paper here."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from gankit.bench import EventClock, HostClock, bench_ops, check_plot, measure, op_cases, plot_ops, print_ops
+from gankit.bench import run as bench_run
+from gankit.bench.run import copies_beyond
+
+NAMES = {"ours", "eager", "copy", "clone", "compile"}
+
+
+class PaperClock:
+    """Says what each call costs, and keeps count."""
+
+    min_sample = 1e-3
+
+    def __init__(self, cost: dict[Any, float]) -> None:
+        self.cost, self.calls = cost, []
+
+    def time(self, call: Any, count: int) -> float:
+        self.calls.append((call, count))
+        return self.cost[call] * count
+
+
+def test_candidates_take_turns_and_short_ones_are_timed_many_at_once() -> None:
+    clock = PaperClock({"slow": 5e-3, "quick": 1e-5})
+    timings = measure({"a": "slow", "b": "quick"}, clock, seconds=1.0, rounds=10)  # type: ignore[dict-item]
+    assert timings == {"a": [5e-3] * 10, "b": pytest.approx([1e-5] * 10)}
+    assert clock.calls[:4] == [("slow", 3), ("slow", 1), ("quick", 3), ("quick", 1)]  # warm-up, then how long one takes
+    assert clock.calls[4:] == [("slow", 1), ("quick", 100)] * 10
+
+
+def test_at_least_seven_rounds_however_long_they_take() -> None:
+    assert len(measure({"a": "slow"}, PaperClock({"slow": 9.0}), seconds=0.1)["a"]) == 7  # type: ignore[dict-item]
+
+
+def test_host_clock_runs_every_call() -> None:
+    calls: list[int] = []
+    assert HostClock().time(lambda: calls.append(1), 4) > 0
+    assert len(calls) == 4
+
+
+def test_event_clock_waits_for_the_second_event_alone() -> None:
+    log: list[str] = []
+
+    class Event:
+        names = itertools.count()
+
+        def __init__(self) -> None:
+            self.name = f"event {next(Event.names)}"
+
+        def record(self) -> None:
+            log.append(f"{self.name} recorded")
+
+        def synchronize(self) -> None:
+            log.append(f"{self.name} waited for")
+
+        def elapsed_time(self, other: Event) -> float:
+            log.append(f"{self.name} to {other.name}")
+            return 12.5  # milliseconds
+
+    assert EventClock(Event).time(lambda: log.append("call"), 2) == pytest.approx(12.5e-3)
+    assert log == ["event 0 recorded", "call", "call", "event 1 recorded", "event 1 waited for", "event 0 to event 1"]
+
+
+def test_copies_make_twice_the_cache() -> None:
+    assert copies_beyond(2**20, None) == 1  # the CPU's suite does not go round
+    assert copies_beyond(64 * 2**20, 50 * 2**20) == 2
+    assert copies_beyond(4 * 2**20, 50 * 2**20) == 25
+    assert copies_beyond(0, 50 * 2**20) == copies_beyond(16, 50 * 2**20) == 64
+
+
+def test_calls_go_round_through_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def fused(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        seen.append(x.data_ptr())
+        return x + bias.view(1, -1, 1, 1)
+
+    for case in op_cases(["leaky_relu"], quick=True)[-2:]:  # forward, forward + backward
+        monkeypatch.setattr("gankit.bench.cases.Case._round", _with(fused, type(case)._round))
+        candidates = case.candidates(torch.device("cpu"), compiled=False, copies=3)
+        for candidate in candidates.values():
+            for _ in range(6):
+                candidate()
+        monkeypatch.undo()
+        for at in (0, 6):  # ours, then eager, on the same memory
+            assert len(set(seen[at : at + 3])) == 3
+            assert seen[at : at + 3] == seen[at + 3 : at + 6]
+        assert seen[:6] == seen[6:12]
+        seen.clear()
+
+
+def _with(function: Any, original: Any) -> Any:
+    return lambda self, _, sets: original(self, function, sets)
+
+
+def test_suite_of_a_gpu_has_4_and_64_mib_in_float32_and_bfloat16() -> None:
+    cpu, gpu = op_cases(), op_cases(device="cuda")
+    assert set(cpu) < set(gpu)
+    for op in {case.op.name for case in gpu}:
+        sizes = {(case.bytes // max(case.op.logits, 1), case.dtype) for case in gpu if case.op.name == op}
+        for dtype in (torch.float32, torch.bfloat16):
+            assert {(4 * 2**20, dtype), (64 * 2**20, dtype)} <= sizes, op
+
+
+def test_torchs_own_kernels_compute_the_same_as_eager() -> None:
+    """What is compared has to be the same op: `aten` runs on GPUs alone, its formulas run here."""
+    compared = set()
+    for case in op_cases(device="cuda"):
+        if case.op.aten is None or case.op.name in compared:
+            continue
+        compared.add(case.op.name)
+        x = [torch.randn(2, 3, 4, 4) for _ in range(max(case.op.logits, 1))]
+        x += [torch.randn(3) for _ in range(case.op.channel_args)]
+        torch.testing.assert_close(case.op.aten(*x), case.op.eager(*x))
+    assert {"instance_norm_act", "patchgan_d_loss[bce]", "patchgan_g_loss[lsgan]"} <= compared
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    """Real rows, of the smallest shapes."""
+    cases = [case for case in op_cases() if case.shape in ((1, 64, 4, 4), (1, 1, 30, 30), (1, 1, 2, 2))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_run, "op_cases", lambda *_: cases[::3])
+        patch.setattr(bench_run, "measure", lambda c, clock: measure(c, clock, seconds=0.0))
+        return bench_ops("cpu", compiled=False)
+
+
+def test_rows_say_what_was_measured_where(rows: list[dict[str, Any]]) -> None:
+    assert rows
+    for row in rows:
+        assert row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
+        moved = row["bytes"] * {"forward": 2, "forward+backward": 5}[row["direction"]]
+        if row["op"].startswith("patchgan"):
+            moved = row["bytes"] * {"forward": 1, "forward+backward": 2}[row["direction"]]
+        assert row["gbps"] == pytest.approx(moved / row["median_ms"] / 1e6)
+        assert row["share_copy"] == pytest.approx(moved / (2 * row["bytes"] * row["ratio_copy"]))
+        assert row["ratio_eager"] > 0
+        assert row["ratio_compile"] is row["ratio_aten"] is row["ratio_compile_no_graphs"] is None
+        assert {"device_name", "torch", "gankit", "commit", "native", "threads"} <= set(row)
+        assert row["copies"] == 1
+
+
+def on_a_gpu(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    gpu = {"device": "cuda", "device_name": "a GPU of paper", "cuda": "13.0", "ratio_compile": 1.5, "ratio_aten": 0.9}
+    return [row | gpu for row in rows]
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_table(rows: list[dict[str, Any]], gpu: bool) -> None:
+    console = Console(width=220, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_ops(on_a_gpu(rows) if gpu else rows, console)
+    text = console.export_text()
+    assert ("x aten" in text) == ("a GPU of paper, CUDA 13.0" in text) == gpu
+    assert "of copy" in text
+    assert len([line for line in text.splitlines() if "forward" in line]) == len(rows)
+
+
+def test_bench_refuses_a_gpu_that_is_not_there() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="device must be one that torch finds here, got 'cuda'"):
+        bench_ops("cuda")
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_plot(rows: list[dict[str, Any]], gpu: bool, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "ops.png"
+    plot_ops(on_a_gpu(rows) if gpu else rows, path)
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        assert min(picture.size) > 400
+        assert len(picture.convert("RGB").getcolors(2**24) or []) > 20
+    with pytest.raises(ValueError, match="exists already"):
+        plot_ops(rows, path)
+
+
+def test_plot_complains_before_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"must end in \.png"):
+        check_plot(tmp_path / "ops.txt")
+    with pytest.raises(ValueError, match="there is no directory"):
+        check_plot(tmp_path / "none" / "ops.png")
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"pip install 'gankit\[plot\]'"):
+        check_plot(tmp_path / "ops.png")
