@@ -131,9 +131,10 @@ def dcgan_loop(session: Session) -> Loop:
 
 def rows(rounds: int) -> Iterator[dict[str, Any]]:
     """The trainer with all it does (average, NaN watch), and for the smallest networks also without the average."""
+    cgan: dict[str, Any] = {"batch_size": 128, "noise": 0.0, "device": "cpu"}  # no noise on images: the loops have none
     for loop in (cgan_loop, cgan_loop_fused):
         for ema in (0.999, 0.0):
-            yield bench_step("cgan", "digits", loop=loop, rounds=rounds, ema=ema, device="cpu", batch_size=128)
+            yield bench_step("cgan", "digits", loop=loop, rounds=rounds, ema=ema, **cgan)
     dcgan: dict[str, Any] = {"data": {"size": 64}, "batch_size": 16, "device": "cpu"}
     yield bench_step("dcgan", "digits", loop=dcgan_loop, rounds=max(3, rounds // 2), **dcgan)
 
