@@ -287,15 +287,12 @@ def op_cases(ops: Sequence[str] | None = None, quick: bool = False, device: str 
 
 def _shapes(op: Op, quick: bool, device: str) -> Iterator[tuple[tuple[int, ...], torch.dtype]]:
     """Half types on the largest map only: what they change is bandwidth, not overhead."""
-    if quick:
-        yield from ((shape, torch.float32) for shape in (op.shapes[1], op.shapes[-1]))
-        return
-    for shape in op.shapes:
+    for shape in (op.shapes[1], op.shapes[-1]) if quick else op.shapes:
         yield shape, torch.float32
         if shape == op.shapes[0]:
             yield shape, torch.bfloat16
             yield shape, torch.float16
-    if device == "cuda":
+    if device == "cuda" and not quick:
         for shape in op.large:
             yield shape, torch.float32
             yield (2 * shape[0], *shape[1:]), torch.bfloat16
