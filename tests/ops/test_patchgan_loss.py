@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 
 import pytest
@@ -33,7 +34,7 @@ LOSSES: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]
     "g": (lambda real, fake, kind: patchgan_g_loss(fake, kind), lambda r, f, kind: patchgan_g_loss_reference(f, kind)),
 }
 native = pytest.mark.skipif(not native_available(), reason="the native library is not built")
-pytestmark = pytest.mark.filterwarnings("error::UserWarning:gankit")
+pytestmark = [pytest.mark.filterwarnings("error::UserWarning:gankit"), pytest.mark.usefixtures("device")]
 
 
 def pair(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,6 +64,66 @@ def test_value_and_gradient(player: str, kind: Kind, shape: tuple[int, ...], dty
             if w is not None and h is not None:
                 assert h.dtype == dtype
                 torch.testing.assert_close(h, w.to(dtype), **TOLERANCE[dtype])
+
+
+def test_random_scales_sizes_dtypes_and_alignments(device: str) -> None:
+    """Against float64; many more on a GPU, whose kernel is one launch for all maps."""
+    rng = random.Random(0)
+    torch.manual_seed(0)
+    for _ in range(1000 if device == "cuda" else 60):
+        dtype, kind, player = rng.choice(list(TOLERANCE)), rng.choice(KINDS), rng.choice(list(LOSSES))
+        scales = rng.choice((1, 1, 2, 3, 20))
+        maps: list[list[torch.Tensor]] = [[], []]
+        for i in range(2 * scales):
+            size, offset = rng.choice((1, 7, 64, 900, 4096, 30000)) + rng.randint(0, 9), rng.choice((0, 0, 1, 3))
+            maps[i % 2].append(torch.randn(size + offset).mul(2).to(dtype)[offset:].requires_grad_())
+        wide = [[x.detach().double().requires_grad_() for x in some] for some in maps]
+        loss, reference = LOSSES[player]
+        got, expected = loss(*maps, kind), reference(*wide, kind)
+        tolerance = {"rtol": 1e-12, "atol": 1e-14} if dtype == torch.float64 else {"rtol": 2e-6, "atol": 2e-6}
+        torch.testing.assert_close(got.double(), expected, **tolerance)
+        have = torch.autograd.grad(got * 4096, [*maps[0], *maps[1]], allow_unused=True)
+        want = torch.autograd.grad(expected * 4096, [*wide[0], *wide[1]], allow_unused=True)
+        for h, w in zip(have, want, strict=True):
+            assert (h is None) == (w is None)
+            if h is not None and w is not None:
+                torch.testing.assert_close(h, w.to(dtype), **TOLERANCE[dtype])
+
+
+def test_captured_in_a_graph(device: str) -> None:
+    if device != "cuda":
+        pytest.skip("graphs are captured on GPUs")
+    for shape in ((2, 1, 30, 30), (8, 1, 130, 129)):  # one block; several, which count themselves
+        real, fake = pair(shape, torch.float32)
+        torch.autograd.grad(patchgan_d_loss(real, fake), (real, fake))
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss = patchgan_d_loss(real, fake)
+            gradients = torch.autograd.grad(loss, (real, fake))
+        for _ in range(3):
+            with torch.no_grad():
+                fake.normal_()
+            graph.replay()
+            expected = patchgan_d_loss(real, fake)
+            torch.testing.assert_close(loss, expected, rtol=0, atol=0)
+            torch.testing.assert_close(gradients, torch.autograd.grad(expected, (real, fake)), rtol=0, atol=0)
+
+
+@native
+@pytest.mark.parametrize(("kind", "generator"), [("wgan", False), ("wgan", True), ("hinge", True)])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_linear_losses_through_the_op(kind: Kind, generator: bool, dtype: torch.dtype) -> None:
+    """The way a GPU goes, where one launch is less than torch's several: the CPU takes torch's mean."""
+    from gankit.ops.patchgan_loss import _apply, _loss_reference
+
+    inputs = pair((2, 1, 30, 30), dtype)
+    got, expected = _apply(kind, generator, *inputs), _loss_reference(inputs, kind, generator)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    have, want = (torch.autograd.grad(loss * 1024, inputs, retain_graph=True) for loss in (got, expected))
+    torch.testing.assert_close(have, want, **TOLERANCE[dtype])
+    (gradient,) = torch.autograd.grad(got, inputs[:1], create_graph=True)
+    assert torch.equal(gradient, gradient.detach())
 
 
 def test_formulas_are_the_documented_ones() -> None:
@@ -242,7 +303,7 @@ def test_vmap_and_functional_gradient(kind: Kind) -> None:
 
 def test_autocast_computes_in_float32() -> None:
     logits = torch.randn(2, 1, 30, 30, dtype=torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         assert patchgan_g_loss(logits, "bce").dtype == torch.float32
 
 
@@ -269,7 +330,11 @@ def test_result_does_not_depend_on_the_number_of_threads(kind: Kind) -> None:
         (lambda x: patchgan_d_loss([x], [x, x]), ValueError, "as many scales, got 1 and 2"),
         (lambda x: patchgan_d_loss(x.int(), x), TypeError, "real_logits must be tensors of float32.*got torch.int32"),
         (lambda x: patchgan_d_loss(x, [1.0]), TypeError, "fake_logits must be tensors of float32.*got float"),
-        (lambda x: patchgan_d_loss(x, x.to("meta")), ValueError, "logits must be on one device, got cpu, meta"),
+        (
+            lambda x: patchgan_d_loss(x, x.to("meta")),
+            ValueError,
+            "logits must be on one device, got (cpu|cuda:0), meta",
+        ),
     ],
 )
 def test_errors_name_argument_requirement_and_value(
