@@ -6,6 +6,8 @@
 
 namespace gankit::instance_norm_act {
 
+constexpr int kFlight = 4;  // packs of an array that a thread has on their way at a time
+
 // The arguments with their types, of forward and of backward: [batch, channels, spatial], see cpu/instance_norm_act.h.
 template <class T>
 struct Norm {

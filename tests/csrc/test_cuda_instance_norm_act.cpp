@@ -30,7 +30,8 @@ void check(const InstanceNormActShape& shape, const Options& o, const Device& de
   };
   const int64_t run = shape.channels_last ? shape.channels : shape.spatial;
   const bool whole = o.offset == 0 && run % int64_t(16 / bytes_of(shape.dtype)) == 0;
-  const Access access = o.offset != o.other_offset ? Access::scalar : whole ? Access::whole : Access::edges;
+  const bool scalar = o.offset != o.other_offset || (shape.channels_last && !whole);
+  const Access access = scalar ? Access::scalar : whole ? Access::whole : Access::edges;
   for (const bool reverse : {false, true}) {
     shim::reverse = reverse;
     shim::max_cluster = unsigned(device.max_cluster);
@@ -83,6 +84,17 @@ void check_large_rows() {
   }
 }
 
+void check_large_columns() {
+  for (const Device& device : {kDevices[0], kDevices[1]}) {
+    check(shape_of(2, 8, 3001, DType::f32, true), {}, device);
+    check(shape_of(1, 40, 2500, DType::bf16, true), {.residual = false}, device);
+    check(shape_of(1, 3, 9001, DType::f16, true), {.offset = 3, .other_offset = 3}, device);
+    check(shape_of(1, 33, 2000, DType::f64, true), {.nan_at = 0.9}, device);
+  }
+  check(shape_of(1, 8, 9000, DType::f32, true), {}, kDevices[2]);
+  check(shape_of(2, 64, 1500, DType::bf16, true), {}, kDevices[2]);
+}
+
 // Statistics must not lose digits to a large mean, nor to an outlier where a plane begins.
 void check_precision(bool last) {
   for (const int64_t spatial : {900, 40000}) {
@@ -114,15 +126,16 @@ void check_precision(bool last) {
 
 }  // namespace
 
-int main(int argc, char**) {
-  const bool all = argc > 1;  // more of the same
-  check_small(false);
+int main() {
+  for (const bool last : {false, true}) {
+    check_small(last);
+    check_precision(last);
+  }
   check_large_rows();
-  check_precision(false);
+  check_large_columns();
   std::printf("%lld cases, %d failures; plans: %lld lanes, %lld block, %lld cluster, %lld split; largest cluster %lld\n",
               (long long)cases, failures, (long long)by_lanes, (long long)by_block, (long long)by_cluster,
               (long long)by_split, (long long)shim::largest_cluster);
-  (void)all;
   CHECK(by_lanes > 0 && by_block > 0 && by_cluster > 0 && by_split > 0 && shim::largest_cluster == 8);
   return failures == 0 ? 0 : 1;
 }
