@@ -170,15 +170,17 @@ class Case:
             x = x.contiguous(memory_format=torch.channels_last)
         return x.requires_grad_(grad)
 
-    def candidates(self, device: torch.device, compiled: bool = True, copies: int = 1) -> dict[str, Candidate]:
+    def candidates(
+        self, device: torch.device, compiled: bool = True, copies: int = 1, gpu: bool | None = None
+    ) -> dict[str, Candidate]:
         """What to time, by name: ours, eager, compile, copy (into memory at hand), clone (into fresh memory).
 
-        On CUDA also compile_no_graphs and, where torch has a kernel of its own, aten. Each call takes the next of
-        `copies` sets of tensors, which all candidates share. Backward is driven by a dense gradient in the output's
-        layout, or by 1 for a loss.
+        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each call takes the next
+        of `copies` sets of tensors, which all share. Backward is driven by a dense gradient in the output's layout, or
+        by 1 for a loss.
         """
         sets = [self._set(device) for _ in range(copies)]
-        gpu = device.type == "cuda"
+        gpu = device.type == "cuda" if gpu is None else gpu
         candidates = {
             "ours": self._round(self.op.fused, sets),
             "eager": self._round(self.op.eager, sets),
