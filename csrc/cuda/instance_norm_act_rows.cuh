@@ -144,10 +144,10 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
   }
 
   const Plane<A> p = plane_of(a, plane % a.channels, mean, rstd);
-  row.forget_offsets();
   constexpr int kBatch = K == 8 ? 4 : 2;  // packs of the residual on their way at a time
 #pragma unroll
   for (int first = 0; first < K; first += kBatch) {
+    row.forget_offsets();
     Raw<T, V> residual[kBatch] = {};
     if (a.residual) {
 #pragma unroll

@@ -49,6 +49,11 @@ InstanceNormActShape shape_of(int64_t n, int64_t c, int64_t s, DType dtype, bool
 }
 
 constexpr DType kDTypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16};
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kBrief = true;  // it is slow, and learns nothing from the same kernels on other numbers
+#else
+constexpr bool kBrief = false;
+#endif
 
 void check_small(bool last) {
   const int64_t sizes[][3] = {
@@ -61,6 +66,10 @@ void check_small(bool last) {
   for (const auto& size : sizes) {
     for (const DType dtype : kDTypes) {
       const InstanceNormActShape shape = shape_of(size[0], size[1], size[2], dtype, last);
+      if (kBrief) {
+        if (dtype == DType::bf16) check(shape, {.offset = size[2] % 2}, kDevices[0]);
+        continue;
+      }
       for (const Device& device : kDevices) {
         check(shape, {}, device);
         check(shape, {.offset = 1, .other_offset = 1}, device);
@@ -75,6 +84,7 @@ void check_small(bool last) {
 
 // Planes that are split between blocks, and clusters at their largest.
 void check_large_rows() {
+  if (kBrief) return check(shape_of(1, 1, 40001, DType::f32, false), {}, kDevices[1]);
   for (const Device& device : {kDevices[0], kDevices[1]}) {
     check(shape_of(1, 2, 40001, DType::f32, false), {}, device);
     check(shape_of(1, 2, 40000, DType::f32, false), {.residual = false}, device);
@@ -85,6 +95,7 @@ void check_large_rows() {
 }
 
 void check_large_columns() {
+  if (kBrief) return check(shape_of(1, 5, 3001, DType::f32, true), {}, kDevices[1]);
   for (const Device& device : {kDevices[0], kDevices[1]}) {
     check(shape_of(2, 8, 3001, DType::f32, true), {}, device);
     check(shape_of(1, 40, 2500, DType::bf16, true), {.residual = false}, device);
@@ -129,13 +140,14 @@ void check_precision(bool last) {
 int main() {
   for (const bool last : {false, true}) {
     check_small(last);
-    check_precision(last);
+    if (!kBrief) check_precision(last);
   }
   check_large_rows();
   check_large_columns();
   std::printf("%lld cases, %d failures; plans: %lld lanes, %lld block, %lld cluster, %lld split; largest cluster %lld\n",
               (long long)cases, failures, (long long)by_lanes, (long long)by_block, (long long)by_cluster,
               (long long)by_split, (long long)shim::largest_cluster);
-  CHECK(by_lanes > 0 && by_block > 0 && by_cluster > 0 && by_split > 0 && shim::largest_cluster == 8);
+  CHECK(by_lanes > 0 && by_block > 0 && by_cluster > 0 && by_split > 0);
+  CHECK(kBrief || shim::largest_cluster == 8);
   return failures == 0 ? 0 : 1;
 }
