@@ -160,7 +160,7 @@ __device__ __forceinline__ A block_sum(A v, A* scratch) {
   return warp_sum(lane < warps ? scratch[lane] : A(0));
 }
 
-// -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory ------------------
+// -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory -----------------
 
 #if !defined(__CUDACC__)
 using shim::cluster_arrive, shim::cluster_map, shim::cluster_rank, shim::cluster_size, shim::cluster_wait;

@@ -1,5 +1,5 @@
-// instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of channels
-// and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few channels
+// instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of
+// channels and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few channels
 // are held in the shared memory of a block, or of the blocks of a cluster: what is read is read once.
 #pragma once
 
@@ -61,7 +61,9 @@ __device__ __forceinline__ void clear(A (&v)[M]) {
 }
 
 // The shared memory that a sum of M values a thread takes, in elements.
-__host__ __device__ constexpr int column_scratch(int values, int lanes, int threads) { return (threads / 32 + 2) * lanes * values; }
+__host__ __device__ constexpr int column_scratch(int values, int lanes, int threads) {
+  return (threads / 32 + 2) * lanes * values;
+}
 
 // Sums v over the threads of the block, or of the cluster, that have the same channels. Results are the same bits in
 // all of them. The scratch memory is this sum's alone.

@@ -101,7 +101,8 @@ struct Row {
 };
 
 template <class T, int V, int K, bool kEdges, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3) rows_forward(const Norm<T> a, int width) {
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
+    rows_forward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;  // lanes of the last warp may have no plane
@@ -168,7 +169,8 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
 }
 
 template <class T, int V, int K, bool kEdges, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3) rows_backward(const Norm<T> a, int width) {
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
+    rows_backward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;

@@ -1,6 +1,6 @@
-// instance_norm_act where a plane is too large to be held: its parts go to different blocks. One kernel takes the parts'
-// moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies. That one goes
-// from the end to the start, as what was read last is what the second-level cache still has.
+// instance_norm_act where a plane is too large to be held: its parts go to different blocks. One kernel takes the
+// parts' moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies. That
+// one goes from the end to the start, as what was read last is what the second-level cache still has.
 #pragma once
 
 #include "instance_norm_act_rows.cuh"
@@ -36,7 +36,8 @@ struct RowPart {
 };
 
 template <class T, int V, bool kEdges>
-__global__ void __launch_bounds__(kSplitThreads, 1) rows_moments(const Norm<T> a, const Parts parts, wide_t<T>* partial) {
+__global__ void __launch_bounds__(kSplitThreads, 1)
+    rows_moments(const Norm<T> a, const Parts parts, wide_t<T>* partial) {
   using A = wide_t<T>;
   const Team<A, true> team(0);
   const RowPart<T, V, kEdges> part(a, parts, blockIdx.x);

@@ -1,5 +1,5 @@
-// The CUDA kernels of instance_norm_act, executed on the CPU, against sums in double: every way that a plan can take, in
-// both orders of threads, for devices with and without clusters.
+// The CUDA kernels of instance_norm_act, executed on the CPU, against sums in double: every way that a plan can take,
+// in both orders of threads, for devices with and without clusters.
 #include "cuda_shim.h"
 
 #include "../../csrc/cuda/instance_norm_act.cuh"
@@ -128,7 +128,8 @@ void check_precision(bool last) {
           for (int64_t s = 0; s < spatial; ++s) sum += x[at(s)];
           for (int64_t s = 0; s < spatial; ++s) squares += std::pow(x[at(s)] - sum / double(spatial), 2);
           expect(mean[c], sum / double(spatial), 6.1e-8, "mean", "far from zero");
-          expect(rstd[c] * std::sqrt(squares / double(spatial) + 1e-5), 1, 1e-6 + 4e-10 * offset, "rstd", "far from zero");
+          const double deviation = std::sqrt(squares / double(spatial) + 1e-5);
+          expect(rstd[c] * deviation, 1, 1e-6 + 4e-10 * offset, "rstd", "far from zero");
         }
       }
     }
@@ -144,7 +145,7 @@ int main() {
   }
   check_large_rows();
   check_large_columns();
-  std::printf("%lld cases, %d failures; plans: %lld lanes, %lld block, %lld cluster, %lld split; largest cluster %lld\n",
+  std::printf("%lld cases, %d failures; %lld lanes, %lld block, %lld cluster, %lld split; largest cluster %lld\n",
               (long long)cases, failures, (long long)by_lanes, (long long)by_block, (long long)by_cluster,
               (long long)by_split, (long long)shim::largest_cluster);
   CHECK(by_lanes > 0 && by_block > 0 && by_cluster > 0 && by_split > 0);
