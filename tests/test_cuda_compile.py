@@ -23,7 +23,7 @@ SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
 ARCHS = ("80", "86", "89", "90", "100", "120")
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(cpp_extension.CUDA_HOME or os.sep, "bin"))
 FLAGS = ["-std=c++20", "-O3", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]  # setup.py's
-FLAGS += ["-Werror", "all-warnings", "-Xptxas", "-v"]
+FLAGS += [*cpp_extension.COMMON_NVCC_FLAGS, "-Werror", "all-warnings", "-Xptxas", "-v"]
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <string.h>
 
 #include <type_traits>
 
@@ -101,10 +102,42 @@ __device__ __forceinline__ void store_pack(T* run, I at, I n, const Pack<T, V>& 
   }
 }
 
-// Makes the compiler take `v` for a new value: what follows from it is computed again, and not kept in registers.
-__device__ __forceinline__ void forget([[maybe_unused]] int& v) {
+// Makes the compiler take a value for a new one: what follows from it is computed again, and not kept in registers.
+__device__ __forceinline__ void forget([[maybe_unused]] unsigned& v) {
 #if defined(__CUDACC__)
   asm volatile("" : "+r"(v));
+#endif
+}
+
+// A pack as it waits in registers: whole words, since the compiler gives every 16-bit element a register of its own.
+template <typename T, int V>
+using Raw = std::conditional_t<sizeof(T) * V % 4 == 0, Pack<unsigned, sizeof(T) * V / 4>, Pack<T, V>>;
+
+template <typename T, int V>
+__device__ __forceinline__ Pack<T, V> unpack(Raw<T, V> raw) {
+  if constexpr (sizeof(raw) % 4 == 0) {
+#pragma unroll
+    for (unsigned& word : raw.v) forget(word);
+  }
+  Pack<T, V> p;
+  memcpy(&p, &raw, sizeof(p));
+  return p;
+}
+
+template <typename T, int V>
+__device__ __forceinline__ Raw<T, V> raw(const Pack<T, V>& p) {
+  Raw<T, V> r;
+  memcpy(&r, &p, sizeof(r));
+  return r;
+}
+
+// From aligned memory.
+template <int V, typename T>
+__device__ __forceinline__ Raw<T, V> load_raw(const T* at) {
+#if defined(__CUDACC__)
+  return *reinterpret_cast<const Raw<T, V>*>(at);
+#else
+  return raw(*reinterpret_cast<const Pack<T, V>*>(at));
 #endif
 }
 
@@ -127,7 +160,7 @@ __device__ __forceinline__ A block_sum(A v, A* scratch) {
   return warp_sum(lane < warps ? scratch[lane] : A(0));
 }
 
-// -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory ------------------
+// -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory -----------------
 
 #if !defined(__CUDACC__)
 using shim::cluster_arrive, shim::cluster_map, shim::cluster_rank, shim::cluster_size, shim::cluster_wait;

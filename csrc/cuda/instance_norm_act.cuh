@@ -1,8 +1,8 @@
 // instance_norm_act on CUDA: from arguments to launches. See docs/ops.md for who does what, and why.
 #pragma once
 
+#include "instance_norm_act_columns_split.cuh"
 #include "instance_norm_act_plan.h"
-#include "instance_norm_act_split.cuh"
 
 namespace gankit::instance_norm_act {
 
@@ -60,10 +60,6 @@ Access access_of(const Norm<T>& a, const InstanceNormActShape& shape) {
   return access_of<T>(shape, a.x, a.dy ? a.dy : a.residual, a.out);
 }
 
-inline Plan plan_of(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
-  return plan_rows(shape, access, backward, device);
-}
-
 // Calls f with the width of a pack and whether it may have edges, as types.
 template <class T, class F>
 void with_access(Access access, const F& f) {
@@ -117,6 +113,32 @@ void launch_rows_backward(const Norm<T>& a, const Plan& plan, cudaStream_t strea
   }
 }
 
+template <class T, int V>
+void launch_columns_forward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
+  if (plan.way == Way::split) {
+    const Parts parts{plan.parts, plan.each};
+    launch(how, columns_moments<T, V>, a, parts, plan.width, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_parts<T, true>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, columns_apply<T, V>, a, parts, plan.width);
+  } else {
+    launch(how, columns_forward<T, V>, a, plan.width, plan.held);
+  }
+}
+
+template <class T, int V>
+void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
+  if (plan.way == Way::split) {
+    const Parts parts{plan.parts, plan.each};
+    launch(how, columns_gradient<T, V, false>, a, parts, plan.width, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_parts<T, false>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, columns_gradient<T, V, true>, a, parts, plan.width, partial);
+  } else {
+    launch(how, columns_backward<T, V>, a, plan.width, plan.held);
+  }
+}
+
 template <class T>
 void launch_empty_planes(const Norm<T>& a, cudaStream_t stream) {
   launch({ceil_div(a.batch * a.channels, 128), 128, stream}, empty_planes<T>, a);
@@ -131,7 +153,11 @@ void forward(const InstanceNormActForward& args, const Device& device, cudaStrea
   const int64_t parts = plan.way == Way::split ? a.batch * a.channels * plan.parts : 0;
   auto* partial = static_cast<wide_t<T>*>(parts ? scratch(2 * parts * sizeof(wide_t<T>)) : nullptr);
   with_access<T>(plan.access, [&](auto vector, auto edges) {
-    launch_rows_forward<T, vector(), edges()>(a, plan, stream, partial);
+    if (args.shape.channels_last) {
+      if constexpr (!edges()) launch_columns_forward<T, vector()>(a, plan, stream, partial);
+    } else {
+      launch_rows_forward<T, vector(), edges()>(a, plan, stream, partial);
+    }
   });
 }
 
@@ -148,7 +174,11 @@ void backward(const InstanceNormActBackward& args, const Device& device, cudaStr
     launch_empty_planes(a, stream);
   } else if (planes > 0) {
     with_access<T>(plan.access, [&](auto vector, auto edges) {
-      launch_rows_backward<T, vector(), edges()>(a, plan, stream, partial);
+      if (args.shape.channels_last) {
+        if constexpr (!edges()) launch_columns_backward<T, vector()>(a, plan, stream, partial);
+      } else {
+        launch_rows_backward<T, vector(), edges()>(a, plan, stream, partial);
+      }
     });
   }
   launch_batch_sums(a, args.dweight, args.dbias, stream);

@@ -1,5 +1,5 @@
-// instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of channels
-// and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few channels
+// instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of
+// channels and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few channels
 // are held in the shared memory of a block, or of the blocks of a cluster: what is read is read once.
 #pragma once
 
@@ -8,7 +8,6 @@
 namespace gankit::instance_norm_act {
 
 constexpr unsigned kColumnThreads = 512;  // the most of a block
-constexpr int kFlight = 4;  // packs a thread has on their way at a time
 
 // Which channels and pixels are a thread's: pixels first, first + rows, ... before `end`.
 template <class T, int V>
@@ -16,32 +15,44 @@ struct Column {
   int lane, row, rows, lanes;
   int64_t image, channel, first, end;
 
-  // Part `part` of `parts` of the pixels of chunk `chunk` of an image; chunks have lanes * V channels.
-  __device__ __forceinline__ Column(const Norm<T>& a, int lanes_, int64_t chunk, int64_t parts, int64_t part)
+  // Of chunk `chunk` of an image (chunks have lanes * V channels) the pixels from part * each on, `each` of them.
+  __device__ __forceinline__ Column(const Norm<T>& a, int lanes_, int64_t image_, int64_t chunk, int64_t each,
+                                    int64_t part)
       : lane(int(threadIdx.x) % lanes_),
         row(int(threadIdx.x) / lanes_),
         rows(int(blockDim.x) / lanes_),
-        lanes(lanes_) {
-    const int64_t chunks = (a.channels + int64_t(lanes) * V - 1) / (int64_t(lanes) * V);
-    image = chunk / chunks;
-    channel = (chunk % chunks * lanes + lane) * V;
-    const int64_t each = (a.spatial + parts - 1) / parts;
-    first = part * each + row;
-    end = channel < a.channels ? (part + 1) * each < a.spatial ? (part + 1) * each : a.spatial : 0;
+        lanes(lanes_),
+        image(image_),
+        channel((chunk * lanes_ + lane) * V),
+        first(part * each + row) {
+    const int64_t last = (part + 1) * each < a.spatial ? (part + 1) * each : a.spatial;
+    end = channel < a.channels ? last : 0;
   }
   __device__ __forceinline__ int64_t at(const Norm<T>& a, int64_t pixel) const {
     return (image * a.spatial + pixel) * a.channels + channel;
   }
   // The pixel's pack; nothing, that is zeros, beyond the last pixel.
-  __device__ __forceinline__ Pack<T, V> load(const Norm<T>& a, const T* data, int64_t pixel) const {
-    Pack<T, V> p = {};
-    if (pixel < end) p = *reinterpret_cast<const Pack<T, V>*>(data + at(a, pixel));
+  __device__ __forceinline__ Raw<T, V> load(const Norm<T>& a, const T* data, int64_t pixel) const {
+    Raw<T, V> p = {};
+    if (pixel < end) p = load_raw<V>(data + at(a, pixel));
     return p;
   }
   __device__ __forceinline__ void store(const Norm<T>& a, T* data, int64_t pixel, const Pack<T, V>& p) const {
     if (pixel < end) *reinterpret_cast<Pack<T, V>*>(data + at(a, pixel)) = p;
   }
 };
+
+__host__ __device__ __forceinline__ int64_t chunks_of(int64_t channels, int lanes, int vector) {
+  return (channels + int64_t(lanes) * vector - 1) / (int64_t(lanes) * vector);
+}
+
+// The pixels of a block of a cluster that holds a chunk of an image.
+template <class T, int V>
+__device__ __forceinline__ Column<T, V> held_column(const Norm<T>& a, int lanes) {
+  const unsigned blocks = cluster_size();
+  const int64_t unit = blockIdx.x / blocks, chunks = chunks_of(a.channels, lanes, V);
+  return {a, lanes, unit / chunks, unit % chunks, (a.spatial + blocks - 1) / blocks, int64_t(cluster_rank())};
+}
 
 template <class A, int M>
 __device__ __forceinline__ void clear(A (&v)[M]) {
@@ -50,7 +61,9 @@ __device__ __forceinline__ void clear(A (&v)[M]) {
 }
 
 // The shared memory that a sum of M values a thread takes, in elements.
-constexpr int column_scratch(int values, int lanes, int threads) { return (threads / 32 + 2) * lanes * values; }
+__host__ __device__ constexpr int column_scratch(int values, int lanes, int threads) {
+  return (threads / 32 + 2) * lanes * values;
+}
 
 // Sums v over the threads of the block, or of the cluster, that have the same channels. Results are the same bits in
 // all of them. The scratch memory is this sum's alone.
@@ -116,10 +129,9 @@ __device__ __forceinline__ void fetch(const Norm<T>& a, const Column<T, V>& colu
 
 // `slots`: packs that a thread holds, a multiple of kFlight.
 template <class T, int V>
-__global__ void __launch_bounds__(kColumnThreads) columns_forward(const Norm<T> a, int lanes, int slots) {
+__global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
-  const unsigned blocks = cluster_size();
-  const Column<T, V> column(a, lanes, blockIdx.x / blocks, blocks, cluster_rank());
+  const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>* tile = static_cast<Pack<T, V>*>(dynamic_shared());
   A* scratch = reinterpret_cast<A*>(tile + int64_t(slots) * blockDim.x);
 
@@ -167,7 +179,7 @@ __global__ void __launch_bounds__(kColumnThreads) columns_forward(const Norm<T> 
     }
   }
   for (int k = 0; k < slots; k += kFlight) {
-    Pack<T, V> residual[kFlight] = {};
+    Raw<T, V> residual[kFlight] = {};
     if (a.residual) {
 #pragma unroll
       for (int j = 0; j < kFlight; ++j) {
@@ -176,11 +188,11 @@ __global__ void __launch_bounds__(kColumnThreads) columns_forward(const Norm<T> 
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> p = tile_at(tile, k + j);
+      const Pack<T, V> p = tile_at(tile, k + j), r = unpack<T, V>(residual[j]);
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(p.v[i]), widen(residual[j].v[i]), planes[i], a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(p.v[i]), widen(r.v[i]), planes[i], a.slope));
       }
       column.store(a, a.out, column.first + int64_t(k + j) * column.rows, y);
     }
@@ -202,10 +214,9 @@ __device__ __forceinline__ void load_planes(const Norm<T>& a, const Column<T, V>
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kColumnThreads) columns_backward(const Norm<T> a, int lanes, int slots) {
+__global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
-  const unsigned blocks = cluster_size();
-  const Column<T, V> column(a, lanes, blockIdx.x / blocks, blocks, cluster_rank());
+  const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>*xs = static_cast<Pack<T, V>*>(dynamic_shared()), *dys = xs + int64_t(slots) * blockDim.x;
   A* scratch = reinterpret_cast<A*>(dys + int64_t(slots) * blockDim.x);
   Plane<A> planes[V];

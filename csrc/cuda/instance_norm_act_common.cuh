@@ -6,6 +6,8 @@
 
 namespace gankit::instance_norm_act {
 
+constexpr int kFlight = 4;  // packs of an array that a thread has on their way at a time
+
 // The arguments with their types, of forward and of backward: [batch, channels, spatial], see cpu/instance_norm_act.h.
 template <class T>
 struct Norm {
@@ -23,7 +25,8 @@ struct Norm {
 template <class T>
 __device__ __forceinline__ wide_t<T> affine(const Norm<T>& a, const void* values, int64_t c, wide_t<T> none) {
   if (!values) return none;
-  return a.wide_affine ? static_cast<const wide_t<T>*>(values)[c] : convert<wide_t<T>>(static_cast<const T*>(values)[c]);
+  if (a.wide_affine) return static_cast<const wide_t<T>*>(values)[c];
+  return convert<wide_t<T>>(static_cast<const T*>(values)[c]);
 }
 
 template <class T>
@@ -42,7 +45,7 @@ __device__ __forceinline__ A activated(A x, A residual, const Plane<A>& p, A slo
   return leaky_relu(pre_activation(x, p), slope) + residual;
 }
 
-// -- the batch's share in the gradients of weight and bias -------------------------------------------------------------
+// -- the batch's share in the gradients of weight and bias ------------------------------------------------------------
 
 constexpr unsigned kBatchColumns = 32, kBatchRows = 8;
 

@@ -26,6 +26,7 @@ struct Plan {
   int held = 0;   // packs that a thread holds
   int width = 0;  // rows: lanes of a plane; columns: packs of a pixel that a block takes
   int64_t parts = 1, each = 0;
+  int64_t shared_bytes = 0;  // columns
 };
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -79,6 +80,51 @@ inline Plan plan_rows(const InstanceNormActShape& shape, Access access, bool bac
   plan.threads = unsigned(ceil_div(ceil_div(packs, plan.held * cluster), 32) * 32);
   plan.blocks = planes * cluster;
   return plan;
+}
+
+// channels_last. The widest rows of packs that still give every multiprocessor a block, down to sectors of 32 bytes.
+inline Plan plan_columns(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
+  const int64_t size = shape.dtype == DType::f64 ? 8 : shape.dtype == DType::f32 ? 4 : 2, wide = size < 4 ? 4 : size;
+  const int64_t vector = access == Access::whole ? 16 / size : 1, bytes = vector * size, arrays = backward ? 2 : 1;
+  const int64_t widest = smaller(power_of_two(ceil_div(shape.channels, vector)), access == Access::whole ? 8 : 32);
+  Plan plan{access, Way::block};
+  for (int64_t lanes = widest; lanes == widest || lanes * bytes >= 32; lanes /= 2) {
+    const int64_t units = shape.batch * ceil_div(shape.channels, lanes * vector);
+    int64_t cluster = 1, threads = 0, slots = 0, shared = 0;
+    const auto spread = [&] {
+      const int64_t pixels = ceil_div(shape.spatial, cluster);
+      threads = smaller(larger(power_of_two(ceil_div(pixels * lanes, 8)), 64), 512);
+      slots = ceil_div(ceil_div(pixels, threads / lanes), 4) * 4;
+      // the tile, and both sums' scratch: one of V values and one of 2 V, see column_scratch()
+      shared = arrays * slots * threads * bytes + 3 * (threads / 32 + 2) * lanes * vector * wide;
+      const bool few = units * cluster < 2 * device.multiprocessors && pixels * lanes * bytes > kPart;
+      return 2 * shared > device.shared_bytes || few;  // two blocks a multiprocessor: one loads while the other stores
+    };
+    while (spread() && 2 * cluster <= device.max_cluster) cluster *= 2;
+    const bool fits = shared <= device.shared_bytes;
+    const bool narrower = lanes * bytes >= 64 && lanes > 1;
+    if (fits && (units * cluster >= device.multiprocessors || !narrower)) {
+      plan.held = int(slots);
+      plan.width = int(lanes);
+      plan.cluster = unsigned(cluster);
+      plan.threads = unsigned(threads);
+      plan.blocks = units * cluster;
+      plan.shared_bytes = shared;
+      return plan;
+    }
+    if (lanes == 1) break;
+  }
+  plan.width = int(widest);
+  plan.threads = 256;
+  const int64_t units = shape.batch * ceil_div(shape.channels, widest * vector);
+  split(plan, units, shape.spatial, shape.spatial * widest * bytes, 1, device);
+  plan.shared_bytes = 3 * (plan.threads / 32 + 2) * widest * vector * wide;
+  return plan;
+}
+
+inline Plan plan_of(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
+  return shape.channels_last ? plan_columns(shape, access, backward, device)
+                             : plan_rows(shape, access, backward, device);
 }
 
 }  // namespace gankit::instance_norm_act

@@ -73,18 +73,25 @@ struct Row {
 
   __device__ __forceinline__ Row(const T* plane, int n_, int member, int size)
       : n(n_), first(member * V - (kEdges ? misalignment(plane) : 0)), stride(size * V) {}
+  // Between phases, so that none keeps registers full of offsets for the next.
   __device__ __forceinline__ void forget_offsets() {
-    forget(first);
-    forget(stride);
+    unsigned offsets[2] = {unsigned(first), unsigned(stride)};
+    forget(offsets[0]);
+    forget(offsets[1]);
+    first = int(offsets[0]);
+    stride = int(offsets[1]);
   }
   __device__ __forceinline__ int at(int k) const { return first + k * stride; }
   __device__ __forceinline__ bool has(int k, int i) const {
     return kEdges ? at(k) + i >= 0 && at(k) + i < n : at(k) < n;
   }
-  __device__ __forceinline__ Pack<T, V> load(const T* plane, int k) const {
-    if constexpr (kEdges) return load_pack<V>(plane, at(k), n);
-    Pack<T, V> p = {};
-    if (at(k) < n) p = *reinterpret_cast<const Pack<T, V>*>(plane + at(k));
+  __device__ __forceinline__ Raw<T, V> load(const T* plane, int k) const {
+    Raw<T, V> p = {};
+    if (!kEdges || (at(k) >= 0 && at(k) + V <= n)) {
+      if (at(k) < n) p = load_raw<V>(plane + at(k));
+    } else {
+      p = raw(load_pack<V>(plane, at(k), n));
+    }
     return p;
   }
   __device__ __forceinline__ void store(T* plane, int k, const Pack<T, V>& p) const {
@@ -94,22 +101,24 @@ struct Row {
 };
 
 template <class T, int V, int K, bool kEdges, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_forward(const Norm<T> a, int width) {
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
+    rows_forward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;  // lanes of the last warp may have no plane
   const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
   Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
 
-  Pack<T, V> held[K];
+  Raw<T, V> held[K];
 #pragma unroll
   for (int k = 0; k < K; ++k) held[k] = row.load(a.x + start, k);
 
   A sum[1] = {0};
 #pragma unroll
   for (int k = 0; k < K; ++k) {
+    const Pack<T, V> p = unpack<T, V>(held[k]);
 #pragma unroll
-    for (int i = 0; i < V; ++i) sum[0] += widen(held[k].v[i]);
+    for (int i = 0; i < V; ++i) sum[0] += widen(p.v[i]);
   }
   team.sum(sum, 0);
   const A count = A(a.spatial), near = sum[0] / count;
@@ -118,9 +127,10 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_forwar
   A sums[2] = {0, 0};  // about the mean but for rounding, so that large means cost no digits
 #pragma unroll
   for (int k = 0; k < K; ++k) {
+    const Pack<T, V> p = unpack<T, V>(held[k]);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A d = row.has(k, i) ? widen(held[k].v[i]) - near : A(0);
+      const A d = row.has(k, i) ? widen(p.v[i]) - near : A(0);
       sums[0] += d;
       sums[1] += d * d;
     }
@@ -135,21 +145,22 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_forwar
   }
 
   const Plane<A> p = plane_of(a, plane % a.channels, mean, rstd);
-  row.forget_offsets();
   constexpr int kBatch = K == 8 ? 4 : 2;  // packs of the residual on their way at a time
 #pragma unroll
   for (int first = 0; first < K; first += kBatch) {
-    Pack<T, V> residual[kBatch] = {};
+    row.forget_offsets();
+    Raw<T, V> residual[kBatch] = {};
     if (a.residual) {
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) residual[j] = row.load(a.residual + start, first + j);
     }
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
+      const Pack<T, V> v = unpack<T, V>(held[first + j]), r = unpack<T, V>(residual[j]);
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(held[first + j].v[i]), widen(residual[j].v[i]), p, a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slope));
       }
       row.store(a.out + start, first + j, y);
     }
@@ -158,14 +169,15 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_forwar
 }
 
 template <class T, int V, int K, bool kEdges, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_backward(const Norm<T> a, int width) {
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
+    rows_backward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;
   const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
   Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
 
-  Pack<T, V> x[K], dy[K];
+  Raw<T, V> x[K], dy[K];
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     x[k] = row.load(a.x + start, k);
@@ -177,9 +189,10 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_backwa
   A sums[2] = {0, 0};  // of g and of g * (x - mean); where there is no element, dy is zero
 #pragma unroll
   for (int k = 0; k < K; ++k) {
+    const Pack<T, V> xs = unpack<T, V>(x[k]), dys = unpack<T, V>(dy[k]);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A v = widen(x[k].v[i]), g = gated<A>(widen(dy[k].v[i]), v, p, a.slope);
+      const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, p, a.slope);
       sums[0] += g;
       sums[1] += g * (v - p.mean);
     }
@@ -195,11 +208,12 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams) rows_backwa
   row.forget_offsets();
 #pragma unroll
   for (int k = 0; k < K; ++k) {
+    const Pack<T, V> xs = unpack<T, V>(x[k]), dys = unpack<T, V>(dy[k]);
     Pack<T, V> dx;
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A v = widen(x[k].v[i]);
-      dx.v[i] = convert<T>(input_grad(gated<A>(widen(dy[k].v[i]), v, p, a.slope), v, p, d));
+      const A v = widen(xs.v[i]);
+      dx.v[i] = convert<T>(input_grad(gated<A>(widen(dys.v[i]), v, p, a.slope), v, p, d));
     }
     row.store(a.out + start, k, dx);
   }

@@ -1,9 +1,8 @@
-// instance_norm_act where a plane is too large to be held: its parts go to different blocks. One kernel takes the parts'
-// moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies. That one goes
-// from the end to the start, as what was read last is what the second-level cache still has.
+// instance_norm_act where a plane is too large to be held: its parts go to different blocks. One kernel takes the
+// parts' moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies. That
+// one goes from the end to the start, as what was read last is what the second-level cache still has.
 #pragma once
 
-#include "instance_norm_act_columns.cuh"
 #include "instance_norm_act_rows.cuh"
 
 namespace gankit::instance_norm_act {
@@ -37,7 +36,8 @@ struct RowPart {
 };
 
 template <class T, int V, bool kEdges>
-__global__ void __launch_bounds__(kSplitThreads) rows_moments(const Norm<T> a, const Parts parts, wide_t<T>* partial) {
+__global__ void __launch_bounds__(kSplitThreads, 1)
+    rows_moments(const Norm<T> a, const Parts parts, wide_t<T>* partial) {
   using A = wide_t<T>;
   const Team<A, true> team(0);
   const RowPart<T, V, kEdges> part(a, parts, blockIdx.x);
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kSplitThreads) rows_moments(const Norm<T> a, c
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
     Pack<T, V> p[kFlight];
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) p[j] = row.load(a.x + part.start, k + j);
+    for (int j = 0; j < kFlight; ++j) p[j] = unpack<T, V>(row.load(a.x + part.start, k + j));
     A count = 0, sum = 0, squares = 0;
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
@@ -82,13 +82,13 @@ __global__ void __launch_bounds__(kSplitThreads) rows_moments(const Norm<T> a, c
 }
 
 template <class T, int V, bool kEdges>
-__global__ void __launch_bounds__(kSplitThreads) rows_apply(const Norm<T> a, const Parts parts) {
+__global__ void __launch_bounds__(kSplitThreads, 1) rows_apply(const Norm<T> a, const Parts parts) {
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, gridDim.x - 1 - int64_t(blockIdx.x));
   const auto row = part.row(a.x);
   const Plane<A> p = plane_of(a, part.plane % a.channels, a.mean[part.plane], a.rstd[part.plane]);
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Pack<T, V> x[kFlight], residual[kFlight] = {};
+    Raw<T, V> x[kFlight], residual[kFlight] = {};
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.x + part.start, k + j);
     if (a.residual) {
@@ -97,10 +97,11 @@ __global__ void __launch_bounds__(kSplitThreads) rows_apply(const Norm<T> a, con
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
+      const Pack<T, V> v = unpack<T, V>(x[j]), r = unpack<T, V>(residual[j]);
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(x[j].v[i]), widen(residual[j].v[i]), p, a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slope));
       }
       row.store(a.out + part.start, k + j, y);
     }
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(kSplitThreads) rows_apply(const Norm<T> a, con
 
 // Sums of a part, or (kApply) the gradient of its input from those of the plane.
 template <class T, int V, bool kEdges, bool kApply>
-__global__ void __launch_bounds__(kSplitThreads)
+__global__ void __launch_bounds__(kSplitThreads, 1)
     rows_gradient(const Norm<T> a, const Parts parts, [[maybe_unused]] wide_t<T>* partial) {
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x));
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(kSplitThreads)
   if (kApply) d = plane_grad(a.sum_g[part.plane], a.sum_gx[part.plane], rstd, A(a.spatial));
   A sums[2] = {0, 0};
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Pack<T, V> x[kFlight], dy[kFlight];
+    Raw<T, V> x[kFlight], dy[kFlight];
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
       x[j] = row.load(a.x + part.start, k + j);
@@ -128,10 +129,11 @@ __global__ void __launch_bounds__(kSplitThreads)
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
+      const Pack<T, V> xs = unpack<T, V>(x[j]), dys = unpack<T, V>(dy[j]);
       Pack<T, V> dx;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        const A v = widen(x[j].v[i]), g = gated<A>(widen(dy[j].v[i]), v, p, a.slope);
+        const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, p, a.slope);
         if constexpr (kApply) {
           dx.v[i] = convert<T>(input_grad(g, v, p, d));
         } else {

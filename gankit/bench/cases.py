@@ -170,15 +170,17 @@ class Case:
             x = x.contiguous(memory_format=torch.channels_last)
         return x.requires_grad_(grad)
 
-    def candidates(self, device: torch.device, compiled: bool = True, copies: int = 1) -> dict[str, Candidate]:
+    def candidates(
+        self, device: torch.device, compiled: bool = True, copies: int = 1, gpu: bool | None = None
+    ) -> dict[str, Candidate]:
         """What to time, by name: ours, eager, compile, copy (into memory at hand), clone (into fresh memory).
 
-        On CUDA also compile_no_graphs and, where torch has a kernel of its own, aten. Each call takes the next of
-        `copies` sets of tensors, which all candidates share. Backward is driven by a dense gradient in the output's
-        layout, or by 1 for a loss.
+        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each call takes the next
+        of `copies` sets of tensors, which all share. Backward is driven by a dense gradient in the output's layout, or
+        by 1 for a loss.
         """
         sets = [self._set(device) for _ in range(copies)]
-        gpu = device.type == "cuda"
+        gpu = device.type == "cuda" if gpu is None else gpu
         candidates = {
             "ours": self._round(self.op.fused, sets),
             "eager": self._round(self.op.eager, sets),
@@ -287,15 +289,12 @@ def op_cases(ops: Sequence[str] | None = None, quick: bool = False, device: str 
 
 def _shapes(op: Op, quick: bool, device: str) -> Iterator[tuple[tuple[int, ...], torch.dtype]]:
     """Half types on the largest map only: what they change is bandwidth, not overhead."""
-    if quick:
-        yield from ((shape, torch.float32) for shape in (op.shapes[1], op.shapes[-1]))
-        return
-    for shape in op.shapes:
+    for shape in (op.shapes[1], op.shapes[-1]) if quick else op.shapes:
         yield shape, torch.float32
         if shape == op.shapes[0]:
             yield shape, torch.bfloat16
             yield shape, torch.float16
-    if device == "cuda":
+    if device == "cuda" and not quick:
         for shape in op.large:
             yield shape, torch.float32
             yield (2 * shape[0], *shape[1:]), torch.bfloat16

@@ -39,10 +39,14 @@ def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
         rows: what `gankit.bench.bench_ops` returns, at least one.
         path: a file that does not exist yet, .png, .svg or .pdf.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure  # without pyplot: no display, no state
+    from matplotlib.ticker import StrMethodFormatter
 
     check_plot(path)
     first = rows[0]
+    names = list(dict.fromkeys(row["op"] for row in rows))
+    colors = {name: colormaps["tab20"](i % 20) for i, name in enumerate(names)}
     directions = list(dict.fromkeys(row["direction"] for row in rows))
     figure = Figure(figsize=(6.5 * len(directions), 8.5), layout="constrained")
     axes = figure.subplots(2, len(directions), sharex=True, sharey="row", squeeze=False)
@@ -50,10 +54,13 @@ def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
         share, speed = axes[:, column]
         share.set_title(direction)
         here = [row for row in rows if row["direction"] == direction]
-        _lines(share, here, "share_copy")
-        _lines(speed, here, "ratio_eager")
+        _lines(share, here, "share_copy", colors)
+        _lines(speed, here, "ratio_eager", colors)
         speed.set_yscale("log")
+        speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        speed.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
         speed.set_xscale("log", base=2)
+        speed.xaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
         speed.set_xlabel("MiB")
         for axis in (share, speed):
             axis.axhline(1, color="black", linewidth=0.8)
@@ -72,9 +79,8 @@ def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _lines(axis: Axes, rows: Sequence[dict[str, Any]], column: str) -> None:
+def _lines(axis: Axes, rows: Sequence[dict[str, Any]], column: str, colors: dict[str, Any]) -> None:
     """One line for each op, dtype and layout; a size that several shapes have stands as often."""
-    ops = list(dict.fromkeys(row["op"] for row in rows))
     for op, dtype, layout in dict.fromkeys((row["op"], row["dtype"], row["layout"]) for row in rows):
         points = sorted(
             (row["bytes"] / 2**20, row[column])
@@ -84,7 +90,7 @@ def _lines(axis: Axes, rows: Sequence[dict[str, Any]], column: str) -> None:
         axis.plot(
             [size for size, _ in points],
             [value for _, value in points],
-            color=f"C{ops.index(op) % 10}",
+            color=colors[op],
             linestyle="-" if layout == "nchw" else "--",
             marker={"float32": "o", "bfloat16": "s"}.get(dtype, "^"),
             markersize=4,

@@ -2,7 +2,7 @@
 
 The forward pass reads the logits once and leaves their gradient behind, already weighted; the backward pass hands it
 on, multiplied only where the incoming gradient is not one. Losses that are linear in the logits (wgan, and hinge for
-the generator) have a constant gradient, so that there is nothing to fuse: torch's mean runs.
+the generator) have a constant gradient, so that there is nothing to fuse: torch's mean runs, but on a GPU.
 `leaky_relu.py` says why an op has two names.
 """
 
@@ -151,10 +151,10 @@ def _linear_loss(logits: Sequence[Tensor], generator: bool) -> Tensor:
 
 
 def _loss(logits: Sequence[Tensor], kind: Kind, generator: bool) -> Tensor:
-    if _linear(kind, generator):
-        return _linear_loss(logits, generator)
     if not NATIVE or kind not in KINDS or transformed():
         return _loss_reference(logits, kind, generator)
+    if _linear(kind, generator) and logits[0].device.type != "cuda":  # there launches are what counts: one, not four
+        return _linear_loss(logits, generator)
     if is_compiling():
         return torch.ops.gankit.patchgan_loss.default(list(logits), KINDS.index(kind), generator)
     if not (torch.is_grad_enabled() and any(x.requires_grad for x in logits)):

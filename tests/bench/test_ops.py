@@ -129,6 +129,50 @@ def test_torchs_own_kernels_compute_the_same_as_eager() -> None:
     assert {"instance_norm_act", "patchgan_d_loss[bce]", "patchgan_g_loss[lsgan]"} <= compared
 
 
+class PaperEvent:
+    """A second later than the one before."""
+
+    seconds = itertools.count()
+
+    def record(self) -> None:
+        self.at = next(PaperEvent.seconds)
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, other: PaperEvent) -> float:
+        return 1e3 * (other.at - self.at)
+
+
+@pytest.mark.parametrize("op", ["leaky_relu", "instance_norm_act", "patchgan_d_loss"])
+def test_all_that_a_gpu_is_asked_runs_on_paper(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of `--device cuda` from case to row, on the CPU's memory, and with compilation left out."""
+    modes: list[str] = []
+
+    def compiled(function: Any, *, dynamic: bool, mode: str) -> Any:
+        modes.append(mode)
+        return function
+
+    def candidates(case: Any, device: torch.device, compiled: bool, copies: int) -> dict[str, Any]:
+        assert device.type == "cuda"
+        return real(case, torch.device("cpu"), compiled, copies, gpu=True)
+
+    case = op_cases([op])[-1]
+    real = type(case).candidates
+    monkeypatch.setattr(type(case), "candidates", candidates)
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(bench_run, "machine", lambda _: {"device": "cuda", "l2_bytes": 5 * case.bytes})
+    monkeypatch.setattr(bench_run, "clock_for", lambda _: EventClock(PaperEvent))
+    monkeypatch.setattr(bench_run, "op_cases", lambda *arguments: [case] if arguments[2] == "cuda" else [])
+    (row,) = bench_ops("cuda", [op])
+    assert modes == ["max-autotune", "max-autotune-no-cudagraphs"]
+    assert row["copies"] == 10
+    assert row["median_ms"] == row["p90_ms"] == 1e3
+    assert row["share_copy"] == case.passes / 2
+    assert row["ratio_compile"] == row["ratio_compile_no_graphs"] == row["ratio_eager"] == 1
+    assert row["ratio_aten"] == (1 if case.op.aten else None)
+
+
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
     """Real rows, of the smallest shapes."""

@@ -188,6 +188,10 @@ inline void entry() {
 }
 
 inline void prepare(Thread& t) {
+#if defined(__SANITIZE_THREAD__)  // to it, the next thread on the same stack would race with the one before
+  if (t.stack) munmap(t.stack, kStack);
+  t.stack = nullptr;
+#endif
   if (!t.stack) {
     void* at = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) fail("no memory for a thread's stack");

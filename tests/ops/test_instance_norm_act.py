@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
+import random
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch.autograd import forward_ad
 
 from gankit.ops._library import NATIVE
 from gankit.ops.instance_norm_act import instance_norm_act, instance_norm_act_reference
+
+pytestmark = pytest.mark.usefixtures("device")
 
 # what rounding of the result (16 bits) or of the statistics (32 bits) leaves, relative to 1 + |reference|
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
@@ -28,6 +32,8 @@ SHAPES = {
     "few large planes": (1, 3, 200, 201),  # cut in segments, shared by threads
     "large channels_last image": (1, 40, 70, 61),  # several segments and a tail
     "fewer pixels than a register has lanes": (2, 1, 3, 2),
+    "a plane a block": (3, 4, 33, 64),
+    "a plane a cluster": (1, 2, 150, 170),
 }
 CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
@@ -35,6 +41,12 @@ CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 def channels_last(t: Tensor) -> Tensor:
     order = CHANNELS_LAST[t.dim()]
     return t.permute(order).contiguous().permute(tuple(order.index(d) for d in range(t.dim())))
+
+
+def randn(shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """The same numbers on every device."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator, device="cpu").to(torch.get_default_device())
 
 
 def make(
@@ -47,11 +59,10 @@ def make(
     affine_dtype: torch.dtype | None = None,
     grad: bool = True,
 ) -> dict[str, Tensor | None]:
-    generator = torch.Generator().manual_seed(0)
+    seeds = itertools.count()
 
     def draw(size: tuple[int, ...], to: torch.dtype, scale: float = 1, shift: float = 0) -> Tensor:
-        values = torch.randn(size, dtype=torch.float64, generator=generator) * scale + shift
-        return values.to(to)
+        return (randn(size, next(seeds)) * scale + shift).to(to)
 
     lay = channels_last if last else (lambda t: t)
     tensors = {
@@ -90,7 +101,7 @@ def test_value_and_gradients_match_the_reference(shape, dtype, last):
         assert y.stride() == tensors["x"].stride()
         assert_close(y, expected, dtype)
         keys = [k for k, t in tensors.items() if t is not None]
-        seed = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        seed = randn(shape, seed=9).to(dtype)
         pre = call(instance_norm_act_reference, {**wide, "residual": None}, eps=0.1).detach()
         seed = torch.where(pre.abs() < 0.02, 0, seed)
         grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed)
@@ -100,6 +111,59 @@ def test_value_and_gradients_match_the_reference(shape, dtype, last):
             # a sum over the batch and the plane gathers rounding as the root of their size
             size = y.numel() // y.shape[1] if key in ("weight", "bias") else 1
             assert_close(grad, reference, dtype, times=4 * size**0.5)
+
+
+def test_random_shapes_layouts_dtypes_and_alignments(device):
+    """Many more on a GPU, whose kernels are chosen by size and alignment."""
+    rng = random.Random(0)
+    for case in range(1000 if device == "cuda" else 40):
+        dtype = rng.choice(list(TOLERANCE))
+        side = rng.choice((4, 40, 40, 200))
+        shape = (rng.randint(1, 4), rng.randint(1, 40), rng.randint(2, side), rng.randint(1, side))
+        order = (0, 2, 3, 1) if rng.random() < 0.5 else (0, 1, 2, 3)
+
+        def draw(seed, shape=shape, order=order, dtype=dtype):
+            offset = rng.choice((0, 0, 0, 1, 2, 3, 4, 5))
+            flat = randn((offset + math.prod(shape),), seed).to(dtype)[offset:]
+            return flat.view([shape[d] for d in order]).permute([order.index(d) for d in range(4)])
+
+        x, residual, seed = draw(3 * case).requires_grad_(), draw(3 * case + 1), draw(3 * case + 2)
+        affine = [randn(shape[1:2], case).to(rng.choice((dtype, torch.float32 if dtype != torch.float64 else dtype)))]
+        affine.append(affine[0].flip(0))
+        weight, bias = (rng.choice((t.requires_grad_(), None)) for t in affine)
+        tensors = {"x": x, "weight": weight, "bias": bias, "residual": rng.choice((residual, None))}
+        wide = in_float64(tensors)
+        y = call(instance_norm_act, tensors, negative_slope=0.2, eps=0.1)
+        expected = call(instance_norm_act_reference, wide, negative_slope=0.2, eps=0.1)
+        assert_close(y, expected, dtype)
+        pre = call(instance_norm_act_reference, {**wide, "residual": None}, eps=0.1).detach()
+        seed = torch.where(pre.abs() < 0.02, 0, seed)
+        keys = [k for k in ("x", "weight", "bias") if tensors[k] is not None]
+        grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed)
+        references = torch.autograd.grad(expected, [wide[k] for k in keys], seed.double())
+        for key, grad, reference in zip(keys, grads, references, strict=True):
+            size = y.numel() // y.shape[1] if key != "x" else 1
+            assert_close(grad, reference, dtype, times=4 * size**0.5)
+
+
+def test_captured_in_a_graph(device):
+    if device != "cuda":
+        pytest.skip("graphs are captured on GPUs")
+    for shape, last in itertools.product(((2, 5, 33, 35), (1, 2, 700, 700)), (False, True)):
+        tensors = make(shape, torch.float32, last=last)
+        leaves, seed = list(tensors.values()), channels_last(randn(shape).float()) if last else randn(shape).float()
+        torch.autograd.grad(call(instance_norm_act, tensors, negative_slope=0.2), leaves, seed)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = call(instance_norm_act, tensors, negative_slope=0.2)
+            gradients = torch.autograd.grad(y, leaves, seed)
+        with torch.no_grad():
+            tensors["x"].normal_()
+        graph.replay()
+        expected = call(instance_norm_act, tensors, negative_slope=0.2)
+        torch.testing.assert_close(y, expected, rtol=0, atol=0)
+        torch.testing.assert_close(gradients, torch.autograd.grad(expected, leaves, seed), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
@@ -163,7 +227,7 @@ def test_float32_affine_with_16_bit_input(dtype, last):
 def test_autocast_follows_a_convolution():
     conv = torch.nn.Conv2d(3, 8, 3)
     weight, bias = torch.ones(8, requires_grad=True), torch.zeros(8, requires_grad=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
         y = instance_norm_act(conv(torch.randn(2, 3, 9, 9)), weight, bias, negative_slope=0.2)
     assert y.dtype == torch.bfloat16
     y.float().square().sum().backward()
@@ -240,7 +304,7 @@ def test_16_bit_results_beyond_range_and_nan(dtype):
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
 def test_variance_survives_a_large_mean(offset, last):
-    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) + offset
+    x = randn((1, 3, 64, 64)).float() + offset
     x = channels_last(x) if last else x
     expected = instance_norm_act_reference(x.double())
     # the mean itself is a float32: half its last place is all that may be off
@@ -307,12 +371,12 @@ REFUSALS = {
     "weight device": (
         lambda x: instance_norm_act(x, torch.ones(3, device="meta")),
         ValueError,
-        "weight must be on the device of x, cpu, got meta",
+        "weight must be on the device of x, (cpu|cuda:0), got meta",
     ),
     "residual device": (
         lambda x: instance_norm_act(x, residual=x.to("meta")),
         ValueError,
-        "residual must be on the device of x, cpu, got meta",
+        "residual must be on the device of x, (cpu|cuda:0), got meta",
     ),
     "residual dtype": (lambda x: instance_norm_act(x, residual=x.half()), TypeError, "residual must have the dtype"),
 }

@@ -35,6 +35,7 @@ SHAPES = [
     (2, 3, 0, 4),  # empty planes
 ]
 native = pytest.mark.skipif(not native_available(), reason="the native library is not built")
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def layouts(shape: tuple[int, ...], dtype: torch.dtype) -> list[torch.Tensor]:
@@ -131,7 +132,7 @@ def test_half_conversion_is_torchs() -> None:
 def test_autocast_takes_a_float32_bias_beside_bfloat16() -> None:
     conv = torch.nn.Conv2d(3, 8, 3)
     bias = torch.randn(8, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16):
         y = leaky_relu(conv(torch.randn(2, 3, 16, 16)), bias)
     assert y.dtype == torch.bfloat16
     y.float().sum().backward()

@@ -1,0 +1,163 @@
+// instance_norm_act in channels_last where an image is too large to be held: see instance_norm_act_split.cuh.
+#pragma once
+
+#include "instance_norm_act_columns.cuh"
+#include "instance_norm_act_split.cuh"
+
+namespace gankit::instance_norm_act {
+
+constexpr int kMomentsFlight = 8;  // pixels a thread merges into its moments at a time
+
+// Block by block: the chunks of the pixels of a part, then the next part, then the next image.
+template <class T, int V>
+__device__ __forceinline__ Column<T, V> split_column(const Norm<T>& a, const Parts& parts, int lanes, int64_t block,
+                                                     int64_t& part) {
+  const int64_t chunks = chunks_of(a.channels, lanes, V);
+  part = block / chunks % parts.count;
+  return {a, lanes, block / chunks / parts.count, block % chunks, parts.each, part};
+}
+
+template <class T, int V>
+__device__ __forceinline__ void store_partial(const Norm<T>& a, const Parts& parts, const Column<T, V>& column,
+                                              int64_t part, int i, wide_t<T>* partial, wide_t<T> first,
+                                              wide_t<T> second) {
+  if (column.row > 0 || column.channel >= a.channels) return;
+  partial += 2 * ((column.image * a.channels + column.channel + i) * parts.count + part);
+  partial[0] = first;
+  partial[1] = second;
+}
+
+template <class T, int V>
+__global__ void __launch_bounds__(kSplitThreads, 1)
+    columns_moments(const Norm<T> a, const Parts parts, int lanes, wide_t<T>* partial) {
+  using A = wide_t<T>;
+  A* scratch = static_cast<A*>(dynamic_shared());
+  int64_t part;
+  const Column<T, V> column = split_column<T, V>(a, parts, lanes, blockIdx.x, part);
+  A mean[V], m2[V], seen = 0;
+  clear(mean);
+  clear(m2);
+  for (int64_t pixel = column.first; pixel < column.end; pixel += kMomentsFlight * column.rows) {
+    Pack<T, V> p[kMomentsFlight];
+#pragma unroll
+    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a, a.x, pixel + j * column.rows));
+    const int64_t left = (column.end - pixel + column.rows - 1) / column.rows;
+    const int count = left < kMomentsFlight ? int(left) : kMomentsFlight;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      A sum = 0, squares = 0;
+#pragma unroll
+      for (int j = 0; j < kMomentsFlight; ++j) sum += widen(p[j].v[i]);
+      const A near = sum / A(count);
+#pragma unroll
+      for (int j = 0; j < kMomentsFlight; ++j) {
+        const A d = j < count ? widen(p[j].v[i]) - near : A(0);
+        squares += d * d;
+      }
+      const Moments<A> all = merge(Moments<A>{seen, mean[i], m2[i]}, Moments<A>{A(count), near, squares});
+      mean[i] = all.mean;
+      m2[i] = all.m2;
+    }
+    seen += A(count);
+  }
+  const int64_t size = part_size(parts, a.spatial, part);
+  const A count = size > 0 ? A(size) : A(1);
+  A near[V], sums[2 * V];
+#pragma unroll
+  for (int i = 0; i < V; ++i) near[i] = seen * mean[i];
+  column_sum(near, lanes, scratch);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    near[i] /= count;
+    sums[i] = seen * (mean[i] - near[i]);
+    sums[V + i] = squares_about(Moments<A>{seen, mean[i], m2[i]}, near[i]);
+  }
+  column_sum(sums, lanes, scratch + column_scratch(V, lanes, blockDim.x));
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    const Moments<A> m = shifted_moments(count, near[i], sums[i], sums[V + i]);
+    store_partial(a, parts, column, part, i, partial, m.mean, m.m2);
+  }
+}
+
+template <class T, int V>
+__global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> a, const Parts parts, int lanes) {
+  using A = wide_t<T>;
+  int64_t part;
+  const Column<T, V> column = split_column<T, V>(a, parts, lanes, gridDim.x - 1 - int64_t(blockIdx.x), part);
+  Plane<A> planes[V];
+  A rstd[V];
+  load_planes(a, column, planes, rstd);
+  for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
+    Raw<T, V> x[kFlight], residual[kFlight] = {};
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) x[j] = column.load(a, a.x, pixel + j * column.rows);
+    if (a.residual) {
+#pragma unroll
+      for (int j = 0; j < kFlight; ++j) residual[j] = column.load(a, a.residual, pixel + j * column.rows);
+    }
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) {
+      const Pack<T, V> v = unpack<T, V>(x[j]), r = unpack<T, V>(residual[j]);
+      Pack<T, V> y;
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), planes[i], a.slope));
+      }
+      column.store(a, a.out, pixel + j * column.rows, y);
+    }
+  }
+}
+
+// Sums of a part, or (kApply) the gradient of its input from those of the plane.
+template <class T, int V, bool kApply>
+__global__ void __launch_bounds__(kSplitThreads, 1)
+    columns_gradient(const Norm<T> a, const Parts parts, int lanes, [[maybe_unused]] wide_t<T>* partial) {
+  using A = wide_t<T>;
+  int64_t part;
+  const Column<T, V> column =
+      split_column<T, V>(a, parts, lanes, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x), part);
+  Plane<A> planes[V];
+  A rstd[V], sums[2 * V];
+  load_planes(a, column, planes, rstd);
+  clear(sums);
+  PlaneGrad<A> d[V] = {};
+  if constexpr (kApply) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      const int64_t p = column.channel < a.channels ? column.image * a.channels + column.channel + i : 0;
+      d[i] = plane_grad(a.sum_g[p], a.sum_gx[p], rstd[i], A(a.spatial));
+    }
+  }
+  for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
+    Raw<T, V> x[kFlight], dy[kFlight];
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) {
+      x[j] = column.load(a, a.x, pixel + j * column.rows);
+      dy[j] = column.load(a, a.dy, pixel + j * column.rows);
+    }
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) {
+      const Pack<T, V> xs = unpack<T, V>(x[j]), dys = unpack<T, V>(dy[j]);
+      Pack<T, V> dx;
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, planes[i], a.slope);
+        if constexpr (kApply) {
+          dx.v[i] = convert<T>(input_grad(g, v, planes[i], d[i]));
+        } else {
+          sums[i] += g;
+          sums[V + i] += g * (v - planes[i].mean);
+        }
+      }
+      if constexpr (kApply) column.store(a, a.out, pixel + j * column.rows, dx);
+    }
+  }
+  if constexpr (!kApply) {
+    column_sum(sums, lanes, static_cast<A*>(dynamic_shared()));
+#pragma unroll
+    for (int i = 0; i < V; ++i) store_partial(a, parts, column, part, i, partial, sums[i], sums[V + i]);
+  }
+}
+
+}  // namespace gankit::instance_norm_act
