@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # for norm_cases.py
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

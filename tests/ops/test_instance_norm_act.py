@@ -1,90 +1,18 @@
-"""instance_norm_act against its reference: values, gradients of both orders, layouts, and torch's transforms."""
+"""instance_norm_act against its reference: values, gradients of both orders, layouts, odd numbers, refusals."""
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import math
-import random
 
 import pytest
 import torch
+from norm_cases import SHAPES, TOLERANCE, assert_close, call, channels_last, in_float64, make, randn
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from gankit.ops._library import NATIVE
 from gankit.ops.instance_norm_act import instance_norm_act, instance_norm_act_reference
 
 pytestmark = pytest.mark.usefixtures("device")
-
-# what rounding of the result (16 bits) or of the statistics (32 bits) leaves, relative to 1 + |reference|
-TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
-
-SHAPES = {
-    "image": (2, 16, 32, 32),  # whole registers
-    "odd": (1, 3, 7, 5),  # remainders everywhere
-    "sequence": (3, 5, 17),
-    "volume": (2, 7, 3, 4, 5),
-    "one plane": (1, 1, 4, 4),
-    "two elements": (2, 17, 2, 1),
-    "one row": (2, 100, 1, 3),
-    "tiny planes, many channels": (3, 65, 4, 4),
-    "few large planes": (1, 3, 200, 201),  # cut in segments, shared by threads
-    "large channels_last image": (1, 40, 70, 61),  # several segments and a tail
-    "fewer pixels than a register has lanes": (2, 1, 3, 2),
-    "a plane a block": (3, 4, 33, 64),
-    "a plane a cluster": (1, 2, 150, 170),
-}
-CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
-
-
-def channels_last(t: Tensor) -> Tensor:
-    order = CHANNELS_LAST[t.dim()]
-    return t.permute(order).contiguous().permute(tuple(order.index(d) for d in range(t.dim())))
-
-
-def randn(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    """The same numbers on every device."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator, device="cpu").to(torch.get_default_device())
-
-
-def make(
-    shape: tuple[int, ...],
-    dtype: torch.dtype = torch.float64,
-    *,
-    affine: bool = True,
-    residual: bool = True,
-    last: bool = False,
-    affine_dtype: torch.dtype | None = None,
-    grad: bool = True,
-) -> dict[str, Tensor | None]:
-    seeds = itertools.count()
-
-    def draw(size: tuple[int, ...], to: torch.dtype, scale: float = 1, shift: float = 0) -> Tensor:
-        return (randn(size, next(seeds)) * scale + shift).to(to)
-
-    lay = channels_last if last else (lambda t: t)
-    tensors = {
-        "x": lay(draw(shape, dtype, 2, 1)),
-        "weight": draw(shape[1:2], affine_dtype or dtype) if affine else None,
-        "bias": draw(shape[1:2], affine_dtype or dtype) if affine else None,
-        "residual": lay(draw(shape, dtype)) if residual else None,
-    }
-    return {k: t if t is None else t.requires_grad_(grad) for k, t in tensors.items()}
-
-
-def call(op, tensors: dict[str, Tensor | None], **options: float) -> Tensor:
-    return op(tensors["x"], tensors["weight"], tensors["bias"], residual=tensors["residual"], **options)
-
-
-def in_float64(tensors: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
-    return {k: t if t is None else t.detach().double().requires_grad_() for k, t in tensors.items()}
-
-
-def assert_close(actual: Tensor, expected: Tensor, dtype: torch.dtype, times: float = 1) -> None:
-    error = ((actual.double() - expected).abs() / (1 + expected.abs())).max().item() if actual.numel() else 0.0
-    assert error <= TOLERANCE[dtype] * times, f"off by {error:.2e}"
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
@@ -111,59 +39,6 @@ def test_value_and_gradients_match_the_reference(shape, dtype, last):
             # a sum over the batch and the plane gathers rounding as the root of their size
             size = y.numel() // y.shape[1] if key in ("weight", "bias") else 1
             assert_close(grad, reference, dtype, times=4 * size**0.5)
-
-
-def test_random_shapes_layouts_dtypes_and_alignments(device):
-    """Many more on a GPU, whose kernels are chosen by size and alignment."""
-    rng = random.Random(0)
-    for case in range(1000 if device == "cuda" else 40):
-        dtype = rng.choice(list(TOLERANCE))
-        side = rng.choice((4, 40, 40, 200))
-        shape = (rng.randint(1, 4), rng.randint(1, 40), rng.randint(2, side), rng.randint(1, side))
-        order = (0, 2, 3, 1) if rng.random() < 0.5 else (0, 1, 2, 3)
-
-        def draw(seed, shape=shape, order=order, dtype=dtype):
-            offset = rng.choice((0, 0, 0, 1, 2, 3, 4, 5))
-            flat = randn((offset + math.prod(shape),), seed).to(dtype)[offset:]
-            return flat.view([shape[d] for d in order]).permute([order.index(d) for d in range(4)])
-
-        x, residual, seed = draw(3 * case).requires_grad_(), draw(3 * case + 1), draw(3 * case + 2)
-        affine = [randn(shape[1:2], case).to(rng.choice((dtype, torch.float32 if dtype != torch.float64 else dtype)))]
-        affine.append(affine[0].flip(0))
-        weight, bias = (rng.choice((t.requires_grad_(), None)) for t in affine)
-        tensors = {"x": x, "weight": weight, "bias": bias, "residual": rng.choice((residual, None))}
-        wide = in_float64(tensors)
-        y = call(instance_norm_act, tensors, negative_slope=0.2, eps=0.1)
-        expected = call(instance_norm_act_reference, wide, negative_slope=0.2, eps=0.1)
-        assert_close(y, expected, dtype)
-        pre = call(instance_norm_act_reference, {**wide, "residual": None}, eps=0.1).detach()
-        seed = torch.where(pre.abs() < 0.02, 0, seed)
-        keys = [k for k in ("x", "weight", "bias") if tensors[k] is not None]
-        grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed)
-        references = torch.autograd.grad(expected, [wide[k] for k in keys], seed.double())
-        for key, grad, reference in zip(keys, grads, references, strict=True):
-            size = y.numel() // y.shape[1] if key != "x" else 1
-            assert_close(grad, reference, dtype, times=4 * size**0.5)
-
-
-def test_captured_in_a_graph(device):
-    if device != "cuda":
-        pytest.skip("graphs are captured on GPUs")
-    for shape, last in itertools.product(((2, 5, 33, 35), (1, 2, 700, 700)), (False, True)):
-        tensors = make(shape, torch.float32, last=last)
-        leaves, seed = list(tensors.values()), channels_last(randn(shape).float()) if last else randn(shape).float()
-        torch.autograd.grad(call(instance_norm_act, tensors, negative_slope=0.2), leaves, seed)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            y = call(instance_norm_act, tensors, negative_slope=0.2)
-            gradients = torch.autograd.grad(y, leaves, seed)
-        with torch.no_grad():
-            tensors["x"].normal_()
-        graph.replay()
-        expected = call(instance_norm_act, tensors, negative_slope=0.2)
-        torch.testing.assert_close(y, expected, rtol=0, atol=0)
-        torch.testing.assert_close(gradients, torch.autograd.grad(expected, leaves, seed), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
@@ -394,113 +269,3 @@ def test_not_a_tensor():
         instance_norm_act([1.0])
     with pytest.raises(TypeError, match="weight must be a tensor, got float"):
         instance_norm_act(torch.randn(1, 2, 3, 3), 1.0)
-
-
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
-@pytest.mark.parametrize("affine", [False, True])
-def test_opcheck(affine, last, grad):
-    tensors = make((2, 3, 5, 4), torch.float32, affine=affine, residual=affine, last=last, grad=grad)
-    inputs = (*tensors.values(), 0.2, 1e-5)
-    torch.library.opcheck(torch.ops.gankit.instance_norm_act.default, inputs)
-    if not grad:
-        torch.library.opcheck(torch.ops.gankit.instance_norm_act_forward.default, inputs)
-        stats = torch.ops.gankit.instance_norm_act(*inputs)[1]
-        x, weight, bias, _ = tensors.values()
-        backward = torch.ops.gankit.instance_norm_act_backward.default
-        torch.library.opcheck(backward, (torch.randn_like(x), x, weight, bias, stats, 0.2))
-
-
-def test_fake_mirrors_other_strides():
-    x = torch.randn(2, 3, 6, 5).transpose(2, 3)
-    torch.library.opcheck(torch.ops.gankit.instance_norm_act.default, (x, None, None, None, 0.2, 1e-5))
-
-
-@pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
-def test_compile_forward_and_backward(last):
-    tensors = make((2, 3, 6, 5), torch.float32, last=last)
-    compiled = torch.compile(lambda t: call(instance_norm_act, t, negative_slope=0.2).sin(), fullgraph=True)
-    y = compiled(tensors)
-    expected = call(instance_norm_act, tensors, negative_slope=0.2).sin()
-    torch.testing.assert_close(y, expected)
-    leaves = list(tensors.values())
-    seed = torch.randn_like(y)
-    for ours, theirs in zip(
-        torch.autograd.grad(y, leaves, seed), torch.autograd.grad(expected, leaves, seed), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs)
-
-
-def test_vmap_and_per_sample_gradients():
-    x = torch.randn(4, 2, 3, 5, 5, dtype=torch.float64)
-    weight, bias = torch.randn(4, 3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-
-    def each(x: Tensor, weight: Tensor) -> Tensor:
-        return instance_norm_act(x, weight, bias, negative_slope=0.2)
-
-    expected = torch.stack([each(a, b) for a, b in zip(x, weight, strict=True)])
-    torch.testing.assert_close(torch.func.vmap(each)(x, weight), expected)
-    moved = torch.func.vmap(each, in_dims=(2, None), out_dims=1)(x.movedim(0, 2), weight[0])
-    torch.testing.assert_close(moved, torch.stack([each(a, weight[0]) for a in x], 1))
-
-    def loss(weight: Tensor, x: Tensor) -> Tensor:
-        return each(x, weight).square().sum()
-
-    ours = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight[0], x)
-    theirs = torch.stack([torch.func.grad(loss)(weight[0], a) for a in x])
-    torch.testing.assert_close(ours, theirs)
-    leaf = weight[0].clone().requires_grad_()
-    torch.testing.assert_close(theirs[0], torch.autograd.grad(loss(leaf, x[0]), leaf)[0])
-
-
-def test_batched_gradients():
-    """One backward pass for several gradients at once: vmap over the backward op itself."""
-    tensors = make((2, 3, 4, 5))
-    inputs = [tensors[k] for k in ("x", "weight", "bias")]
-    y = call(instance_norm_act, tensors, negative_slope=0.2)
-    seeds = torch.randn(3, *y.shape, dtype=y.dtype)
-    batched = torch.autograd.grad(y, inputs, seeds, is_grads_batched=True, retain_graph=True)
-    for i, seed in enumerate(seeds):
-        for ours, theirs in zip(batched, torch.autograd.grad(y, inputs, seed, retain_graph=True), strict=True):
-            torch.testing.assert_close(ours[i], theirs)
-
-
-def test_vmap_of_the_op():
-    op = torch.ops.gankit.instance_norm_act.default
-    x, weight = torch.randn(4, 2, 3, 5, 5), torch.randn(3, 4)
-    y, stats = torch.func.vmap(lambda x, w: op(x, w, None, x, 0.2, 1e-5), in_dims=(0, 1))(x, weight)
-    for i in range(4):
-        expected = op(x[i], weight[:, i], None, x[i], 0.2, 1e-5)
-        torch.testing.assert_close((y[i], stats[i]), expected)
-
-
-def test_forward_mode_under_func():
-    x, tangent = torch.randn(2, 1, 3, 5, 5, dtype=torch.float64)
-    ours = torch.func.jvp(instance_norm_act, (x,), (tangent,))[1]
-    theirs = torch.func.jvp(instance_norm_act_reference, (x,), (tangent,))[1]
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_forward_mode():
-    x, tangent = torch.randn(2, 1, 3, 5, 5, dtype=torch.float64)
-    with forward_ad.dual_level():
-        ours = forward_ad.unpack_dual(instance_norm_act(forward_ad.make_dual(x, tangent))).tangent
-    torch.testing.assert_close(ours, torch.func.jvp(instance_norm_act_reference, (x,), (tangent,))[1])
-
-
-def test_plain_kernels_agree_with_the_reference():
-    """What runs on devices without a kernel of their own."""
-    module = importlib.import_module("gankit.ops.instance_norm_act")  # the function of that name hides it
-    for last, dtype in itertools.product((False, True), TOLERANCE):
-        tensors = make((2, 5, 6, 7), dtype, last=last, grad=False)
-        y, stats = module._forward_plain(*tensors.values(), 0.2, 1e-5)
-        expected = call(instance_norm_act_reference, in_float64(tensors), negative_slope=0.2)
-        assert_close(y, expected, dtype)
-        assert y.stride() == tensors["x"].stride()
-        x, weight, bias, _ = tensors.values()
-        grads = module._backward_plain(torch.ones_like(x), x, weight, bias, stats, 0.2)
-        natives = torch.ops.gankit.instance_norm_act_backward(torch.ones_like(x), x, weight, bias, stats, 0.2)
-        for ours, theirs in zip(grads, natives, strict=True):
-            assert ours.dtype == theirs.dtype
-            assert ours.stride() == theirs.stride()
-            assert_close(ours, theirs.double(), dtype, times=50)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Any
 
 import pytest
 import torch
+from norm_cases import TOLERANCE, assert_close, call, channels_last, in_float64, make, randn
 
-from gankit.ops import leaky_relu, patchgan_d_loss, patchgan_g_loss
+from gankit.ops import instance_norm_act, leaky_relu, patchgan_d_loss, patchgan_g_loss
+from gankit.ops.instance_norm_act import instance_norm_act_reference
 from gankit.ops.leaky_relu import leaky_relu_reference
 from gankit.ops.patchgan_loss import KINDS, patchgan_d_loss_reference, patchgan_g_loss_reference
 
@@ -120,3 +123,56 @@ def test_losses_captured_in_a_graph(device: str) -> None:
             expected = patchgan_d_loss(real, fake)
             torch.testing.assert_close(loss, expected, rtol=0, atol=0)
             torch.testing.assert_close(gradients, torch.autograd.grad(expected, (real, fake)), rtol=0, atol=0)
+
+
+def test_instance_norm_act_of_random_shapes_layouts_dtypes_and_alignments(device: str):
+    """Many more on a GPU, whose kernels are chosen by size and alignment."""
+    rng = random.Random(0)
+    for case in range(1000 if device == "cuda" else 40):
+        dtype = rng.choice(list(TOLERANCE))
+        side = rng.choice((4, 40, 40, 200))
+        shape = (rng.randint(1, 4), rng.randint(1, 40), rng.randint(2, side), rng.randint(1, side))
+        order = (0, 2, 3, 1) if rng.random() < 0.5 else (0, 1, 2, 3)
+
+        def draw(seed, shape=shape, order=order, dtype=dtype):
+            offset = rng.choice((0, 0, 0, 1, 2, 3, 4, 5))
+            flat = randn((offset + math.prod(shape),), seed).to(dtype)[offset:]
+            return flat.view([shape[d] for d in order]).permute([order.index(d) for d in range(4)])
+
+        x, residual, seed = draw(3 * case).requires_grad_(), draw(3 * case + 1), draw(3 * case + 2)
+        affine = [randn(shape[1:2], case).to(rng.choice((dtype, torch.float32 if dtype != torch.float64 else dtype)))]
+        affine.append(affine[0].flip(0))
+        weight, bias = (rng.choice((t.requires_grad_(), None)) for t in affine)
+        tensors = {"x": x, "weight": weight, "bias": bias, "residual": rng.choice((residual, None))}
+        wide = in_float64(tensors)
+        y = call(instance_norm_act, tensors, negative_slope=0.2, eps=0.1)
+        expected = call(instance_norm_act_reference, wide, negative_slope=0.2, eps=0.1)
+        assert_close(y, expected, dtype)
+        pre = call(instance_norm_act_reference, {**wide, "residual": None}, eps=0.1).detach()
+        seed = torch.where(pre.abs() < 0.02, 0, seed)
+        keys = [k for k in ("x", "weight", "bias") if tensors[k] is not None]
+        grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed)
+        references = torch.autograd.grad(expected, [wide[k] for k in keys], seed.double())
+        for key, grad, reference in zip(keys, grads, references, strict=True):
+            size = y.numel() // y.shape[1] if key != "x" else 1
+            assert_close(grad, reference, dtype, times=4 * size**0.5)
+
+
+def test_instance_norm_act_captured_in_a_graph(device: str):
+    if device != "cuda":
+        pytest.skip("graphs are captured on GPUs")
+    for shape, last in itertools.product(((2, 5, 33, 35), (1, 2, 700, 700)), (False, True)):
+        tensors = make(shape, torch.float32, last=last)
+        leaves, seed = list(tensors.values()), channels_last(randn(shape).float()) if last else randn(shape).float()
+        torch.autograd.grad(call(instance_norm_act, tensors, negative_slope=0.2), leaves, seed)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = call(instance_norm_act, tensors, negative_slope=0.2)
+            gradients = torch.autograd.grad(y, leaves, seed)
+        with torch.no_grad():
+            tensors["x"].normal_()
+        graph.replay()
+        expected = call(instance_norm_act, tensors, negative_slope=0.2)
+        torch.testing.assert_close(y, expected, rtol=0, atol=0)
+        torch.testing.assert_close(gradients, torch.autograd.grad(expected, leaves, seed), rtol=0, atol=0)
