@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from gankit.bench.cases import DIRECTIONS, LAYOUTS, OPS, Case
+from gankit.bench.cases import DIRECTIONS, LAYOUTS, Case
+from gankit.bench.suite import OPS
 
 SHAPES = (
     (1, 64, 256, 256),
@@ -34,13 +35,15 @@ CASES = [
     for shape in SHAPES
     for dtype in ((torch.float32, torch.bfloat16) if torch.Size(shape).numel() >= LARGE else (torch.float32,))
     for layout in LAYOUTS
-    for direction in DIRECTIONS
+    for direction in (DIRECTIONS if op.penalty else DIRECTIONS[:2])
 ]
 
 
 @pytest.mark.parametrize("candidate", ["ours", "eager", "compile", "copy", "clone"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_instance_norm_act(benchmark: Any, case: Case, candidate: str) -> None:
+    if candidate == "compile" and case.direction == "penalty":
+        pytest.skip("compiled functions have no second derivatives")
     call = case.candidates(torch.device("cpu"), compiled=candidate == "compile")[candidate]
     call()  # compiles, allocates
     benchmark.group = case.id

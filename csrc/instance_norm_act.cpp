@@ -33,21 +33,40 @@ std::tuple<Tensor, Tensor> instance_norm_act_cpu(const Tensor& x, const std::opt
       [](const InstanceNormActForward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_forward, args); });
 }
 
-std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_cpu(const Tensor& grad, const Tensor& x,
+// The op whose gradient is registered; the flag is for that one.
+std::tuple<Tensor, Tensor> instance_norm_act_kept_cpu(const Tensor& x, const std::optional<Tensor>& weight,
+                                                      const std::optional<Tensor>& bias,
+                                                      const std::optional<Tensor>& residual, double negative_slope,
+                                                      double eps, bool) {
+  return instance_norm_act_cpu(x, weight, bias, residual, negative_slope, eps);
+}
+
+std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_cpu(const Tensor& grad, const Tensor& known,
                                                                   const std::optional<Tensor>& weight,
                                                                   const std::optional<Tensor>& bias,
-                                                                  const Tensor& stats, double negative_slope) {
+                                                                  const Tensor& stats, double negative_slope,
+                                                                  bool from_output) {
   return instance_norm_act_backward_on(
-      grad, x, weight, bias, stats, negative_slope,
+      grad, known, weight, bias, stats, negative_slope, from_output,
+      [](const InstanceNormActBackward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_backward, args); });
+}
+
+std::tuple<Tensor, Tensor, Tensor> instance_norm_act_double_backward_cpu(
+    const Tensor& v, const std::optional<Tensor>& v_weight, const std::optional<Tensor>& v_bias, const Tensor& grad,
+    const Tensor& known, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, const Tensor& stats,
+    double negative_slope, bool from_output) {
+  return instance_norm_act_double_backward_on(
+      v, v_weight, v_bias, grad, known, weight, bias, stats, negative_slope, from_output,
       [](const InstanceNormActBackward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_backward, args); });
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(gankit, CPU, m) {
-  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_cpu));
+  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_kept_cpu));
   m.impl("instance_norm_act_forward", TORCH_BOX(&instance_norm_act_cpu));
   m.impl("instance_norm_act_backward", TORCH_BOX(&instance_norm_act_backward_cpu));
+  m.impl("instance_norm_act_double_backward", TORCH_BOX(&instance_norm_act_double_backward_cpu));
 }
 
 }  // namespace gankit

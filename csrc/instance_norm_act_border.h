@@ -121,35 +121,85 @@ std::tuple<Tensor, Tensor> instance_norm_act_on(const Tensor& x, const std::opti
   return {y, stats};
 }
 
-template <typename Run>
-std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_on(const Tensor& grad, const Tensor& x,
-                                                                 const std::optional<Tensor>& weight,
-                                                                 const std::optional<Tensor>& bias, const Tensor& stats,
-                                                                 double negative_slope, const Run& run) {
-  const InstanceNormActInput in = make_input(x, weight, bias);
-  GANKIT_CHECK(grad.sizes().equals(x.sizes()), "grad", "have the shape of x", "another one");
-  GANKIT_CHECK(grad.scalar_type() == x.scalar_type(), "grad", "have the dtype of x", toString(grad.scalar_type()));
+// What both derivatives ask of their tensors, and what the first one makes of them. `known` is x, or y (from_output).
+struct InstanceNormActDerivative {
+  InstanceNormActInput in;
+  Tensor dy, dx, dweight;
+  InstanceNormActBackward args;
+};
+
+// A gradient of x's shape, in the memory layout that x has.
+Tensor gradient_like(const Tensor& gradient, const InstanceNormActInput& in, const char* name) {
+  GANKIT_CHECK(gradient.sizes().equals(in.x.sizes()), name, "have the shape of x", "another one");
+  GANKIT_CHECK(gradient.scalar_type() == in.x.scalar_type(), name, "have the dtype of x",
+               toString(gradient.scalar_type()));
+  return laid_out_like(gradient, in.x);
+}
+
+InstanceNormActDerivative make_derivative(const Tensor& grad, const Tensor& known, const std::optional<Tensor>& weight,
+                                          const std::optional<Tensor>& bias, const Tensor& stats,
+                                          double negative_slope, bool from_output) {
+  InstanceNormActDerivative d{make_input(known, weight, bias), {}, {}, {}, {}};
+  const InstanceNormActInput& in = d.in;
   GANKIT_CHECK(stats.is_contiguous() && stats.numel() == 2 * in.shape.batch * in.shape.channels &&
                    raw_dtype(stats) == compute_dtype(in.shape),
                "stats", "be what instance_norm_act returned for x", stats.numel(), " elements");
-  const Tensor dy = laid_out_like(grad, in.x);
-  const auto like = [&](const std::optional<Tensor>& t) {
-    return empty_1d(in.x, t ? in.shape.channels : 0, raw_dtype(t ? *t : in.x));
+  GANKIT_CHECK(!from_output || negative_slope > 0, "negative_slope", "be above 0 to go back from the output",
+               negative_slope);
+  d.dy = gradient_like(grad, in, "grad");
+  d.dx = empty_as(in.x);
+  d.dweight = empty_1d(in.x, in.weight ? in.shape.channels : 0, raw_dtype(in.weight ? *in.weight : in.x));
+  d.args = {in.shape,
+            in.x.const_data_ptr(),
+            d.dy.const_data_ptr(),
+            data_or_null(in.weight),
+            data_or_null(in.bias),
+            stats.const_data_ptr(),
+            second_half(stats, in.shape),
+            negative_slope,
+            from_output,
+            d.dx.mutable_data_ptr(),
+            in.weight ? d.dweight.mutable_data_ptr() : nullptr,
+            nullptr};
+  return d;
+}
+
+template <typename Run>
+std::tuple<Tensor, Tensor, Tensor> instance_norm_act_backward_on(const Tensor& grad, const Tensor& known,
+                                                                 const std::optional<Tensor>& weight,
+                                                                 const std::optional<Tensor>& bias, const Tensor& stats,
+                                                                 double negative_slope, bool from_output,
+                                                                 const Run& run) {
+  InstanceNormActDerivative d = make_derivative(grad, known, weight, bias, stats, negative_slope, from_output);
+  const InstanceNormActInput& in = d.in;
+  Tensor dbias = empty_1d(in.x, in.bias ? in.shape.channels : 0, raw_dtype(in.bias ? *in.bias : in.x));
+  if (in.bias) d.args.dbias = dbias.mutable_data_ptr();
+  run(d.args, in.x);
+  return {d.dx, d.dweight, dbias};
+}
+
+// v, v_weight and v_bias are the gradients of backward's results; returns those of x, grad and weight.
+template <typename Run>
+std::tuple<Tensor, Tensor, Tensor> instance_norm_act_double_backward_on(
+    const Tensor& v, const std::optional<Tensor>& v_weight, const std::optional<Tensor>& v_bias, const Tensor& grad,
+    const Tensor& known, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, const Tensor& stats,
+    double negative_slope, bool from_output, const Run& run) {
+  InstanceNormActDerivative d = make_derivative(grad, known, weight, bias, stats, negative_slope, from_output);
+  const InstanceNormActInput& in = d.in;
+  const Tensor v_like = gradient_like(v, in, "v");
+  Tensor grad_dy = empty_as(in.x);
+  const auto of_channels = [&](const std::optional<Tensor>& t, const std::optional<Tensor>& of, const char* name) {
+    GANKIT_CHECK(!t || (of && t->sizes().equals(of->sizes()) && t->scalar_type() == of->scalar_type()), name,
+                 "be like what it is the gradient of", "another tensor");
+    return t ? std::optional<Tensor>(as_contiguous(*t)) : std::nullopt;
   };
-  Tensor dx = empty_as(in.x), dweight = like(in.weight), dbias = like(in.bias);
-  const InstanceNormActBackward args{in.shape,
-                                     dy.const_data_ptr(),
-                                     in.x.const_data_ptr(),
-                                     data_or_null(in.weight),
-                                     data_or_null(in.bias),
-                                     stats.const_data_ptr(),
-                                     second_half(stats, in.shape),
-                                     negative_slope,
-                                     dx.mutable_data_ptr(),
-                                     in.weight ? dweight.mutable_data_ptr() : nullptr,
-                                     in.bias ? dbias.mutable_data_ptr() : nullptr};
-  run(args, in.x);
-  return {dx, dweight, dbias};
+  const std::optional<Tensor> vw = of_channels(v_weight, in.weight, "v_weight"), vb = of_channels(v_bias, in.bias, "v_bias");
+  d.args.v = v_like.const_data_ptr();
+  d.args.v_weight = data_or_null(vw);
+  d.args.v_bias = data_or_null(vb);
+  d.args.grad_dy = grad_dy.mutable_data_ptr();
+  run(d.args, in.x);
+  return {d.dx, grad_dy, d.dweight};
 }
 
 }  // namespace

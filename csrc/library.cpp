@@ -15,14 +15,19 @@ STABLE_TORCH_LIBRARY(gankit, m) {
   m.def("patchgan_loss(Tensor[] logits, int kind, bool generator) -> Tensor");
   m.def("patchgan_loss_forward(Tensor[] logits, int kind, bool generator, bool with_grads) -> (Tensor, Tensor[])");
   m.def(
-      "instance_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, float negative_slope, float eps) "
-      "-> (Tensor, Tensor)");
+      "instance_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, float negative_slope, float eps, "
+      "bool from_output) -> (Tensor, Tensor)");
   m.def(
       "instance_norm_act_forward(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, float negative_slope, "
       "float eps) -> (Tensor, Tensor)");
+  // `known` is x or, from_output, y: then without a residual, and with a slope above 0.
   m.def(
-      "instance_norm_act_backward(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, Tensor stats, "
-      "float negative_slope) -> (Tensor, Tensor, Tensor)");
+      "instance_norm_act_backward(Tensor grad, Tensor known, Tensor? weight, Tensor? bias, Tensor stats, "
+      "float negative_slope, bool from_output) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "instance_norm_act_double_backward(Tensor v, Tensor? v_weight, Tensor? v_bias, Tensor grad, Tensor known, "
+      "Tensor? weight, Tensor? bias, Tensor stats, float negative_slope, bool from_output) "
+      "-> (Tensor, Tensor, Tensor)");
 }
 
 namespace {

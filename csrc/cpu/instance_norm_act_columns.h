@@ -30,115 +30,32 @@ Grid make_grid(const InstanceNormActShape& shape) {
   return g;
 }
 
-// Arrays of g.width: what the planes share, repeated `fold` times.
-template <class A>
-struct Planes {
-  static constexpr int64_t kArrays = 5;
-  A *mean, *scale, *bias, *mean_g, *slope_x;
-  Planes(A* at, int64_t w) : mean(at), scale(at + w), bias(at + 2 * w), mean_g(at + 3 * w), slope_x(at + 4 * w) {}
-  template <class V>
-  GANKIT_FORMULA_MEMBER Plane<V> plane(int64_t w) const {
-    return {get<V>(mean + w), get<V>(scale + w), get<V>(bias + w)};
+// Calls f(w, c) for every column of a row and its channel.
+template <class F>
+void each_column(const Grid& g, const F& f) {
+  for (int64_t w = 0; w < g.width;) {
+    for (int64_t c = 0; c < g.channels; ++c, ++w) f(w, c);
   }
-  template <class V>
-  GANKIT_FORMULA_MEMBER PlaneGrad<V> grad(int64_t w) const {
-    return {get<V>(mean_g + w), get<V>(slope_x + w)};
-  }
-};
+}
 
-// Arrays of g.width: what the reduction of one segment leaves, two sums and the shift that the first was taken from.
-template <class A>
-struct Part {
-  static constexpr int64_t kArrays = 3;
-  A *first, *second, *shift;
-  Part(A* at, int64_t w) : first(at), second(at + w), shift(at + 2 * w) {}
-};
-
-// Adds `step` over rows [0, rows) into two arrays of g.width sums, four rows at a time.
-template <class T, class Step>
-GANKIT_FORMULA_MEMBER void accumulate_rows(const Grid& g, int64_t rows, const Step& step, compute_t<T>* first,
-                                   compute_t<T>* second) {
+// Adds `step` over rows [0, rows) into M arrays of g.width sums, some rows at a time.
+template <class T, int M, class Step>
+GANKIT_FORMULA_MEMBER void accumulate_rows(const Grid& g, int64_t rows, const Step& step, compute_t<T>* sums) {
   using V = Vec<compute_t<T>>;
   constexpr int L = kLanes<compute_t<T>>;
-  for (int64_t w = 0; w < g.width; w += L) {
-    put<V>(first + w, V{});
-    put<V>(second + w, V{});
-  }
+  for (int64_t w = 0; w < M * g.width; w += L) put<V>(sums + w, V{});
   int64_t r = 0;
   const auto add = [&](int64_t count) __attribute__((always_inline)) {
     for (int64_t w = 0; w < g.width; w += L) {
       const auto shared = step.template shared<V>(w);
-      V s = {}, t = {};
-      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, shared, s, t);
-      put<V>(first + w, get<V>(first + w) + s);
-      put<V>(second + w, get<V>(second + w) + t);
+      V s[M] = {};
+      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, shared, s);
+      for (int m = 0; m < M; ++m) put<V>(sums + m * g.width + w, get<V>(sums + m * g.width + w) + s[m]);
     }
     r += count;
   };
   while (r + 4 <= rows) add(4);
   while (r < rows) add(1);
-}
-
-template <class T>
-struct ColumnSum {
-  const T* x;
-  template <class V>
-  GANKIT_FORMULA_MEMBER V shared(int64_t) const {
-    return V{};
-  }
-  template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, V, V& sum, V&) const {
-    sum += get<V>(x + i);
-  }
-};
-
-template <class T>
-struct ColumnDeviations {
-  const T* x;
-  const compute_t<T>* shift;
-  template <class V>
-  GANKIT_FORMULA_MEMBER V shared(int64_t w) const {
-    return get<V>(shift + w);
-  }
-  template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, V shift_w, V& sum, V& squares) const {
-    const V d = get<V>(x + i) - shift_w;
-    sum += d;
-    squares += d * d;
-  }
-};
-
-template <class T>
-struct ColumnGradients {
-  const T *dy, *x;
-  const Planes<compute_t<T>>& planes;
-  compute_t<T> slope;
-  template <class V>
-  GANKIT_FORMULA_MEMBER Plane<V> shared(int64_t w) const {
-    return planes.template plane<V>(w);
-  }
-  template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, const Plane<V>& plane, V& sum_g, V& sum_gx) const {
-    const V v = get<V>(x + i);
-    const V g = leaky_relu_backward<V>(get<V>(dy + i), pre_activation<V>(v, plane), all<V>(slope));
-    sum_g += g;
-    sum_gx += g * (v - plane.mean);
-  }
-};
-
-// Deviations are taken from the mean of the segment's first rows; see kHead in instance_norm_act_rows.h.
-template <class T>
-void column_moments(const Grid& g, const T* x, int64_t rows, const Part<compute_t<T>>& part) {
-  const int64_t head = min64(rows, 16);
-  accumulate_rows<T>(g, head, ColumnSum<T>{x}, part.shift, part.second);
-  for (int64_t w = 0; w < g.width; ++w) part.shift[w] /= static_cast<compute_t<T>>(head);
-  accumulate_rows<T>(g, rows, ColumnDeviations<T>{x, part.shift}, part.first, part.second);
-}
-
-template <class T, class A = compute_t<T>>
-void column_grads(const Grid& g, const T* dy, const T* x, int64_t rows, const Planes<A>& planes, A slope,
-                  const Part<A>& part) {
-  accumulate_rows<T>(g, rows, ColumnGradients<T>{dy, x, planes, slope}, part.first, part.second);
 }
 
 // Calls step.at<V>(element, what its column shares) for all of the rows, kRows at a time, and for the tail.
@@ -161,59 +78,57 @@ GANKIT_FORMULA_MEMBER void map_rows(const Grid& g, int64_t rows, int64_t tail, c
   }
 }
 
-template <bool kAct, bool kResidual, class T>
-struct ApplyColumns {
-  const T *x, *residual;
-  T* y;
-  const Planes<compute_t<T>>& planes;
-  compute_t<T> slope;
-  template <class V>
-  GANKIT_FORMULA_MEMBER Plane<V> shared(int64_t w) const {
-    return planes.template plane<V>(w);
-  }
-  template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, const Plane<V>& plane) const {
-    V z = pre_activation<V>(get<V>(x + i), plane);
-    if constexpr (kAct) z = leaky_relu<V>(z, all<V>(slope));
-    if constexpr (kResidual) z += get<V>(residual + i);
-    put<V>(y + i, z);
-  }
+// Some rows of image n, `at` from the tensor's start; with the tail where they are its last ones.
+struct Stripe {
+  int64_t n, rows, tail, at;
 };
 
-template <bool kAct, bool kResidual, class T, class A = compute_t<T>>
-void apply_columns(const Grid& g, const T* x, const T* residual, T* y, int64_t rows, int64_t tail,
-                   const Planes<A>& planes, A slope) {
-  map_rows<T, 4>(g, rows, tail, ApplyColumns<kAct, kResidual, T>{x, residual, y, planes, slope});
-}
-
-template <class V>
-struct PlaneAndGrad {
-  Plane<V> plane;
-  PlaneGrad<V> grad;
-};
-
-template <class T>
-struct InputGradColumns {
-  const T *dy, *x;
-  T* dx;
-  const Planes<compute_t<T>>& planes;
-  compute_t<T> slope;
-  template <class V>
-  GANKIT_FORMULA_MEMBER PlaneAndGrad<V> shared(int64_t w) const {
-    return {planes.template plane<V>(w), planes.template grad<V>(w)};
+// Reduces every image, then maps over it: prepare(n, planes), reduce(stripe, planes, part), finish(n, planes, parts),
+// map(stripe, planes). A part is kPart arrays of g.width, `planes` kPlanes of them for an image. Small images go to one
+// thread each, which finds them cached the second time; large ones are shared out by segments.
+template <class A, int kPart, int kPlanes, class Prepare, class Reduce, class Finish, class Map>
+void each_image(const Grid& g, const InstanceNormActShape& shape, int64_t image_bytes, const Parallel& parallel,
+                const Prepare& prepare, const Reduce& reduce, const Finish& finish, const Map& map) {
+  constexpr int64_t kCachedBytes = 1 << 20;
+  const int64_t part_size = kPart * g.width, parts_size = g.segments * part_size;
+  const int64_t planes_size = kPlanes * g.width, image = shape.channels * shape.spatial;
+  const auto stripe = [&](int64_t n, int64_t s) {
+    return Stripe{n, g.rows_of(s), s + 1 == g.segments ? g.tail : 0, n * image + s * g.segment_rows * g.width};
+  };
+  if (g.segments == 1 || (image_bytes <= kCachedBytes && balanced(shape.batch, parallel))) {
+    run(parallel, shape.batch, image, [&](int64_t begin, int64_t end) {
+      const Buffer<A> scratch(parts_size + planes_size);
+      A* planes = scratch.data + parts_size;
+      for (int64_t n = begin; n < end; ++n) {
+        prepare(n, planes);
+        for (int64_t s = 0; s < g.segments; ++s) {
+          reduce(stripe(n, s), planes, scratch.data + s * part_size);
+        }
+        finish(n, planes, scratch.data);
+        for (int64_t s = g.segments; s-- > 0;) map(stripe(n, s), planes);
+      }
+    });
+    return;
   }
-  template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, const PlaneAndGrad<V>& s) const {
-    const V v = get<V>(x + i);
-    const V g = leaky_relu_backward<V>(get<V>(dy + i), pre_activation<V>(v, s.plane), all<V>(slope));
-    put<V>(dx + i, input_grad<V>(g, v, s.plane, s.grad));
-  }
-};
-
-template <class T, class A = compute_t<T>>
-void input_grad_columns(const Grid& g, const T* dy, const T* x, T* dx, int64_t rows, int64_t tail,
-                        const Planes<A>& planes, A slope) {
-  map_rows<T, 2>(g, rows, tail, InputGradColumns<T>{dy, x, dx, planes, slope});
+  const Buffer<A> scratch(shape.batch * (parts_size + planes_size));
+  const auto parts_of = [&](int64_t n) { return scratch.data + n * parts_size; };
+  const auto planes_of = [&](int64_t n) { return scratch.data + shape.batch * parts_size + n * planes_size; };
+  const int64_t pieces = shape.batch * g.segments, cost = g.segment_rows * g.width;
+  for (int64_t n = 0; n < shape.batch; ++n) prepare(n, planes_of(n));
+  run(parallel, pieces, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / g.segments, s = i % g.segments;
+      reduce(stripe(n, s), planes_of(n), parts_of(n) + s * part_size);
+    }
+  });
+  run(parallel, shape.batch, parts_size, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) finish(n, planes_of(n), parts_of(n));
+  });
+  run(parallel, pieces, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = end; i-- > begin;) {  // backwards: what was read last is still cached
+      map(stripe(i / g.segments, i % g.segments), planes_of(i / g.segments));
+    }
+  });
 }
 
 }  // namespace

@@ -36,40 +36,12 @@ bool balanced(int64_t n, const Parallel& parallel) {
   return 8 * rounds * parallel.threads <= 9 * n;
 }
 
-template <class V, class A>
-GANKIT_FORMULA Plane<V> spread(const Plane<A>& p) {
-  return {all<V>(p.mean), all<V>(p.scale), all<V>(p.bias)};
-}
-
-// The arguments with their types; weight and bias in the type computed in.
+// weight, bias and their like as the type computed in; `buffer` holds [channels] where they must be converted.
 template <class T>
-struct Forward {
-  using A = compute_t<T>;
-  InstanceNormActShape shape;
-  const T *x, *residual;
-  const A *weight, *bias;
-  A negative_slope;
-  double eps;
-  T* y;
-  A *mean, *rstd;
-};
-
-template <class T>
-struct Backward {
-  using A = compute_t<T>;
-  InstanceNormActShape shape;
-  const T *dy, *x;
-  const A *weight, *bias, *mean, *rstd;
-  A negative_slope;
-  T* dx;
-  A *sum_g, *sum_gx;  // [batch, channels]: sums over planes of g and of g * (x - mean)
-};
-
-// `f` is a Forward or a Backward.
-template <class F>
-GANKIT_FORMULA Plane<typename F::A> plane_of(const F& f, int64_t n, int64_t c) {
-  const int64_t p = n * f.shape.channels + c;
-  return {f.mean[p], f.weight ? f.weight[c] * f.rstd[p] : f.rstd[p], f.bias ? f.bias[c] : 0};
+const compute_t<T>* widened(const InstanceNormActShape& shape, const void* values, compute_t<T>* buffer) {
+  if (!values || shape.wide_affine) return static_cast<const compute_t<T>*>(values);
+  for (int64_t c = 0; c < shape.channels; ++c) buffer[c] = get_scalar(static_cast<const T*>(values) + c);
+  return buffer;
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ def bench_ops(
 
     Args:
         device: where to run, "cpu" or "cuda".
-        ops: names of ops (see `gankit.bench.cases.OPS`); None for all.
+        ops: names of ops (see `gankit.bench.suite.OPS`); None for all.
         quick: a large and a small shape in float32 only.
         compiled: also compile eager's formula with torch.compile, which takes seconds a row.
         progress: called with each row as soon as it is there.
@@ -68,7 +68,8 @@ def bench_ops(
         `gbps`: the bytes that the op cannot do without (`Case.passes`) over that median; `share_copy`: that bandwidth
         over a copy's; `ratio_copy`, `ratio_clone`: median over that of a copy into memory at hand, and of one into
         fresh memory, so 1 is as fast; `ratio_eager`, `ratio_compile`, `ratio_aten`: their medians over ours, so above
-        1 is faster. The same ratios of the fastest timings end in `_min`. What was not measured is None.
+        1 is faster. The same ratios of the fastest timings end in `_min`. `kept_bytes`, `kept_bytes_eager`: what
+        autograd keeps for backward besides the output. What was not measured is None.
 
     On CUDA times are those of events on the stream, calls go round through `copies` sets of tensors that together are
     larger than the second-level cache (64 sets at most: tensors so small are all overhead), and torch.compile runs with
@@ -83,7 +84,11 @@ def bench_ops(
     rows = []
     for case in op_cases(ops, quick, where.type):
         copies = copies_beyond(case.bytes, about["l2_bytes"])
-        row = _row(case, measure(case.candidates(where, compiled, copies), clock)) | {"copies": copies} | about
+        row = _row(case, measure(case.candidates(where, compiled, copies), clock))
+        row |= {"kept_bytes": None, "kept_bytes_eager": None, "copies": copies} | about
+        if case.direction == "forward+backward":
+            row["kept_bytes"] = case.kept_bytes(case.op.fused, where)
+            row["kept_bytes_eager"] = case.kept_bytes(case.op.eager, where)
         rows.append(row)
         if progress is not None:
             progress(row)

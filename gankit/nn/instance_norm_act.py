@@ -23,6 +23,7 @@ class InstanceNormAct2d(nn.Module):
         eps: added to the variance.
         affine: whether a weight and a bias per channel are learnt.
         negative_slope: slope of the activation below zero: 1 leaves it out, 0 is a ReLU.
+        keep_input: whether the input is kept for backward, or recovered from the output; see the op.
 
     Shape: input and residual ``[N, C, H, W]`` or ``[C, H, W]``; the output likewise.
     """
@@ -36,6 +37,7 @@ class InstanceNormAct2d(nn.Module):
         eps: float = 1e-5,
         affine: bool = False,
         negative_slope: float = 1.0,
+        keep_input: bool | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -44,6 +46,7 @@ class InstanceNormAct2d(nn.Module):
         self.eps = eps
         self.affine = affine
         self.negative_slope = negative_slope
+        self.keep_input = keep_input
         for name in ("weight", "bias"):
             value = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype)) if affine else None
             self.register_parameter(name, value)
@@ -64,7 +67,13 @@ class InstanceNormAct2d(nn.Module):
             residual = None if residual is None else residual.unsqueeze(0)
             return self.forward(x.unsqueeze(0), residual).squeeze(0)
         return instance_norm_act(
-            x, self.weight, self.bias, residual=residual, negative_slope=self.negative_slope, eps=self.eps
+            x,
+            self.weight,
+            self.bias,
+            residual=residual,
+            negative_slope=self.negative_slope,
+            eps=self.eps,
+            keep_input=self.keep_input,
         )
 
     def extra_repr(self) -> str:

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["NATIVE", "is_compiling", "native_available", "native_info", "native_status", "transformed"]
+__all__ = ["NATIVE", "batched", "is_compiling", "native_available", "native_info", "native_status", "transformed"]
 
 is_compiling = torch.compiler.is_compiling
 # Inside torch.func transforms (vmap, grad, jvp, ...). torch offers no public name for this question, which
@@ -25,6 +26,11 @@ _functorch_active = torch._C._are_functorch_transforms_active
 def transformed() -> bool:
     """True inside torch.func transforms and forward-mode differentiation, of which kernels know nothing."""
     return _functorch_active() or forward_ad._current_level >= 0
+
+
+def batched(t: Tensor) -> bool:
+    """True for what `torch.autograd.grad(..., is_grads_batched=True)`, an older vmap, hands to backward functions."""
+    return _functorch_active() or torch._C._functorch.is_legacy_batchedtensor(t)
 
 
 def _load() -> tuple[ModuleType | None, str, str]:

@@ -129,6 +129,23 @@ def test_torchs_own_kernels_compute_the_same_as_eager() -> None:
     assert {"instance_norm_act", "patchgan_d_loss[bce]", "patchgan_g_loss[lsgan]"} <= compared
 
 
+def test_what_autograd_keeps_besides_the_output() -> None:
+    """Eager keeps two maps for a norm and its activation, we none; small ones, and on demand, one."""
+    cases = {(c.op.name, c.shape): c for c in op_cases(["instance_norm_act"]) if c.direction == "forward+backward"}
+    large = cases["instance_norm_act", (1, 256, 64, 64)]
+    statistics = 2 * 256 * 4
+
+    def kept(case: Any, function: Any) -> int:
+        return case.kept_bytes(function, torch.device("cpu"))
+
+    assert kept(large, large.op.fused) <= statistics + 8
+    assert kept(large, large.op.eager) >= 2 * large.bytes
+    on_demand = cases["instance_norm_act[keep_input]", (1, 256, 64, 64)]
+    assert large.bytes <= kept(on_demand, on_demand.op.fused) <= large.bytes + statistics
+    small = cases["instance_norm_act", (1, 64, 4, 4)]
+    assert kept(small, small.op.fused) >= small.bytes
+
+
 class PaperEvent:
     """A second later than the one before."""
 
@@ -159,6 +176,7 @@ def test_all_that_a_gpu_is_asked_runs_on_paper(op: str, monkeypatch: pytest.Monk
     case = op_cases([op])[-1]
     real = type(case).candidates
     monkeypatch.setattr(type(case), "candidates", candidates)
+    monkeypatch.setattr(type(case), "kept_bytes", lambda *_: 0)  # it would make tensors on the GPU
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(bench_run, "machine", lambda _: {"device": "cuda", "l2_bytes": 5 * case.bytes})
@@ -187,7 +205,7 @@ def test_rows_say_what_was_measured_where(rows: list[dict[str, Any]]) -> None:
     assert rows
     for row in rows:
         assert row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
-        moved = row["bytes"] * {"forward": 2, "forward+backward": 5}[row["direction"]]
+        moved = row["bytes"] * {"forward": 2, "forward+backward": 5, "penalty": 10}[row["direction"]]
         if row["op"].startswith("patchgan"):
             moved = row["bytes"] * {"forward": 1, "forward+backward": 2}[row["direction"]]
         assert row["gbps"] == pytest.approx(moved / row["median_ms"] / 1e6)
@@ -196,6 +214,7 @@ def test_rows_say_what_was_measured_where(rows: list[dict[str, Any]]) -> None:
         assert row["ratio_compile"] is row["ratio_aten"] is row["ratio_compile_no_graphs"] is None
         assert {"device_name", "torch", "gankit", "commit", "native", "threads"} <= set(row)
         assert row["copies"] == 1
+        assert (row["kept_bytes"] is None) == (row["direction"] != "forward+backward")
 
 
 def on_a_gpu(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

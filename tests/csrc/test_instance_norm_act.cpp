@@ -31,10 +31,10 @@ struct Kernels {
   void (*backward)(const InstanceNormActBackward&, const Parallel&);
 };
 
-void check(const Kernels& kernels, const InstanceNormActShape& shape, double slope, bool residual,
+void check(const Kernels& kernels, const InstanceNormActShape& shape, const Options& options,
            const Parallel& parallel) {
   check_case(
-      kernels.name, shape, {.slope = slope, .residual = residual},
+      kernels.name, shape, options,
       [&](const InstanceNormActForward& args) { kernels.forward(args, parallel); },
       [&](const InstanceNormActBackward& args) { kernels.backward(args, parallel); });
 }
@@ -71,9 +71,11 @@ int main() {
           for (const bool wide_affine : {true, false}) {
             if (!wide_affine && bytes_of(dtype) != 2) continue;
             const InstanceNormActShape shape{dtype, size[0], size[1], size[2], channels_last, wide_affine};
-            check(kernels, shape, 0.2, true, {&run_serial, 1});
-            check(kernels, shape, 1.0, false, {&run_threads, 3});
-            cases += 2;
+            check(kernels, shape, {}, {&run_serial, 1});
+            check(kernels, shape, {.slope = 1, .residual = false}, {&run_threads, 3});
+            check(kernels, shape, {.from_output = true}, {&run_threads, 3});
+            check(kernels, shape, {.weight = false, .bias = false, .from_output = true}, {&run_serial, 1});
+            cases += 4;
           }
         }
       }

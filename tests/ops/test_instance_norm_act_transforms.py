@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 
 import pytest
@@ -11,6 +10,7 @@ from norm_cases import TOLERANCE, assert_close, call, in_float64, make
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from gankit.ops import _instance_norm_act_plain as plain
 from gankit.ops.instance_norm_act import instance_norm_act, instance_norm_act_reference
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -22,18 +22,23 @@ pytestmark = pytest.mark.usefixtures("device")
 def test_opcheck(affine, last, grad):
     tensors = make((2, 3, 5, 4), torch.float32, affine=affine, residual=affine, last=last, grad=grad)
     inputs = (*tensors.values(), 0.2, 1e-5)
-    torch.library.opcheck(torch.ops.gankit.instance_norm_act.default, inputs)
+    ops = torch.ops.gankit
+    for from_output in (False, True)[: 1 if affine else 2]:  # not where a residual is added
+        torch.library.opcheck(ops.instance_norm_act.default, (*inputs, from_output))
     if not grad:
-        torch.library.opcheck(torch.ops.gankit.instance_norm_act_forward.default, inputs)
-        stats = torch.ops.gankit.instance_norm_act(*inputs)[1]
+        torch.library.opcheck(ops.instance_norm_act_forward.default, inputs)
+        stats = ops.instance_norm_act_forward(*inputs)[1]
         x, weight, bias, _ = tensors.values()
-        backward = torch.ops.gankit.instance_norm_act_backward.default
-        torch.library.opcheck(backward, (torch.randn_like(x), x, weight, bias, stats, 0.2))
+        known = (torch.randn_like(x), x, weight, bias, stats, 0.2)
+        for from_output in (False, True):
+            torch.library.opcheck(ops.instance_norm_act_backward.default, (*known, from_output))
+            v = (torch.randn_like(x), weight, bias, *known, from_output)
+            torch.library.opcheck(ops.instance_norm_act_double_backward.default, v)
 
 
 def test_fake_mirrors_other_strides():
     x = torch.randn(2, 3, 6, 5).transpose(2, 3)
-    torch.library.opcheck(torch.ops.gankit.instance_norm_act.default, (x, None, None, None, 0.2, 1e-5))
+    torch.library.opcheck(torch.ops.gankit.instance_norm_act.default, (x, None, None, None, 0.2, 1e-5, False))
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
@@ -88,9 +93,9 @@ def test_batched_gradients():
 def test_vmap_of_the_op():
     op = torch.ops.gankit.instance_norm_act.default
     x, weight = torch.randn(4, 2, 3, 5, 5), torch.randn(3, 4)
-    y, stats = torch.func.vmap(lambda x, w: op(x, w, None, x, 0.2, 1e-5), in_dims=(0, 1))(x, weight)
+    y, stats = torch.func.vmap(lambda x, w: op(x, w, None, x, 0.2, 1e-5, False), in_dims=(0, 1))(x, weight)
     for i in range(4):
-        expected = op(x[i], weight[:, i], None, x[i], 0.2, 1e-5)
+        expected = op(x[i], weight[:, i], None, x[i], 0.2, 1e-5, False)
         torch.testing.assert_close((y[i], stats[i]), expected)
 
 
@@ -108,19 +113,38 @@ def test_forward_mode():
     torch.testing.assert_close(ours, torch.func.jvp(instance_norm_act_reference, (x,), (tangent,))[1])
 
 
-def test_plain_kernels_agree_with_the_reference():
+def test_vmap_of_the_double_backward():
+    x, grad, v = (torch.randn(4, 2, 3, 5, 5) for _ in range(3))
+    weight, stats = torch.randn(3, 4), torch.rand(4, 2, 2, 3)
+    op = torch.ops.gankit.instance_norm_act_double_backward.default
+
+    def each(x: Tensor, grad: Tensor, v: Tensor, weight: Tensor, stats: Tensor) -> tuple[Tensor, ...]:
+        return op(v, weight, None, grad, x, weight, None, stats, 0.2, False)
+
+    batched = torch.func.vmap(each, in_dims=(0, 0, 0, 1, 0))(x, grad, v, weight, stats)
+    for i in range(4):
+        expected = each(x[i], grad[i], v[i], weight[:, i], stats[i])
+        torch.testing.assert_close(tuple(t[i] for t in batched), expected)
+
+
+@pytest.mark.parametrize("from_output", [False, True])
+def test_plain_kernels_agree_with_the_reference(from_output):
     """What runs on devices without a kernel of their own."""
-    module = importlib.import_module("gankit.ops.instance_norm_act")  # the function of that name hides it
+    ops = torch.ops.gankit
     for last, dtype in itertools.product((False, True), TOLERANCE):
-        tensors = make((2, 5, 6, 7), dtype, last=last, grad=False)
-        y, stats = module._forward_plain(*tensors.values(), 0.2, 1e-5)
+        tensors = make((2, 5, 6, 7), dtype, last=last, grad=False, residual=not from_output)
+        y, stats = plain.forward(*tensors.values(), 0.2, 1e-5)
         expected = call(instance_norm_act_reference, in_float64(tensors), negative_slope=0.2)
         assert_close(y, expected, dtype)
         assert y.stride() == tensors["x"].stride()
         x, weight, bias, _ = tensors.values()
-        grads = module._backward_plain(torch.ones_like(x), x, weight, bias, stats, 0.2)
-        natives = torch.ops.gankit.instance_norm_act_backward(torch.ones_like(x), x, weight, bias, stats, 0.2)
-        for ours, theirs in zip(grads, natives, strict=True):
+        known = (y if from_output else x, weight, bias, stats, 0.2, from_output)
+        v = (x.flip(2), weight.flip(0), bias.flip(0), torch.ones_like(x))
+        pairs = [
+            (plain.backward(torch.ones_like(x), *known), ops.instance_norm_act_backward(torch.ones_like(x), *known)),
+            (plain.double_backward(*v, *known), ops.instance_norm_act_double_backward(*v, *known)),
+        ]
+        for ours, theirs in itertools.chain.from_iterable(zip(*pair, strict=True) for pair in pairs):
             assert ours.dtype == theirs.dtype
             assert ours.stride() == theirs.stride()
             assert_close(ours, theirs.double(), dtype, times=50)

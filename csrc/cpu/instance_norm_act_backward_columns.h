@@ -1,0 +1,126 @@
+// The derivatives of instance_norm_act in channels_last.
+#pragma once
+
+#include "instance_norm_act_backward_rows.h"
+#include "instance_norm_act_columns.h"
+
+namespace gankit::GANKIT_CPU_CAPABILITY {
+namespace {
+
+// Arrays of g.width: what elements need of the planes of an image, repeated `fold` times.
+template <class A, int kShared>
+struct BackwardColumns {
+  static constexpr int kArrays = 3 + kShared;
+  A* at;
+  int64_t width;
+  template <class V>
+  GANKIT_FORMULA_MEMBER BackwardPlane<V> plane(int64_t w) const {
+    return {get<V>(at + w), V{}, get<V>(at + width + w), get<V>(at + 2 * width + w), V{}};
+  }
+  void set_plane(int64_t w, const BackwardPlane<A>& p) const {
+    at[w] = p.centre;
+    at[width + w] = p.scale;
+    at[2 * width + w] = p.bias;
+  }
+  template <class V>
+  GANKIT_FORMULA_MEMBER void shared(int64_t w, V (&into)[kShared]) const {
+    for (int k = 0; k < kShared; ++k) into[k] = get<V>(at + (3 + k) * width + w);
+  }
+  void set_shared(int64_t w, const A (&values)[kShared]) const {
+    for (int k = 0; k < kShared; ++k) at[(3 + k) * width + w] = values[k];
+  }
+};
+
+template <class D>
+struct ColumnSums {
+  const D& d;
+  int64_t at_;
+  BackwardColumns<typename D::A, D::kShared> planes;
+  template <class V>
+  GANKIT_FORMULA_MEMBER BackwardPlane<V> shared(int64_t w) const {
+    return planes.template plane<V>(w);
+  }
+  template <class V>
+  GANKIT_FORMULA_MEMBER void at(int64_t i, const BackwardPlane<V>& plane, V (&sums)[D::kSums]) const {
+    V in[D::kInputs];
+    load_inputs<V>(d, at_ + i, in);
+    D::template Of<V>::add(in, plane, spread<V>(d.slopes), sums);
+  }
+};
+
+template <class V, int kShared>
+struct PlaneAndShared {
+  BackwardPlane<V> plane;
+  V shared[kShared];
+};
+
+template <class D>
+struct DeriveColumns {
+  const D& d;
+  int64_t at_;
+  BackwardColumns<typename D::A, D::kShared> planes;
+  template <class V>
+  GANKIT_FORMULA_MEMBER PlaneAndShared<V, D::kShared> shared(int64_t w) const {
+    PlaneAndShared<V, D::kShared> s;
+    s.plane = planes.template plane<V>(w);
+    planes.template shared<V>(w, s.shared);
+    return s;
+  }
+  template <class V>
+  GANKIT_FORMULA_MEMBER void at(int64_t i, const PlaneAndShared<V, D::kShared>& s) const {
+    derive_at<V>(d, at_ + i, s.plane, spread<V>(d.slopes), s.shared);
+  }
+};
+
+// The sums of every channel of an image, from those of its segments and its tail.
+template <class D, class A = typename D::A>
+void image_sums(const D& d, const Grid& g, int64_t n, const A* parts, const ColumnSums<D>& tail) {
+  constexpr int M = D::kSums;
+  const Buffer<double> sums(M * g.width);
+  for (int64_t w = 0; w < M * g.width; ++w) sums.data[w] = 0;
+  for (int64_t s = 0; s < g.segments && g.rows > 0; ++s) {
+    const A* part = parts + s * M * g.width;
+    for (int64_t w = 0; w < M * g.width; ++w) sums.data[w] += part[w];
+  }
+  for (int64_t c = 0; c < g.channels; ++c) {
+    A tails[M] = {};
+    for (int64_t i = c; i < g.tail * g.channels; i += g.channels) tail.template at<A>(i, tail.template shared<A>(c), tails);
+    for (int m = 0; m < M; ++m) {
+      double all = tails[m];
+      for (int64_t w = c; w < g.width; w += g.channels) all += sums.data[m * g.width + w];
+      d.sums[(m * d.shape.batch + n) * g.channels + c] = static_cast<A>(all);
+    }
+  }
+}
+
+template <class D>
+void derive_columns(const D& d, const Parallel& parallel) {
+  using T = typename D::Element;
+  using A = typename D::A;
+  using Planes = BackwardColumns<A, D::kShared>;
+  const Grid g = make_grid<T>(d.shape);
+  const int64_t image = d.shape.channels * d.shape.spatial;
+  each_image<A, D::kSums, Planes::kArrays>(
+      g, d.shape, D::kInputs * image * static_cast<int64_t>(sizeof(T)), parallel,
+      [&](int64_t n, A* planes) {
+        each_column(g, [&](int64_t w, int64_t c) { Planes{planes, g.width}.set_plane(w, d.plane(n, c)); });
+      },
+      [&](const Stripe& s, A* planes, A* part) {
+        const ColumnSums<D> step{d, s.at, {planes, g.width}};
+        if (s.rows > 0) accumulate_rows<T, D::kSums>(g, s.rows, step, part);
+      },
+      [&](int64_t n, A* planes, const A* parts) {
+        image_sums(d, g, n, parts, ColumnSums<D>{d, n * image + g.rows * g.width, {planes, g.width}});
+        each_column(g, [&](int64_t w, int64_t c) {
+          A shared[D::kShared];
+          d.shared(n, c, d.plane(n, c), shared);
+          Planes{planes, g.width}.set_shared(w, shared);
+        });
+      },
+      [&](const Stripe& s, A* planes) {
+        map_rows<T, 2>(g, s.rows, s.tail, DeriveColumns<D>{d, s.at, {planes, g.width}});
+      });
+}
+
+}  // namespace
+}  // namespace gankit::GANKIT_CPU_CAPABILITY

@@ -1,0 +1,135 @@
+// The derivatives of instance_norm_act in NCHW.
+#pragma once
+
+#include "../instance_norm_act_backward.h"
+#include "instance_norm_act_rows.h"
+
+namespace gankit::GANKIT_CPU_CAPABILITY {
+namespace {
+
+// The arguments of a derivative with their types; those of a channel in the type computed in. `Rule` is one of
+// instance_norm_act_backward.h.
+template <template <bool, class> class Rule, bool kOutput, class T>
+struct Derivative {
+  using Element = T;
+  using A = compute_t<T>;
+  template <class V>
+  using Of = Rule<kOutput, V>;
+  static constexpr int kInputs = Of<A>::kInputs, kSums = Of<A>::kSums, kOutputs = Of<A>::kOutputs;
+  static constexpr int kShared = Of<A>::kShared;
+
+  InstanceNormActShape shape;
+  const T* in[kInputs];
+  T* out[kOutputs];
+  const A *mean, *rstd, *weight, *bias, *v_weight, *v_bias;
+  Slopes<A> slopes;
+  A* sums;  // [kSums, batch, channels]
+
+  BackwardPlane<A> plane(int64_t n, int64_t c) const {
+    const int64_t p = n * shape.channels + c;
+    return backward_plane<kOutput, A>(mean[p], rstd[p], weight ? weight[c] : 1, bias ? bias[c] : 0);
+  }
+  void load_sums(int64_t p, A (&into)[kSums]) const {
+    for (int m = 0; m < kSums; ++m) into[m] = sums[m * shape.batch * shape.channels + p];
+  }
+  // What the elements of a plane share in the second pass over it.
+  void shared(int64_t n, int64_t c, const BackwardPlane<A>& plane, A (&into)[kShared]) const {
+    A sum[kSums];
+    load_sums(n * shape.channels + c, sum);
+    const AffineGrad<A> v{v_weight ? v_weight[c] : 0, v_bias ? v_bias[c] : 0};
+    Of<A>::plane(sum, plane, static_cast<A>(shape.spatial), v, into);
+  }
+};
+
+// What single elements need of a plane: one value, or one register of them.
+template <class V, class A>
+GANKIT_FORMULA BackwardPlane<V> spread(const BackwardPlane<A>& p) {
+  return {all<V>(p.centre), V{}, all<V>(p.scale), all<V>(p.bias), V{}};
+}
+template <class V, class A>
+GANKIT_FORMULA Slopes<V> spread(const Slopes<A>& s) {
+  return {all<V>(s.slope), all<V>(s.inverse)};
+}
+
+// The inputs of the elements at i.
+template <class V, class D>
+GANKIT_FORMULA_MEMBER void load_inputs(const D& d, int64_t i, V (&in)[D::kInputs]) {
+  for (int k = 0; k < D::kInputs; ++k) in[k] = get<V>(d.in[k] + i);
+}
+
+template <class D>
+struct RowSums {
+  const D& d;
+  int64_t at_;
+  BackwardPlane<typename D::A> plane;
+  template <class V>
+  GANKIT_FORMULA_MEMBER void at(int64_t i, V (&sums)[D::kSums]) const {
+    V in[D::kInputs];
+    load_inputs<V>(d, at_ + i, in);
+    D::template Of<V>::add(in, spread<V>(plane), spread<V>(d.slopes), sums);
+  }
+};
+
+template <class V, class D>
+GANKIT_FORMULA_MEMBER void derive_at(const D& d, int64_t i, const BackwardPlane<V>& plane, const Slopes<V>& slopes,
+                                     const V (&shared)[D::kShared]) {
+  V in[D::kInputs], out[D::kOutputs];
+  load_inputs<V>(d, i, in);
+  D::template Of<V>::apply(in, plane, slopes, shared, out);
+  for (int k = 0; k < D::kOutputs; ++k) put<V>(d.out[k] + i, out[k]);
+}
+
+template <class D, class A = typename D::A>
+void derive_row(const D& d, int64_t at, int64_t n, const BackwardPlane<A>& plane, const A (&shared)[D::kShared]) {
+  using V = Vec<A>;
+  constexpr int L = kLanes<A>;
+  const BackwardPlane<V> planes = spread<V>(plane);
+  const Slopes<V> slopes = spread<V>(d.slopes);
+  V shareds[D::kShared];
+  for (int k = 0; k < D::kShared; ++k) shareds[k] = all<V>(shared[k]);
+  int64_t i = at;
+  const int64_t end = at + n;
+  for (; i + 2 * L <= end; i += 2 * L) {
+    for (int64_t k = i; k < i + 2 * L; k += L) derive_at<V>(d, k, planes, slopes, shareds);
+  }
+  for (; i + L <= end; i += L) derive_at<V>(d, i, planes, slopes, shareds);
+  for (; i < end; ++i) derive_at<A>(d, i, plane, d.slopes, shared);
+}
+
+template <int M>
+struct Sums {
+  double v[M];
+};
+template <int M>
+Sums<M> merge(Sums<M> a, const Sums<M>& b) {
+  for (int m = 0; m < M; ++m) a.v[m] += b.v[m];
+  return a;
+}
+
+template <class D>
+void derive_rows(const D& d, const Parallel& parallel) {
+  using A = typename D::A;
+  using All = Sums<D::kSums>;
+  each_plane<All>(
+      d.shape, parallel,
+      [&](const Piece& piece) {
+        A sums[D::kSums];
+        accumulate_row<typename D::Element>(piece.count, RowSums<D>{d, piece.at, d.plane(piece.n, piece.c)}, sums);
+        All all;
+        for (int m = 0; m < D::kSums; ++m) all.v[m] = sums[m];
+        return all;
+      },
+      [&](const Piece& piece, const All& all) {
+        const int64_t planes = d.shape.batch * d.shape.channels;
+        for (int m = 0; m < D::kSums; ++m) d.sums[m * planes + piece.p] = static_cast<A>(all.v[m]);
+      },
+      [&](const Piece& piece) {
+        const auto plane = d.plane(piece.n, piece.c);
+        A shared[D::kShared];
+        d.shared(piece.n, piece.c, plane, shared);
+        derive_row(d, piece.at, piece.count, plane, shared);
+      });
+}
+
+}  // namespace
+}  // namespace gankit::GANKIT_CPU_CAPABILITY

@@ -1,0 +1,177 @@
+"""Derivatives of `instance_norm_act`: of the op that `torch.compile` sees, and of plain eager calls."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gankit.ops._instance_norm_act_library import backward_op, double_backward_op, forward_op
+from gankit.ops._instance_norm_act_plain import gradients_from_input, input_from_output
+from gankit.ops._library import batched
+
+__all__ = ["apply"]
+
+
+class _Forward(torch.autograd.Function):
+    """The op in plain eager use, at a third of the cost of the registered one.
+
+    From the output, y is kept and the input is not. A derivative of the derivative still has to reach the input, which
+    is then a second output, `ghost`: of its shape, of one element's memory, without a value, and with its gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        negative_slope: float,
+        eps: float,
+        from_output: bool,
+    ) -> Any:
+        y, stats = forward_op(x, weight, bias, residual, negative_slope, eps)
+        ctx.negative_slope, ctx.eps, ctx.from_output = negative_slope, eps, from_output
+        if not from_output:
+            ctx.save_for_backward(x, weight, bias, stats)
+            return y
+        ghost = x.new_empty_strided(x.shape, (0,) * x.dim())
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y, weight, bias, stats, ghost)
+        return y, ghost
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, to_input: Tensor | None = None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (to_input, *[None] * 6)
+        known, weight, bias, stats, *ghost = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+            derive = _differentiable if batched(grad) else _Backward.apply
+            x, y = (ghost[0], known.detach()) if ghost else (known, None)
+            dx, dweight, dbias = derive(grad, x, weight, bias, stats, y, ctx.negative_slope, ctx.eps)
+        else:
+            dx, dweight, dbias = backward_op(grad, known, weight, bias, stats, ctx.negative_slope, ctx.from_output)
+        wanted = ctx.needs_input_grad
+        return (
+            (dx if to_input is None else dx + to_input) if wanted[0] else None,
+            dweight if wanted[1] else None,
+            dbias if wanted[2] else None,
+            grad if wanted[3] else None,
+            None,
+            None,
+            None,
+        )
+
+
+class _Backward(torch.autograd.Function):
+    """Backward as a function of its own, which has a derivative. `x` is the input, or its ghost where y is given."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        grad: Tensor,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        stats: Tensor,
+        y: Tensor | None,
+        negative_slope: float,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.negative_slope, ctx.eps = negative_slope, eps
+        ctx.save_for_backward(grad, x, weight, bias, stats, y)
+        return backward_op(grad, x if y is None else y, weight, bias, stats, negative_slope, y is not None)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor, v_weight: Tensor, v_bias: Tensor) -> tuple[Tensor | None, ...]:
+        grad, x, weight, bias, stats, y = ctx.saved_tensors
+        if torch.is_grad_enabled():  # third derivatives: by autograd through the formula
+            inputs = (_leaf(grad), _leaf(x), _leaf(weight), _leaf(bias))
+            outputs = _differentiable(*inputs, stats, y, ctx.negative_slope, ctx.eps)
+            there = [t is not None for t in inputs]
+            gradients = iter(
+                torch.autograd.grad(
+                    list(itertools.compress(outputs, there[1:])),
+                    list(itertools.compress(inputs, there)),
+                    list(itertools.compress((v, v_weight, v_bias), there[1:])),
+                    create_graph=True,
+                    allow_unused=True,
+                )
+            )
+            return (*(next(gradients) if t else None for t in there), None, None, None, None)
+        to_x, to_grad, to_weight = double_backward_op(
+            v,
+            None if weight is None else v_weight,
+            None if bias is None else v_bias,
+            grad,
+            x if y is None else y,
+            weight,
+            bias,
+            stats,
+            ctx.negative_slope,
+            y is not None,
+        )
+        return to_grad, to_x, None if weight is None else to_weight, None, None, None, None, None
+
+
+def _leaf(t: Any) -> Any:
+    return t if t is None or t.requires_grad else t.detach().requires_grad_()
+
+
+class _Incarnate(torch.autograd.Function):
+    """The value of the second with the gradient of the first, a ghost."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(ghost: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def _differentiable(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    stats: Tensor,
+    y: Tensor | None,
+    negative_slope: float,
+    eps: float,
+) -> tuple[Tensor, ...]:
+    """Backward in torch's ops, which have all derivatives."""
+    if y is not None:
+        with torch.no_grad():
+            recovered = input_from_output(y, weight, bias, stats, negative_slope).to(x.dtype)
+        x = _Incarnate.apply(x, recovered)
+    gradients = gradients_from_input(grad, x, weight, bias, negative_slope, eps)
+    return tuple(
+        g.to((x if like is None else like).dtype) for g, like in zip(gradients, (x, weight, bias), strict=True)
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, bias, _, ctx.negative_slope, ctx.eps, ctx.from_output = inputs
+    ctx.save_for_backward(output[0] if ctx.from_output else x, weight, bias, output[1])
+
+
+def _backward(ctx: Any, grad: Tensor, _stats_grad: Tensor) -> tuple[Tensor | None, ...]:
+    if ctx.from_output and torch.is_grad_enabled():
+        raise RuntimeError("no second derivative of a compiled instance_norm_act without its input: keep_input=True")
+    return _Forward.backward(ctx, grad)
+
+
+torch.library.register_autograd("gankit::instance_norm_act", _backward, setup_context=_save)
+
+# Function.apply without its Python part, which looks for the transforms that `instance_norm_act` excludes.
+apply = super(torch.autograd.Function, _Forward).apply
