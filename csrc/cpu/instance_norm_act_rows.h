@@ -16,10 +16,17 @@ GANKIT_FORMULA_MEMBER void accumulate_row(int64_t n, const Step& step, compute_t
   using A = compute_t<T>;
   using V = Vec<A>;
   constexpr int L = kLanes<A>, U = M <= 2 ? 4 : 2;  // as many as there are registers for
+  constexpr int64_t kShort = 64 * U * L;            // a long sum of equal terms always rounds to the same side
   V s[U][M] = {};
   int64_t i = 0;
-  for (; i + U * L <= n; i += U * L) {
-    for (int k = 0; k < U; ++k) step.template at<V>(i + k * L, s[k]);
+  while (i + U * L <= n) {
+    V part[U][M] = {};
+    for (const int64_t stop = min64(n, i + kShort); i + U * L <= stop; i += U * L) {
+      for (int k = 0; k < U; ++k) step.template at<V>(i + k * L, part[k]);
+    }
+    for (int k = 0; k < U; ++k) {
+      for (int m = 0; m < M; ++m) s[k][m] += part[k][m];
+    }
   }
   for (; i + L <= n; i += L) step.template at<V>(i, s[0]);
   for (int m = 0; m < M; ++m) {

@@ -64,10 +64,15 @@ A backward_plane(const T* grad, const T* y, T* out, int64_t n, A slope) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
   const V slopes = all<V>(slope);
-  V sums[4] = {};  // so that additions overlap, and errors stay small
+  constexpr int64_t kShort = 64 * 4 * L;  // a long sum of equal gradients always rounds to the same side
+  V sums[4] = {};
   int64_t i = 0;
-  for (; i + 4 * L <= n; i += 4 * L) {
-    for (int k = 0; k < 4; ++k) sums[k] += backward_at<kOut>(grad, y, out, i + k * L, slopes);
+  while (i + 4 * L <= n) {
+    V part[4] = {};  // so that additions overlap
+    for (const int64_t stop = min64(n, i + kShort); i + 4 * L <= stop; i += 4 * L) {
+      for (int k = 0; k < 4; ++k) part[k] += backward_at<kOut>(grad, y, out, i + k * L, slopes);
+    }
+    for (int k = 0; k < 4; ++k) sums[k] += part[k];
   }
   for (; i + L <= n; i += L) sums[0] += backward_at<kOut>(grad, y, out, i, slopes);
   A sum = sum_lanes<A>((sums[0] + sums[1]) + (sums[2] + sums[3]));
@@ -75,7 +80,8 @@ A backward_plane(const T* grad, const T* y, T* out, int64_t n, A slope) {
   return sum;
 }
 
-// `rows` periods, or one piece of a period of n elements, added up element by element.
+// `rows` periods, or one piece of a period of n elements, added up element by element: first among themselves, as a long
+// sum of equal gradients always rounds to the same side.
 template <bool kOut, class T, class A = compute_t<T>>
 void backward_periods(const T* grad, const T* y, T* out, int64_t rows, int64_t n, A slope, A* sums) {
   using V = Vec<A>;
@@ -83,12 +89,14 @@ void backward_periods(const T* grad, const T* y, T* out, int64_t rows, int64_t n
   const V slopes = all<V>(slope);
   int64_t i = 0;
   for (; i + L <= n; i += L) {
-    V sum = get<V>(sums + i);
+    V sum = {};
     for (int64_t r = 0; r < rows; ++r) sum += backward_at<kOut>(grad, y, out, r * n + i, slopes);
-    put<V>(sums + i, sum);
+    put<V>(sums + i, get<V>(sums + i) + sum);
   }
   for (; i < n; ++i) {
-    for (int64_t r = 0; r < rows; ++r) sums[i] += backward_at<kOut>(grad, y, out, r * n + i, slope);
+    A sum = 0;
+    for (int64_t r = 0; r < rows; ++r) sum += backward_at<kOut>(grad, y, out, r * n + i, slope);
+    sums[i] += sum;
   }
 }
 

@@ -49,7 +49,7 @@ class _Forward(torch.autograd.Function):
             return (to_input, *[None] * 6)
         known, weight, bias, stats, *ghost = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            derive = _differentiable if batched(grad) else _Backward.apply
+            derive = _differentiable if batched(grad) else _apply_backward
             x, y = (ghost[0], known.detach()) if ghost else (known, None)
             dx, dweight, dbias = derive(grad, x, weight, bias, stats, y, ctx.negative_slope, ctx.eps)
         else:
@@ -173,5 +173,6 @@ def _backward(ctx: Any, grad: Tensor, _stats_grad: Tensor) -> tuple[Tensor | Non
 
 torch.library.register_autograd("gankit::instance_norm_act", _backward, setup_context=_save)
 
-# Function.apply without its Python part, which looks for the transforms that `instance_norm_act` excludes.
+# Function.apply without its Python part, which looks for the transforms that callers exclude.
 apply = super(torch.autograd.Function, _Forward).apply
+_apply_backward = super(torch.autograd.Function, _Backward).apply

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gankit.ops._library import NATIVE, is_compiling, transformed
+from gankit.ops._library import NATIVE, batched, is_compiling, transformed
 
 __all__ = ["leaky_relu", "leaky_relu_reference"]
 
@@ -97,7 +97,7 @@ def _leaky_relu_backward_reference(
     grad: Tensor, y: Tensor, negative_slope: float, input_grad: bool, bias_grad: bool
 ) -> tuple[Tensor, Tensor]:
     """The gradients in plain torch, differentiable in `grad`; what is not asked for is an empty tensor."""
-    dx = torch.where(y.detach() > 0, grad, grad * negative_slope)
+    dx = torch.where(y > 0, grad, grad * negative_slope)
     summed = [d for d in range(y.dim()) if d != 1]
     wide = torch.float64 if y.dtype == torch.float64 else torch.float32
     db = dx.sum(summed, dtype=wide) if bias_grad else y.new_empty(0, dtype=wide)
@@ -116,14 +116,46 @@ class _LeakyReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (y,) = ctx.saved_tensors
         input_grad, bias_grad, _ = ctx.needs_input_grad
-        # With grad mode on somebody differentiates this gradient: then it must be made of differentiable ops.
-        backward = _leaky_relu_backward_reference if torch.is_grad_enabled() else _backward
-        dx, db = backward(grad, y, ctx.negative_slope, input_grad, bias_grad)
+        dx, db = _differentiable_backward(grad, y, ctx.negative_slope, input_grad, bias_grad)
         return dx if input_grad else None, db if bias_grad else None, None  # autograd rounds db to the bias's dtype
+
+
+class _LeakyReLUBackward(torch.autograd.Function):
+    """Backward as a function of the gradient that comes in; being linear in it, its derivative is itself again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, grad: Tensor, y: Tensor, negative_slope: float, input_grad: bool, bias_grad: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y)
+        ctx.negative_slope = negative_slope
+        return _backward(grad, y, negative_slope, input_grad, bias_grad)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor | None, v_bias: Tensor | None) -> tuple[Tensor | None, ...]:
+        (y,) = ctx.saved_tensors
+        if v_bias is not None:
+            per_channel = v_bias.to(y.dtype).view(-1, *[1] * (y.dim() - 2))
+            v = per_channel.expand(y.shape) if v is None else v + per_channel
+        if v is None:
+            return (None,) * 5
+        return _differentiable_backward(v, y, ctx.negative_slope, True, False)[0], None, None, None, None
+
+
+def _differentiable_backward(
+    grad: Tensor, y: Tensor, negative_slope: float, input_grad: bool, bias_grad: bool
+) -> tuple[Tensor, Tensor]:
+    if not torch.is_grad_enabled():
+        return _backward(grad, y, negative_slope, input_grad, bias_grad)
+    # Somebody differentiates this gradient.
+    backward = _leaky_relu_backward_reference if batched(grad) else _apply_backward
+    return backward(grad, y.detach(), negative_slope, input_grad, bias_grad)
 
 
 # Function.apply without its Python part, which looks for the transforms that `leaky_relu` has excluded.
 _apply = super(torch.autograd.Function, _LeakyReLU).apply
+_apply_backward = super(torch.autograd.Function, _LeakyReLUBackward).apply
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -98,6 +98,26 @@ def test_penalty_gradient_equals_the_references() -> None:
     torch.testing.assert_close(penalty(leaky_relu), penalty(leaky_relu_reference))
 
 
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_third_derivatives_and_batches_of_second_ones(with_bias: bool) -> None:
+    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    inputs = (x, torch.randn(3, dtype=torch.float64, requires_grad=True))[: 1 + with_bias]
+
+    def gradients(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = leaky_relu(*values).pow(4)
+        return torch.autograd.grad((y * torch.linspace(-1, 1, 24).view_as(y)).sum(), values, create_graph=True)
+
+    assert torch.autograd.gradgradcheck(gradients, inputs)
+    (dx, *_) = gradients(*inputs)
+    seeds = torch.randn(3, *dx.shape, dtype=dx.dtype)
+    batched = torch.autograd.grad(dx, inputs, seeds, is_grads_batched=True, retain_graph=True)
+    for i, seed in enumerate(seeds):
+        expected = torch.autograd.grad(dx, inputs, seed, retain_graph=True)
+        torch.testing.assert_close([g[i] for g in batched], list(expected))
+    first = torch.autograd.grad(leaky_relu(*inputs), inputs, seeds, is_grads_batched=True, create_graph=True)
+    assert [g.shape[0] for g in first] == [3] * len(inputs)
+
+
 def test_only_what_is_asked_for() -> None:
     x, bias = torch.randn(2, 3, 4, 4, requires_grad=True), torch.randn(3, requires_grad=True)
     grad = torch.randn(2, 3, 4, 4)
