@@ -5,9 +5,7 @@
 //   z    = xhat * weight + bias
 //   y    = leaky_relu(z) + residual
 //
-// With g = dy * leaky_relu'(z), and means taken over the plane:
-//   dbias = sum g,  dweight = sum g * xhat
-//   dx    = weight * rstd * (g - mean(g) - xhat * mean(g * xhat))
+// Its derivatives are in instance_norm_act_backward.h.
 
 #pragma once
 
@@ -70,27 +68,6 @@ GANKIT_FORMULA A pre_activation(A x, const Plane<A>& p) {
 template <class A>
 GANKIT_FORMULA A leaky_relu(A z, A slope) {
   return z > 0 ? z : z * slope;
-}
-
-template <class A>
-GANKIT_FORMULA A leaky_relu_backward(A dy, A z, A slope) {
-  return z > 0 ? dy : dy * slope;
-}
-
-// The means of the backward pass as they enter dx: mean(g) and rstd^2 * mean(g * (x - mean)).
-template <class A>
-struct PlaneGrad {
-  A mean_g, slope_x;
-};
-
-template <class A>
-GANKIT_FORMULA PlaneGrad<A> plane_grad(A sum_g, A sum_gx, A rstd, A count) {
-  return {sum_g / count, sum_gx * rstd * rstd / count};
-}
-
-template <class A>
-GANKIT_FORMULA A input_grad(A g, A x, const Plane<A>& p, const PlaneGrad<A>& d) {
-  return p.scale * (g - d.mean_g - (x - p.mean) * d.slope_x);
 }
 
 }  // namespace gankit::instance_norm_act

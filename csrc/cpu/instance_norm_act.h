@@ -17,8 +17,8 @@ struct Parallel {
 };
 
 // [batch, channels, spatial], in memory [batch, spatial, channels] where channels_last.
-// x, dy, residual, y, dx are of `dtype`; mean and rstd of the type computed in: float, or double for f64; weight, bias
-// and their gradients too where wide_affine, else of `dtype`.
+// x, dy, residual, y, dx, v, grad_dy are of `dtype`; mean and rstd of the type computed in: float, or double for f64; weight, bias,
+// their gradients and v_weight, v_bias too where wide_affine, else of `dtype`.
 struct InstanceNormActShape {
   DType dtype;
   int64_t batch, channels, spatial;
@@ -37,18 +37,25 @@ struct InstanceNormActForward {
   void* rstd;  // [batch, channels]
 };
 
+// Where v is null, the first derivative. Else the derivative of that one: v, v_weight and v_bias are the gradients of its
+// dx, dweight and dbias, while dx, grad_dy and dweight receive those of its x, dy and weight (dbias is null: bias has none).
 struct InstanceNormActBackward {
   InstanceNormActShape shape;
+  const void* known;  // x, or y where from_output: then without residual, and with a slope above 0
   const void* dy;
-  const void* x;
   const void* weight;
   const void* bias;
   const void* mean;
   const void* rstd;
   double negative_slope;
+  bool from_output;
   void* dx;
   void* dweight;  // [channels] or null
   void* dbias;    // [channels] or null
+  const void* v = nullptr;
+  const void* v_weight = nullptr;  // [channels] or null
+  const void* v_bias = nullptr;    // [channels] or null
+  void* grad_dy = nullptr;
 };
 
 #define GANKIT_DECLARE_INSTANCE_NORM_ACT(capability)                                        \
