@@ -90,8 +90,8 @@ struct Backward {
   }
 };
 
-// The derivative of that. Inputs: known, dy, v; v and the AffineGrad are the gradients of dx, dweight and dbias. Outputs:
-// the gradients of x and of dy; share() is that of weight. With a = weight * rstd, q = -a * (v * mean(g * xhat) +
+// The derivative of that. Inputs: known, dy, v; v and the AffineGrad are the gradients of dx, dweight and dbias.
+// Outputs: the gradients of x and of dy; share() is that of weight. With a = weight * rstd, q = -a * (v * mean(g * xhat) +
 // g * mean(v * xhat)) + v_weight * g and c = mean(v * g) - mean(v) * mean(g) - mean(v * xhat) * mean(g * xhat)
 //   grad_x  = rstd * (q - mean(q) - xhat * (mean(q * xhat) + a * c)),  grad_weight = rstd * sum c
 //   grad_dy = leaky_relu'(z) * (a * (v - mean(v) - xhat * mean(v * xhat)) + v_weight * xhat + v_bias).

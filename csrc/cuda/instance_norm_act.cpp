@@ -26,10 +26,13 @@ void check_device(const std::optional<Tensor>& t, const char* name, const Tensor
                "one on another");
 }
 
-// Runs a launcher with memory from torch's allocator: kernels on the same stream may have it next.
 template <class Args>
-void run(void (*launcher)(const Args&, const instance_norm_act::Device&, cudaStream_t, const instance_norm_act::Scratch&),
-         const Args& args, const Tensor& like) {
+using Launcher = void (*)(const Args&, const instance_norm_act::Device&, cudaStream_t,
+                          const instance_norm_act::Scratch&);
+
+// With memory from torch's allocator: kernels on the same stream may have it next.
+template <class Args>
+void run(Launcher<Args> launcher, const Args& args, const Tensor& like) {
   std::optional<Tensor> memory;
   launcher(args, device_of(like), stream_of(like), [&](size_t bytes) {
     memory = empty_1d(like, int64_t(bytes + 7) / 8, aoti_torch_dtype_int64());

@@ -83,8 +83,8 @@ __device__ __forceinline__ BackwardPlane<wide_t<T>> backward_plane_of(const Norm
                     affine(a, a.bias, c, wide_t<T>(0)));
 }
 
-// A pack of every input. P planes: one for the whole pack, or one for each of its elements. What was loaded as zeros adds
-// nothing, since every sum has dy or v as a factor.
+// A pack of every input. P planes: one for the whole pack, or one for each of its elements. What was loaded as zeros
+// adds nothing, since every sum has dy or v as a factor.
 template <class D, int V, class T, int P, class A = wide_t<T>>
 __device__ __forceinline__ void add_packs(const Norm<T>& a, const Raw<T, V> (&raws)[D::kInputs],
                                           const BackwardPlane<A> (&planes)[P], A (&sums)[P][D::kSums]) {

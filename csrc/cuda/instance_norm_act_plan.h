@@ -37,9 +37,9 @@ struct Plan {
   int64_t shared_bytes = 0;  // columns
 };
 
-// Every device that has clusters takes 8 blocks. More are not portable, and find room in fewer places: the whole cluster
-// must fit into one group of multiprocessors. They are still better than to split, which reads the plane twice, so they
-// are taken where 8 blocks cannot hold it, and only there.
+// Every device that has clusters takes 8 blocks. More are not portable, and find room in fewer places: the whole
+// cluster must fit into one group of multiprocessors. They are still better than to split, which reads the plane twice,
+// so they are taken where 8 blocks cannot hold it, and only there.
 constexpr int64_t kPortableCluster = 8;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -63,8 +63,8 @@ inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, in
   plan.blocks = units * plan.parts;
 }
 
-// NCHW. A thread has registers for 16 packs of one array (8 leave more blocks to a multiprocessor), for 8 of two, or 4 of
-// three.
+// NCHW. A thread has registers for 16 packs of one array (8 leave more blocks to a multiprocessor), for 8 of two, or 4
+// of three.
 inline Plan plan_rows(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
   constexpr int64_t kMost = 512;  // threads of a block that takes a plane
   const int64_t size = element_bytes(shape.dtype), planes = shape.batch * shape.channels;
