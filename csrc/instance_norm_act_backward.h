@@ -77,36 +77,38 @@ struct Backward {
   }
   GANKIT_FORMULA_MEMBER static void plane(const A (&sums)[kSums], const BackwardPlane<A>& p, A count,
                                           const AffineGrad<A>&, A (&shared)[kShared]) {
-    shared[0] = sums[0] / count;
-    shared[1] = sums[1] * p.inverse * p.inverse / count;
+    shared[0] = -p.scale * (sums[0] / count);
+    shared[1] = -p.scale * (sums[1] * p.inverse * p.inverse / count);
   }
   GANKIT_FORMULA_MEMBER static void apply(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                           const A (&shared)[kShared], A (&out)[kOutputs]) {
     const Element<A> e = element<kOutput>(in[0], in[1], p, s);
-    out[0] = p.scale * (e.g - shared[0] - e.d * shared[1]);
+    out[0] = p.scale * e.g + shared[0] + e.d * shared[1];
   }
   GANKIT_FORMULA_MEMBER static double share(int of, const A (&sums)[kSums], const BackwardPlane<A>& p, A) {
     return of == 0 ? double(sums[1]) * double(p.inverse) : double(sums[0]);
   }
 };
 
-// The derivative of that. Inputs: known, dy, v; v and the AffineGrad are the gradients of dx, dweight and dbias. Outputs:
-// the gradients of x and of dy; share() is that of weight. With a = weight * rstd, q = -a * (v * mean(g * xhat) +
+// The derivative of that. Inputs: known, dy, v; v and the AffineGrad are the gradients of dx, dweight and dbias.
+// Outputs: the gradients of x and of dy; share() is that of weight. With a = weight * rstd, q = -a * (v * mean(g * xhat) +
 // g * mean(v * xhat)) + v_weight * g and c = mean(v * g) - mean(v) * mean(g) - mean(v * xhat) * mean(g * xhat)
 //   grad_x  = rstd * (q - mean(q) - xhat * (mean(q * xhat) + a * c)),  grad_weight = rstd * sum c
 //   grad_dy = leaky_relu'(z) * (a * (v - mean(v) - xhat * mean(v * xhat)) + v_weight * xhat + v_bias).
 template <bool kOutput, class A>
 struct DoubleBackward {
-  static constexpr int kInputs = 3, kSums = 5, kOutputs = 2, kShares = 1, kShared = 7;
+  static constexpr int kInputs = 3, kSums = 5, kOutputs = 2, kShares = 1, kShared = 6;
 
   GANKIT_FORMULA_MEMBER static void add(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                         A (&sums)[kSums]) {
-    const Element<A> e = element<kOutput>(in[0], in[1], p, s);
-    sums[0] += in[2];
+    add(element<kOutput>(in[0], in[1], p, s), in[2], sums);
+  }
+  GANKIT_FORMULA_MEMBER static void add(const Element<A>& e, A v, A (&sums)[kSums]) {
+    sums[0] += v;
     sums[1] += e.g;
-    sums[2] += in[2] * e.d;
+    sums[2] += v * e.d;
     sums[3] += e.g * e.d;
-    sums[4] += in[2] * e.g;
+    sums[4] += v * e.g;
   }
   GANKIT_FORMULA_MEMBER static A covariance(const A (&sums)[kSums], const BackwardPlane<A>& p, A count) {
     return (sums[4] - sums[0] / count * sums[1] - sums[2] * p.inverse / count * (sums[3] * p.inverse)) / count;
@@ -121,15 +123,17 @@ struct DoubleBackward {
     shared[1] = p.rstd * of_g;
     shared[2] = -p.rstd * mean_q;
     shared[3] = -p.rstd * p.inverse * (mean_qx + p.scale * covariance(sums, p, count));
-    shared[4] = p.scale;
-    shared[5] = v.bias - p.scale * mean_v;
-    shared[6] = p.inverse * of_g;
+    shared[4] = v.bias - p.scale * mean_v;
+    shared[5] = p.inverse * of_g;
   }
   GANKIT_FORMULA_MEMBER static void apply(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                           const A (&shared)[kShared], A (&out)[kOutputs]) {
-    const Element<A> e = element<kOutput>(in[0], in[1], p, s);
-    out[0] = shared[0] * in[2] + shared[1] * e.g + shared[2] + e.d * shared[3];
-    out[1] = leaky_relu_backward(shared[4] * in[2] + shared[5] + e.d * shared[6], e.z, s.slope);
+    apply(element<kOutput>(in[0], in[1], p, s), in[2], p, s, shared, out);
+  }
+  GANKIT_FORMULA_MEMBER static void apply(const Element<A>& e, A v, const BackwardPlane<A>& p, const Slopes<A>& s,
+                                          const A (&shared)[kShared], A (&out)[kOutputs]) {
+    out[0] = shared[0] * v + shared[1] * e.g + shared[2] + e.d * shared[3];
+    out[1] = leaky_relu_backward(p.scale * v + shared[4] + e.d * shared[5], e.z, s.slope);
   }
   GANKIT_FORMULA_MEMBER static double share(int, const A (&sums)[kSums], const BackwardPlane<A>& p, A count) {
     return double(p.rstd) * double(count) * double(covariance(sums, p, count));

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,12 @@ from torch.utils import cpp_extension
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+BORDERS = sorted((ROOT / "csrc/cuda").glob("*.cpp"))
 ARCHS = ("80", "86", "89", "90", "100", "120")
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(cpp_extension.CUDA_HOME or os.sep, "bin"))
 FLAGS = ["-std=c++20", "-O3", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]  # setup.py's
 FLAGS += [*cpp_extension.COMMON_NVCC_FLAGS, "-Werror", "all-warnings", "-Xptxas", "-v"]
+FLAGS += ["-Xcompiler", "-Wall,-Wno-unknown-pragmas"]
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
 
@@ -56,12 +59,15 @@ def known_archs() -> frozenset[str]:
     return frozenset(re.findall(r"compute_(\d+)\b", listed))
 
 
+def includes() -> list[str]:
+    paths = [*cpp_extension.include_paths(), sysconfig.get_path("include")]
+    return [flag for path in paths for flag in ("-isystem", path)]
+
+
 def compile_for(source: Path, arch: str, out: Path, *, host: bool = False) -> subprocess.CompletedProcess[str]:
     """One architecture, to machine code; with `host` the launchers too."""
-    includes = [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
-    command = [str(NVCC), "-c" if host else "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}", *FLAGS, *includes]
-    command += ["-Xcompiler", "-Wall,-Wno-unknown-pragmas", "-o", str(out), str(source)]
-    return subprocess.run(command, capture_output=True, text=True)
+    command = [str(NVCC), "-c" if host else "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}", *FLAGS]
+    return subprocess.run([*command, *includes(), "-o", str(out), str(source)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +99,13 @@ def test_compiles_without_warnings_spills_and_stack_frames(
     report = functions(done.stderr)
     assert report, f"no kernels in the report:\n{done.stderr}"
     assert not [f for f in report if not f.in_registers]
+
+
+@pytest.mark.parametrize("source", BORDERS, ids=[source.stem for source in BORDERS])
+def test_the_border_to_torch_compiles_without_warnings(source: Path, tmp_path: Path) -> None:
+    command = [str(NVCC), "-c", *FLAGS, "-Xcompiler", "-Werror", *includes(), "-o", str(tmp_path / "border.o")]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 REGISTERS = """__global__ void kernel(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x] * 2; }"""

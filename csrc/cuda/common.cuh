@@ -63,6 +63,14 @@ void with_type(DType dtype, const F& f) {
   }
 }
 
+// Every access to the elements of a tensor is told here: on a device to nobody, in the tests to who counts them.
+#if defined(__CUDACC__)
+__device__ __forceinline__ void global_read(const void*, size_t) {}
+__device__ __forceinline__ void global_write(const void*, size_t) {}
+#else
+using shim::global_read, shim::global_write;
+#endif
+
 // -- packs: what a thread moves in one access -------------------------------------------------------------------------
 
 template <typename T>
@@ -79,26 +87,49 @@ __host__ __device__ __forceinline__ int misalignment(const T* at) {
   return int(reinterpret_cast<uintptr_t>(at) / sizeof(T) % kVector<T>);
 }
 
+// Whole packs, in aligned memory.
+template <int V, typename T>
+__device__ __forceinline__ Pack<T, V> load_aligned(const T* at) {
+  global_read(at, sizeof(Pack<T, V>));
+  return *reinterpret_cast<const Pack<T, V>*>(at);
+}
+template <int V, typename T>
+__device__ __forceinline__ void store_aligned(T* at, const Pack<T, V>& p) {
+  global_write(at, sizeof(Pack<T, V>));
+  *reinterpret_cast<Pack<T, V>*>(at) = p;
+}
+
+// Those of the elements [at, at + V) that a run of `n` has: [first, last), as places in the pack.
+template <int V, typename I>
+struct Inside {
+  int first, last;
+  __device__ __forceinline__ Inside(I at, I n)
+      : first(at >= 0 ? 0 : at > -V ? int(-at) : V), last(at + V <= n ? V : at < n ? int(n - at) : 0) {}
+  __device__ __forceinline__ bool has(int i) const { return i >= first && i < last; }
+  __device__ __forceinline__ int count() const { return last > first ? last - first : 0; }
+};
+
 // Elements [at, at + V) of a run of `n`; what lies outside of the run is neither read nor written, and reads as zero.
 // run + at is aligned to the pack.
 template <int V, typename T, typename I>
 __device__ __forceinline__ Pack<T, V> load_pack(const T* run, I at, I n) {
-  if (at >= 0 && at + V <= n) return *reinterpret_cast<const Pack<T, V>*>(run + at);
+  if (at >= 0 && at + V <= n) return load_aligned<V>(run + at);
+  const Inside<V, I> inside(at, n);
+  global_read(run + at + inside.first, inside.count() * sizeof(T));
   Pack<T, V> p;
 #pragma unroll
-  for (int i = 0; i < V; ++i) p.v[i] = at + i >= 0 && at + i < n ? run[at + i] : convert<T>(0.f);
+  for (int i = 0; i < V; ++i) p.v[i] = inside.has(i) ? run[at + i] : convert<T>(0.f);
   return p;
 }
 
 template <int V, typename T, typename I>
 __device__ __forceinline__ void store_pack(T* run, I at, I n, const Pack<T, V>& p) {
-  if (at >= 0 && at + V <= n) {
-    *reinterpret_cast<Pack<T, V>*>(run + at) = p;
-    return;
-  }
+  if (at >= 0 && at + V <= n) return store_aligned(run + at, p);
+  const Inside<V, I> inside(at, n);
+  global_write(run + at + inside.first, inside.count() * sizeof(T));
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    if (at + i >= 0 && at + i < n) run[at + i] = p.v[i];
+    if (inside.has(i)) run[at + i] = p.v[i];
   }
 }
 
@@ -137,7 +168,7 @@ __device__ __forceinline__ Raw<T, V> load_raw(const T* at) {
 #if defined(__CUDACC__)
   return *reinterpret_cast<const Raw<T, V>*>(at);
 #else
-  return raw(*reinterpret_cast<const Pack<T, V>*>(at));
+  return raw(load_aligned<V>(at));
 #endif
 }
 
@@ -150,14 +181,25 @@ __device__ __forceinline__ A warp_sum(A v, int width = 32) {
   return v;
 }
 
-// `scratch` holds 32 values in shared memory, none of which another sum may use before a further barrier.
+// Sums of M values at one barrier. `scratch` holds 32 * M values in shared memory, none of which another sum may use
+// before a further barrier.
+template <typename A, int M>
+__device__ __forceinline__ void block_sums(A (&v)[M], A* scratch) {
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+#pragma unroll
+  for (int m = 0; m < M; ++m) {
+    v[m] = warp_sum(v[m]);
+    if (lane == 0) scratch[32 * m + threadIdx.x / 32] = v[m];
+  }
+  __syncthreads();
+#pragma unroll
+  for (int m = 0; m < M; ++m) v[m] = warp_sum(lane < warps ? scratch[32 * m + lane] : A(0));
+}
 template <typename A>
 __device__ __forceinline__ A block_sum(A v, A* scratch) {
-  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
-  v = warp_sum(v);
-  if (lane == 0) scratch[threadIdx.x / 32] = v;
-  __syncthreads();
-  return warp_sum(lane < warps ? scratch[lane] : A(0));
+  A sum[1] = {v};
+  block_sums(sum, scratch);
+  return sum[0];
 }
 
 // -- clusters (sm_90 and later): blocks that run together and read each other's dynamic shared memory -----------------
@@ -223,7 +265,7 @@ __device__ __forceinline__ void copy_async(Pack<T, V>* to, const T* from) {
     return;
   }
 #endif
-  *to = *reinterpret_cast<const Pack<T, V>*>(from);
+  *to = load_aligned<V>(from);
 }
 __device__ __forceinline__ void wait_copies() {
 #if defined(__CUDACC__)
@@ -261,6 +303,9 @@ void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   config.stream = how.stream;
   config.attrs = &cluster;
   config.numAttrs = how.cluster > 1;
+  if (how.cluster > 8) {  // what is not portable has to be allowed; the caller knows that the device has it
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  }
   cudaLaunchKernelEx(&config, kernel, P(args)...);
 #else
   if (how.blocks > 2147483647) shim::fail("a grid no device takes");

@@ -38,7 +38,7 @@ struct Column {
     return p;
   }
   __device__ __forceinline__ void store(const Norm<T>& a, T* data, int64_t pixel, const Pack<T, V>& p) const {
-    if (pixel < end) *reinterpret_cast<Pack<T, V>*>(data + at(a, pixel)) = p;
+    if (pixel < end) store_aligned(data + at(a, pixel), p);
   }
 };
 
@@ -54,30 +54,30 @@ __device__ __forceinline__ Column<T, V> held_column(const Norm<T>& a, int lanes)
   return {a, lanes, unit / chunks, unit % chunks, (a.spatial + blocks - 1) / blocks, int64_t(cluster_rank())};
 }
 
-template <class A, int M>
-__device__ __forceinline__ void clear(A (&v)[M]) {
-#pragma unroll
-  for (int m = 0; m < M; ++m) v[m] = 0;
+// The plane of a thread's i-th channel; the first one, to have one, beyond the last channel.
+template <class T, int V>
+__device__ __forceinline__ int64_t plane_at(const Norm<T>& a, const Column<T, V>& column, int i) {
+  return column.channel < a.channels ? column.image * a.channels + column.channel + i : 0;
 }
 
-// The shared memory that a sum of M values a thread takes, in elements.
+// The shared memory that a sum of `values` values a thread takes, in elements.
 __host__ __device__ constexpr int column_scratch(int values, int lanes, int threads) {
   return (threads / 32 + 2) * lanes * values;
 }
 
-// Sums v over the threads of the block, or of the cluster, that have the same channels. Results are the same bits in
-// all of them. The scratch memory is this sum's alone.
-template <class A, int M>
-__device__ __forceinline__ void column_sum(A (&v)[M], int lanes, A* scratch) {
+// Sums v, M values for each channel, over the threads of the block, or of the cluster, that have the same channels.
+// Results are the same bits in all of them. The scratch memory is this sum's alone.
+template <class A, int V, int M>
+__device__ __forceinline__ void column_sum(A (&v)[V][M], int lanes, A* scratch) {
 #pragma unroll
-  for (int m = 0; m < M; ++m) {
-    for (int o = 16; o >= lanes; o /= 2) v[m] += __shfl_xor_sync(0xffffffffu, v[m], o);
+  for (int i = 0; i < V * M; ++i) {
+    for (int o = 16; o >= lanes; o /= 2) v[i / M][i % M] += __shfl_xor_sync(0xffffffffu, v[i / M][i % M], o);
   }
-  const int width = lanes * M, warps = int(blockDim.x) / 32, lane = int(threadIdx.x) % 32;
+  const int width = lanes * V * M, warps = int(blockDim.x) / 32, lane = int(threadIdx.x) % 32;
   A *total = scratch + warps * width, *result = total + width;
   if (lane < lanes) {
 #pragma unroll
-    for (int m = 0; m < M; ++m) scratch[(int(threadIdx.x) / 32 * lanes + lane) * M + m] = v[m];
+    for (int i = 0; i < V * M; ++i) scratch[(int(threadIdx.x) / 32 * lanes + lane) * V * M + i] = v[i / M][i % M];
   }
   __syncthreads();
   const unsigned blocks = cluster_size();
@@ -97,7 +97,7 @@ __device__ __forceinline__ void column_sum(A (&v)[M], int lanes, A* scratch) {
   }
   __syncthreads();
 #pragma unroll
-  for (int m = 0; m < M; ++m) v[m] = result[int(threadIdx.x) % lanes * M + m];
+  for (int i = 0; i < V * M; ++i) v[i / M][i % M] = result[int(threadIdx.x) % lanes * V * M + i];
 }
 
 // A block may not end while others of its cluster still read its memory: after the last sum, and at the end.
@@ -135,47 +135,45 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   Pack<T, V>* tile = static_cast<Pack<T, V>*>(dynamic_shared());
   A* scratch = reinterpret_cast<A*>(tile + int64_t(slots) * blockDim.x);
 
-  fetch(a, column, a.x, tile, slots);
+  fetch(a, column, a.in[0], tile, slots);
   wait_copies();
-  A near[V];
-  clear(near);
+  A near[V][1] = {};
 #pragma unroll 4
   for (int k = 0; k < slots; ++k) {
     const Pack<T, V> p = tile_at(tile, k);
 #pragma unroll
-    for (int i = 0; i < V; ++i) near[i] += widen(p.v[i]);
+    for (int i = 0; i < V; ++i) near[i][0] += widen(p.v[i]);
   }
   column_sum(near, lanes, scratch);
   const A count = A(a.spatial);
 #pragma unroll
-  for (int i = 0; i < V; ++i) near[i] /= count;
+  for (int i = 0; i < V; ++i) near[i][0] /= count;
 
-  A sums[2 * V];  // of deviations, then of their squares: about the mean but for rounding
-  clear(sums);
+  A sums[V][2] = {};  // of deviations, and of their squares: about the mean but for rounding
 #pragma unroll 4
   for (int k = 0; k < slots; ++k) {
     if (column.first + int64_t(k) * column.rows >= column.end) break;
     const Pack<T, V> p = tile_at(tile, k);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A d = widen(p.v[i]) - near[i];
-      sums[i] += d;
-      sums[V + i] += d * d;
+      const A d = widen(p.v[i]) - near[i][0];
+      sums[i][0] += d;
+      sums[i][1] += d * d;
     }
   }
   column_sum(sums, lanes, scratch + column_scratch(V, lanes, blockDim.x));
   done_reading();
 
-  const bool is = column.channel < a.channels;
   Plane<A> planes[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const Moments<A> m = shifted_moments(count, near[i], sums[i], sums[V + i]);
+    const Moments<A> m = shifted_moments(count, near[i][0], sums[i][0], sums[i][1]);
     const A rstd = inverse_deviation(variance(m), a.eps);
-    planes[i] = plane_of(a, is ? column.channel + i : 0, m.mean, rstd);
-    if (is && column.row == 0 && cluster_rank() == 0) {
-      a.mean[column.image * a.channels + column.channel + i] = m.mean;
-      a.rstd[column.image * a.channels + column.channel + i] = rstd;
+    const int64_t plane = plane_at(a, column, i);
+    planes[i] = plane_of(a, plane % a.channels, m.mean, rstd);
+    if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) {
+      a.mean[plane] = m.mean;
+      a.rstd[plane] = rstd;
     }
   }
   for (int k = 0; k < slots; k += kFlight) {
@@ -192,75 +190,57 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(p.v[i]), widen(r.v[i]), planes[i], a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(p.v[i]), widen(r.v[i]), planes[i], a.slopes.slope));
       }
-      column.store(a, a.out, column.first + int64_t(k + j) * column.rows, y);
+      column.store(a, a.out[0], column.first + int64_t(k + j) * column.rows, y);
     }
   }
   finish();
 }
 
-// The planes of a thread's channels, from the statistics of forward.
-template <class T, int V>
-__device__ __forceinline__ void load_planes(const Norm<T>& a, const Column<T, V>& column,
-                                            Plane<wide_t<T>> (&planes)[V], wide_t<T> (&rstd)[V]) {
-#pragma unroll
-  for (int i = 0; i < V; ++i) {
-    const bool is = column.channel < a.channels;
-    const int64_t p = is ? column.image * a.channels + column.channel + i : 0;
-    rstd[i] = a.rstd[p];
-    planes[i] = plane_of(a, is ? column.channel + i : 0, a.mean[p], rstd[i]);
-  }
-}
-
-template <class T, int V>
+// `slots`: packs of each input that a thread holds.
+template <class D, class T, int V>
 __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
   const Column<T, V> column = held_column<T, V>(a, lanes);
-  Pack<T, V>*xs = static_cast<Pack<T, V>*>(dynamic_shared()), *dys = xs + int64_t(slots) * blockDim.x;
-  A* scratch = reinterpret_cast<A*>(dys + int64_t(slots) * blockDim.x);
-  Plane<A> planes[V];
-  A rstd[V];
-  load_planes(a, column, planes, rstd);
+  Pack<T, V>* tiles = static_cast<Pack<T, V>*>(dynamic_shared());
+  const int64_t tile = int64_t(slots) * blockDim.x;
+  A* scratch = reinterpret_cast<A*>(tiles + D::kInputs * tile);
 
-  fetch(a, column, a.x, xs, slots);
-  fetch(a, column, a.dy, dys, slots);
+#pragma unroll
+  for (int n = 0; n < D::kInputs; ++n) fetch(a, column, a.in[n], tiles + n * tile, slots);
+  const auto held = [&](int k, Raw<T, V> (&to)[D::kInputs]) {
+#pragma unroll
+    for (int n = 0; n < D::kInputs; ++n) to[n] = raw(tile_at(tiles + n * tile, k));
+  };
+  BackwardPlane<A> planes[V];
+#pragma unroll
+  for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i));
   wait_copies();
-  A sums[2 * V];  // of g, then of g * (x - mean); where there is no pixel, dy is zero
-  clear(sums);
+  A sums[V][D::kSums] = {}, shared[V][D::kShared];
 #pragma unroll 2
   for (int k = 0; k < slots; ++k) {
-    const Pack<T, V> x = tile_at(xs, k), dy = tile_at(dys, k);
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const A v = widen(x.v[i]), g = gated<A>(widen(dy.v[i]), v, planes[i], a.slope);
-      sums[i] += g;
-      sums[V + i] += g * (v - planes[i].mean);
-    }
+    Raw<T, V> in[D::kInputs];
+    held(k, in);
+    add_packs<D, V>(a, in, planes, sums);
   }
   column_sum(sums, lanes, scratch);
   done_reading();
 
-  PlaneGrad<A> d[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) {
-      a.sum_g[column.image * a.channels + column.channel + i] = sums[i];
-      a.sum_gx[column.image * a.channels + column.channel + i] = sums[V + i];
-    }
-    d[i] = plane_grad(sums[i], sums[V + i], rstd[i], A(a.spatial));
+    const int64_t plane = plane_at(a, column, i);
+    if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) store_sums<D>(a, plane, sums[i]);
+    share_of<D>(a, plane, sums[i], planes[i], shared[i]);
   }
 #pragma unroll 2
   for (int k = 0; k < slots; ++k) {
-    const int64_t pixel = column.first + int64_t(k) * column.rows;
-    const Pack<T, V> x = tile_at(xs, k), dy = tile_at(dys, k);
-    Pack<T, V> dx;
+    Raw<T, V> in[D::kInputs];
+    held(k, in);
+    Pack<T, V> out[D::kOutputs];
+    apply_packs<D, V>(a, in, planes, shared, out);
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const A v = widen(x.v[i]);
-      dx.v[i] = convert<T>(input_grad(gated<A>(widen(dy.v[i]), v, planes[i], a.slope), v, planes[i], d[i]));
-    }
-    column.store(a, a.out, pixel, dx);
+    for (int n = 0; n < D::kOutputs; ++n) column.store(a, a.out[n], column.first + int64_t(k) * column.rows, out[n]);
   }
   finish();
 }

@@ -17,14 +17,13 @@ __device__ __forceinline__ Column<T, V> split_column(const Norm<T>& a, const Par
   return {a, lanes, block / chunks / parts.count, block % chunks, parts.each, part};
 }
 
-template <class T, int V>
+template <class T, int V, int M>
 __device__ __forceinline__ void store_partial(const Norm<T>& a, const Parts& parts, const Column<T, V>& column,
-                                              int64_t part, int i, wide_t<T>* partial, wide_t<T> first,
-                                              wide_t<T> second) {
+                                              int64_t part, int i, wide_t<T>* partial, const wide_t<T> (&values)[M]) {
   if (column.row > 0 || column.channel >= a.channels) return;
-  partial += 2 * ((column.image * a.channels + column.channel + i) * parts.count + part);
-  partial[0] = first;
-  partial[1] = second;
+  partial += M * (plane_at(a, column, i) * parts.count + part);
+#pragma unroll
+  for (int m = 0; m < M; ++m) partial[m] = values[m];
 }
 
 template <class T, int V>
@@ -34,13 +33,11 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   A* scratch = static_cast<A*>(dynamic_shared());
   int64_t part;
   const Column<T, V> column = split_column<T, V>(a, parts, lanes, blockIdx.x, part);
-  A mean[V], m2[V], seen = 0;
-  clear(mean);
-  clear(m2);
+  A mean[V] = {}, m2[V] = {}, seen = 0;
   for (int64_t pixel = column.first; pixel < column.end; pixel += kMomentsFlight * column.rows) {
     Pack<T, V> p[kMomentsFlight];
 #pragma unroll
-    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a, a.x, pixel + j * column.rows));
+    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a, a.in[0], pixel + j * column.rows));
     const int64_t left = (column.end - pixel + column.rows - 1) / column.rows;
     const int count = left < kMomentsFlight ? int(left) : kMomentsFlight;
 #pragma unroll
@@ -62,21 +59,21 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   }
   const int64_t size = part_size(parts, a.spatial, part);
   const A count = size > 0 ? A(size) : A(1);
-  A near[V], sums[2 * V];
+  A near[V][1], sums[V][2];
 #pragma unroll
-  for (int i = 0; i < V; ++i) near[i] = seen * mean[i];
+  for (int i = 0; i < V; ++i) near[i][0] = seen * mean[i];
   column_sum(near, lanes, scratch);
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    near[i] /= count;
-    sums[i] = seen * (mean[i] - near[i]);
-    sums[V + i] = squares_about(Moments<A>{seen, mean[i], m2[i]}, near[i]);
+    near[i][0] /= count;
+    sums[i][0] = seen * (mean[i] - near[i][0]);
+    sums[i][1] = squares_about(Moments<A>{seen, mean[i], m2[i]}, near[i][0]);
   }
   column_sum(sums, lanes, scratch + column_scratch(V, lanes, blockDim.x));
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const Moments<A> m = shifted_moments(count, near[i], sums[i], sums[V + i]);
-    store_partial(a, parts, column, part, i, partial, m.mean, m.m2);
+    const Moments<A> m = shifted_moments(count, near[i][0], sums[i][0], sums[i][1]);
+    store_partial(a, parts, column, part, i, partial, {m.mean, m.m2});
   }
 }
 
@@ -86,12 +83,15 @@ __global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> 
   int64_t part;
   const Column<T, V> column = split_column<T, V>(a, parts, lanes, gridDim.x - 1 - int64_t(blockIdx.x), part);
   Plane<A> planes[V];
-  A rstd[V];
-  load_planes(a, column, planes, rstd);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    const int64_t plane = plane_at(a, column, i);
+    planes[i] = plane_of(a, plane % a.channels, a.mean[plane], a.rstd[plane]);
+  }
   for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
     Raw<T, V> x[kFlight], residual[kFlight] = {};
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) x[j] = column.load(a, a.x, pixel + j * column.rows);
+    for (int j = 0; j < kFlight; ++j) x[j] = column.load(a, a.in[0], pixel + j * column.rows);
     if (a.residual) {
 #pragma unroll
       for (int j = 0; j < kFlight; ++j) residual[j] = column.load(a, a.residual, pixel + j * column.rows);
@@ -102,61 +102,55 @@ __global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> 
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), planes[i], a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), planes[i], a.slopes.slope));
       }
-      column.store(a, a.out, pixel + j * column.rows, y);
+      column.store(a, a.out[0], pixel + j * column.rows, y);
     }
   }
 }
 
-// Sums of a part, or (kApply) the gradient of its input from those of the plane.
-template <class T, int V, bool kApply>
+// Sums of a part, or (kApply) the derivative's outputs from those of the plane.
+template <class D, class T, int V, bool kApply>
 __global__ void __launch_bounds__(kSplitThreads, 1)
     columns_gradient(const Norm<T> a, const Parts parts, int lanes, [[maybe_unused]] wide_t<T>* partial) {
   using A = wide_t<T>;
   int64_t part;
   const Column<T, V> column =
       split_column<T, V>(a, parts, lanes, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x), part);
-  Plane<A> planes[V];
-  A rstd[V], sums[2 * V];
-  load_planes(a, column, planes, rstd);
-  clear(sums);
-  PlaneGrad<A> d[V] = {};
-  if constexpr (kApply) {
+  BackwardPlane<A> planes[V];
+  A sums[V][D::kSums] = {}, shared[V][D::kShared];
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const int64_t p = column.channel < a.channels ? column.image * a.channels + column.channel + i : 0;
-      d[i] = plane_grad(a.sum_g[p], a.sum_gx[p], rstd[i], A(a.spatial));
+  for (int i = 0; i < V; ++i) {
+    const int64_t plane = plane_at(a, column, i);
+    planes[i] = backward_plane_of<D>(a, plane);
+    if constexpr (kApply) {
+      load_sums<D>(a, plane, sums[i]);
+      share_of<D>(a, plane, sums[i], planes[i], shared[i]);
     }
   }
   for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
-    Raw<T, V> x[kFlight], dy[kFlight];
+    Raw<T, V> in[kFlight][D::kInputs];
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
-      x[j] = column.load(a, a.x, pixel + j * column.rows);
-      dy[j] = column.load(a, a.dy, pixel + j * column.rows);
+#pragma unroll
+      for (int n = 0; n < D::kInputs; ++n) in[j][n] = column.load(a, a.in[n], pixel + j * column.rows);
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> xs = unpack<T, V>(x[j]), dys = unpack<T, V>(dy[j]);
-      Pack<T, V> dx;
+      if constexpr (kApply) {
+        Pack<T, V> out[D::kOutputs];
+        apply_packs<D, V>(a, in[j], planes, shared, out);
 #pragma unroll
-      for (int i = 0; i < V; ++i) {
-        const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, planes[i], a.slope);
-        if constexpr (kApply) {
-          dx.v[i] = convert<T>(input_grad(g, v, planes[i], d[i]));
-        } else {
-          sums[i] += g;
-          sums[V + i] += g * (v - planes[i].mean);
-        }
+        for (int n = 0; n < D::kOutputs; ++n) column.store(a, a.out[n], pixel + j * column.rows, out[n]);
+      } else {
+        add_packs<D, V>(a, in[j], planes, sums);
       }
-      if constexpr (kApply) column.store(a, a.out, pixel + j * column.rows, dx);
     }
   }
   if constexpr (!kApply) {
     column_sum(sums, lanes, static_cast<A*>(dynamic_shared()));
 #pragma unroll
-    for (int i = 0; i < V; ++i) store_partial(a, parts, column, part, i, partial, sums[i], sums[V + i]);
+    for (int i = 0; i < V; ++i) store_partial(a, parts, column, part, i, partial, sums[i]);
   }
 }
 

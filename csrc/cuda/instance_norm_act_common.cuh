@@ -2,24 +2,27 @@
 #pragma once
 
 #include "../instance_norm_act.h"
+#include "../instance_norm_act_backward.h"
 #include "common.cuh"
 
 namespace gankit::instance_norm_act {
 
 constexpr int kFlight = 4;  // packs of an array that a thread has on their way at a time
 
-// The arguments with their types, of forward and of backward: [batch, channels, spatial], see cpu/instance_norm_act.h.
+// The arguments with their types: [batch, channels, spatial], see cpu/instance_norm_act.h.
 template <class T>
 struct Norm {
   using A = wide_t<T>;
-  const T *x, *dy, *residual;
-  T* out;                      // y, or dx
-  const void *weight, *bias;   // of A where wide_affine, else of T; or null
-  A *mean, *rstd;              // [batch, channels]: written by forward, read by backward
-  A *sum_g, *sum_gx;           // [batch, channels]: written by backward, sums of g and of g * (x - mean)
+  const T* in[3];     // x; of a derivative D the inputs that D::add names
+  const T* residual;  // of forward, or null
+  T* out[2];          // y; the outputs of D::apply
+  const void *weight, *bias, *v_weight, *v_bias;  // of A where wide_affine, else of T; or null
+  A *mean, *rstd;                                 // [batch, channels]: written by forward, read by derivatives
+  A* sums;                                        // [D::kSums][batch * channels]: written by derivatives
   int64_t batch, channels, spatial;
   bool wide_affine;
-  A slope, eps;
+  Slopes<A> slopes;
+  A eps;
 };
 
 template <class T>
@@ -34,44 +37,136 @@ __device__ __forceinline__ Plane<wide_t<T>> plane_of(const Norm<T>& a, int64_t c
   return {mean, affine(a, a.weight, c, wide_t<T>(1)) * rstd, affine(a, a.bias, c, wide_t<T>(0))};
 }
 
-// dy where the activation lets it through.
-template <class A>
-__device__ __forceinline__ A gated(A dy, A x, const Plane<A>& p, A slope) {
-  return leaky_relu_backward(dy, pre_activation(x, p), slope);
-}
-
 template <class A>
 __device__ __forceinline__ A activated(A x, A residual, const Plane<A>& p, A slope) {
   return leaky_relu(pre_activation(x, p), slope) + residual;
+}
+
+// -- derivatives: D is one of these two       -------------------------------------------------------------------------
+
+template <bool kOutput, class A>
+struct FirstDerivative : Backward<kOutput, A> {
+  __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>&, A mean, A rstd, A weight, A bias) {
+    return backward_plane<kOutput>(mean, rstd, weight, bias);
+  }
+};
+
+// Is told at run time whether it is given x or y, by an inverse slope of 0 or not, so that its kernels need compiling
+// once: it moves five arrays, which leaves time for that.
+template <class A>
+struct SecondDerivative : DoubleBackward<false, A> {
+  using Base = DoubleBackward<false, A>;
+  __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>& s, A mean, A rstd, A weight, A bias) {
+    return s.inverse == 0 ? backward_plane<false>(mean, rstd, weight, bias)
+                          : backward_plane<true>(mean, rstd, weight, bias);
+  }
+  __device__ __forceinline__ static Element<A> element(A known, A dy, const BackwardPlane<A>& p, const Slopes<A>& s) {
+    const A u = s.inverse == 0 || known > 0 ? known : known * s.inverse, d = u - p.centre;
+    const A z = s.inverse == 0 ? d * p.scale + p.bias : u;
+    return {z, d, leaky_relu_backward(dy, z, s.slope)};
+  }
+  __device__ __forceinline__ static void add(const A (&in)[Base::kInputs], const BackwardPlane<A>& p,
+                                             const Slopes<A>& s, A (&sums)[Base::kSums]) {
+    Base::add(element(in[0], in[1], p, s), in[2], sums);
+  }
+  __device__ __forceinline__ static void apply(const A (&in)[Base::kInputs], const BackwardPlane<A>& p,
+                                               const Slopes<A>& s, const A (&shared)[Base::kShared],
+                                               A (&out)[Base::kOutputs]) {
+    Base::apply(element(in[0], in[1], p, s), in[2], p, s, shared, out);
+  }
+};
+
+template <class D, class T>
+__device__ __forceinline__ BackwardPlane<wide_t<T>> backward_plane_of(const Norm<T>& a, int64_t plane) {
+  const int64_t c = plane % a.channels;
+  return D::prepare(a.slopes, a.mean[plane], a.rstd[plane], affine(a, a.weight, c, wide_t<T>(1)),
+                    affine(a, a.bias, c, wide_t<T>(0)));
+}
+
+// A pack of every input. P planes: one for the whole pack, or one for each of its elements. What was loaded as zeros
+// adds nothing, since every sum has dy or v as a factor.
+template <class D, int V, class T, int P, class A = wide_t<T>>
+__device__ __forceinline__ void add_packs(const Norm<T>& a, const Raw<T, V> (&raws)[D::kInputs],
+                                          const BackwardPlane<A> (&planes)[P], A (&sums)[P][D::kSums]) {
+  Pack<T, V> packs[D::kInputs];
+#pragma unroll
+  for (int n = 0; n < D::kInputs; ++n) packs[n] = unpack<T, V>(raws[n]);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    A in[D::kInputs];
+#pragma unroll
+    for (int n = 0; n < D::kInputs; ++n) in[n] = widen(packs[n].v[i]);
+    D::add(in, planes[i % P], a.slopes, sums[i % P]);
+  }
+}
+
+template <class D, int V, class T, int P, class A = wide_t<T>>
+__device__ __forceinline__ void apply_packs(const Norm<T>& a, const Raw<T, V> (&raws)[D::kInputs],
+                                            const BackwardPlane<A> (&planes)[P], const A (&shared)[P][D::kShared],
+                                            Pack<T, V> (&to)[D::kOutputs]) {
+  Pack<T, V> packs[D::kInputs];
+#pragma unroll
+  for (int n = 0; n < D::kInputs; ++n) packs[n] = unpack<T, V>(raws[n]);
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    A in[D::kInputs], out[D::kOutputs];
+#pragma unroll
+    for (int n = 0; n < D::kInputs; ++n) in[n] = widen(packs[n].v[i]);
+    D::apply(in, planes[i % P], a.slopes, shared[i % P], out);
+#pragma unroll
+    for (int n = 0; n < D::kOutputs; ++n) to[n].v[i] = convert<T>(out[n]);
+  }
+}
+
+template <class D, class T, class A = wide_t<T>>
+__device__ __forceinline__ void store_sums(const Norm<T>& a, int64_t plane, const A (&sums)[D::kSums]) {
+#pragma unroll
+  for (int m = 0; m < D::kSums; ++m) a.sums[m * a.batch * a.channels + plane] = sums[m];
+}
+
+template <class D, class T, class A = wide_t<T>>
+__device__ __forceinline__ void load_sums(const Norm<T>& a, int64_t plane, A (&sums)[D::kSums]) {
+#pragma unroll
+  for (int m = 0; m < D::kSums; ++m) sums[m] = a.sums[m * a.batch * a.channels + plane];
+}
+
+template <class D, class T, class A = wide_t<T>>
+__device__ __forceinline__ void share_of(const Norm<T>& a, int64_t plane, const A (&sums)[D::kSums],
+                                         const BackwardPlane<A>& p, A (&shared)[D::kShared]) {
+  const int64_t c = plane % a.channels;
+  D::plane(sums, p, A(a.spatial), {affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))}, shared);
 }
 
 // -- the batch's share in the gradients of weight and bias ------------------------------------------------------------
 
 constexpr unsigned kBatchColumns = 32, kBatchRows = 8;
 
-// dweight[c] = sum of sum_gx * rstd over the batch, dbias[c] = sum of sum_g: in double, in a fixed order.
-template <class T>
+// The sum of D::share over the batch, of weight and of bias: in double, in a fixed order.
+template <class D, class T>
 __global__ void batch_sums(const Norm<T> a, void* dweight, void* dbias) {
-  double* sums = static_cast<double*>(dynamic_shared());  // [2][kBatchRows][kBatchColumns]
+  double* scratch = static_cast<double*>(dynamic_shared());  // [kShares][kBatchRows][kBatchColumns]
   const unsigned column = threadIdx.x % kBatchColumns, row = threadIdx.x / kBatchColumns;
   const int64_t c = int64_t(blockIdx.x) * kBatchColumns + column;
-  double gx = 0, g = 0;
-  if (c < a.channels) {
-#pragma unroll 4
+  double mine[D::kShares] = {};
+  if (c < a.channels && a.spatial > 0) {
+#pragma unroll 2
     for (int64_t n = row; n < a.batch; n += kBatchRows) {
-      const int64_t p = n * a.channels + c;
-      gx += double(a.sum_gx[p]) * double(a.rstd[p]);
-      g += double(a.sum_g[p]);
+      const int64_t plane = n * a.channels + c;
+      wide_t<T> sums[D::kSums];
+      load_sums<D>(a, plane, sums);
+      const BackwardPlane<wide_t<T>> p = backward_plane_of<D>(a, plane);
+#pragma unroll
+      for (int k = 0; k < D::kShares; ++k) mine[k] += D::share(k, sums, p, wide_t<T>(a.spatial));
     }
   }
-  sums[threadIdx.x] = gx;
-  sums[kBatchRows * kBatchColumns + threadIdx.x] = g;
+#pragma unroll
+  for (int k = 0; k < D::kShares; ++k) scratch[k * kBatchRows * kBatchColumns + threadIdx.x] = mine[k];
   __syncthreads();
-  if (row >= 2 || c >= a.channels) return;
+  if (row >= D::kShares || c >= a.channels) return;
   void* out = row == 0 ? dweight : dbias;
   if (!out) return;
   double total = 0;
-  for (unsigned r = 0; r < kBatchRows; ++r) total += sums[(row * kBatchRows + r) * kBatchColumns + column];
+  for (unsigned r = 0; r < kBatchRows; ++r) total += scratch[(row * kBatchRows + r) * kBatchColumns + column];
   if (a.wide_affine) {
     static_cast<wide_t<T>*>(out)[c] = wide_t<T>(total);
   } else {
@@ -79,25 +174,12 @@ __global__ void batch_sums(const Norm<T> a, void* dweight, void* dbias) {
   }
 }
 
-template <class T>
+template <class D, class T>
 void launch_batch_sums(const Norm<T>& a, void* dweight, void* dbias, cudaStream_t stream) {
   if (!dweight && !dbias) return;
   launch({(a.channels + kBatchColumns - 1) / kBatchColumns, kBatchColumns * kBatchRows, stream, 1,
-          2 * kBatchColumns * kBatchRows * sizeof(double)},
-         batch_sums<T>, a, dweight, dbias);
-}
-
-// Planes without elements: no variance, but nothing undefined either.
-template <class T>
-__global__ void empty_planes(const Norm<T> a) {
-  const int64_t p = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (p >= a.batch * a.channels) return;
-  if (a.sum_g) {
-    a.sum_g[p] = a.sum_gx[p] = 0;
-  } else {
-    a.mean[p] = 0;
-    a.rstd[p] = inverse_deviation(wide_t<T>(0), a.eps);
-  }
+          D::kShares * kBatchColumns * kBatchRows * sizeof(double)},
+         batch_sums<D, T>, a, dweight, dbias);
 }
 
 }  // namespace gankit::instance_norm_act

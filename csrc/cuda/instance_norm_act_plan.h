@@ -8,8 +8,16 @@
 namespace gankit::instance_norm_act {
 
 struct Device {
-  int64_t multiprocessors, max_cluster, shared_bytes;  // clusters of 1: none; shared memory that a block can have
+  int64_t multiprocessors;
+  int64_t max_cluster;   // blocks; 1: no clusters
+  int64_t shared_bytes;  // that a block can have
 };
+
+// What a kernel keeps: arrays of elements, and sums (of columns, for each channel in a thread's pack).
+struct Kept {
+  int64_t arrays, sums;
+};
+constexpr Kept kForwardKept{1, 3};  // one sum for a first mean, two about that
 
 // whole: packs of 16 bytes, aligned. edges: such packs, but a plane may start or end within one. scalar: elements.
 enum class Access { whole, edges, scalar };
@@ -19,8 +27,8 @@ enum class Access { whole, edges, scalar };
 enum class Way { lanes, block, split };
 
 struct Plan {
-  Access access;
-  Way way;
+  Access access{};
+  Way way{};
   int64_t blocks = 0;
   unsigned threads = 0, cluster = 1;
   int held = 0;   // packs that a thread holds
@@ -28,6 +36,11 @@ struct Plan {
   int64_t parts = 1, each = 0;
   int64_t shared_bytes = 0;  // columns
 };
+
+// Every device that has clusters takes 8 blocks. More are not portable, and find room in fewer places: the whole
+// cluster must fit into one group of multiprocessors. They are still better than to split, which reads the plane twice,
+// so they are taken where 8 blocks cannot hold it, and only there.
+constexpr int64_t kPortableCluster = 8;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -39,6 +52,7 @@ constexpr int64_t power_of_two(int64_t at_least) {
 }
 
 constexpr int64_t kPart = 32 * 1024;  // bytes of a part, at least: enough to be worth a block
+constexpr int64_t element_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
 // Parts of a multiple of `step` elements, so many that the device has four blocks a multiprocessor, if they can be.
 inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, int64_t step, const Device& device) {
@@ -49,28 +63,31 @@ inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, in
   plan.blocks = units * plan.parts;
 }
 
-// NCHW. Backward holds two arrays, so half as much of each.
-inline Plan plan_rows(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
+// NCHW. A thread has registers for 16 packs of one array (8 leave more blocks to a multiprocessor), for 8 of two, or 4
+// of three.
+inline Plan plan_rows(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
   constexpr int64_t kMost = 512;  // threads of a block that takes a plane
-  const int64_t size = shape.dtype == DType::f64 ? 8 : shape.dtype == DType::f32 ? 4 : 2;
-  const int64_t planes = shape.batch * shape.channels, vector = access == Access::scalar ? 1 : 16 / size;
+  const int64_t size = element_bytes(shape.dtype), planes = shape.batch * shape.channels;
+  const int64_t vector = access == Access::scalar ? 1 : 16 / size;
   // an edge before and one behind
   const int64_t packs = (shape.spatial + (access == Access::edges ? 2 * vector - 2 : vector - 1)) / vector;
+  const int few = kept.arrays > 2 ? 4 : 8;
   Plan plan{access, Way::lanes};
-  if (packs <= 8 * 32) {
-    plan.held = access == Access::whole && packs <= 2 * 32 ? 2 : 8;
+  if (packs <= few * 32) {
+    plan.held = kept.arrays <= 2 && access == Access::whole && packs <= 2 * 32 ? 2 : few;
     plan.width = int(power_of_two(ceil_div(packs, plan.held)));
     plan.threads = 128;
     plan.blocks = ceil_div(planes * plan.width, plan.threads);
     return plan;
   }
   plan.way = Way::block;
-  plan.held = backward || access == Access::whole ? 8 : 16;
+  plan.held = kept.arrays > 1 || access == Access::whole ? few : 16;
   int64_t cluster = 1;
   const auto too_large = [&] { return packs > kMost * plan.held * cluster; };
   const auto too_few = [&] { return planes * cluster < 2 * device.multiprocessors && packs >= 2 * cluster * kMost; };
-  while (2 * cluster <= device.max_cluster && (too_large() || too_few())) cluster *= 2;
-  if (too_large() && !backward) plan.held = 16;
+  while (2 * cluster <= smaller(device.max_cluster, kPortableCluster) && (too_large() || too_few())) cluster *= 2;
+  if (too_large() && kept.arrays == 1) plan.held = 16;
+  while (2 * cluster <= device.max_cluster && too_large()) cluster *= 2;
   if (too_large()) {
     plan.threads = 256;
     split(plan, planes, shape.spatial, shape.spatial * size, 16 / size, device);
@@ -82,12 +99,16 @@ inline Plan plan_rows(const InstanceNormActShape& shape, Access access, bool bac
   return plan;
 }
 
-// channels_last. The widest rows of packs that still give every multiprocessor a block, down to sectors of 32 bytes.
-inline Plan plan_columns(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
-  const int64_t size = shape.dtype == DType::f64 ? 8 : shape.dtype == DType::f32 ? 4 : 2, wide = size < 4 ? 4 : size;
-  const int64_t vector = access == Access::whole ? 16 / size : 1, bytes = vector * size, arrays = backward ? 2 : 1;
-  const int64_t widest = smaller(power_of_two(ceil_div(shape.channels, vector)), access == Access::whole ? 8 : 32);
-  Plan plan{access, Way::block};
+// The shared memory of column_sum, see column_scratch().
+inline int64_t columns_scratch(const Kept& kept, int64_t threads, int64_t channels, DType dtype) {
+  return kept.sums * (threads / 32 + 2) * channels * larger(element_bytes(dtype), 4);
+}
+
+// The widest rows of packs that still give every multiprocessor a block, down to sectors of 32 bytes, held by at most
+// `most` blocks a cluster; false where those cannot.
+inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Kept& kept, const Device& device,
+                         int64_t widest, int64_t vector, int64_t most) {
+  const int64_t bytes = vector * element_bytes(shape.dtype);
   for (int64_t lanes = widest; lanes == widest || lanes * bytes >= 32; lanes /= 2) {
     const int64_t units = shape.batch * ceil_div(shape.channels, lanes * vector);
     int64_t cluster = 1, threads = 0, slots = 0, shared = 0;
@@ -95,36 +116,46 @@ inline Plan plan_columns(const InstanceNormActShape& shape, Access access, bool 
       const int64_t pixels = ceil_div(shape.spatial, cluster);
       threads = smaller(larger(power_of_two(ceil_div(pixels * lanes, 8)), 64), 512);
       slots = ceil_div(ceil_div(pixels, threads / lanes), 4) * 4;
-      // the tile, and both sums' scratch: one of V values and one of 2 V, see column_scratch()
-      shared = arrays * slots * threads * bytes + 3 * (threads / 32 + 2) * lanes * vector * wide;
+      shared = kept.arrays * slots * threads * bytes + columns_scratch(kept, threads, lanes * vector, shape.dtype);
       const bool few = units * cluster < 2 * device.multiprocessors && pixels * lanes * bytes > kPart;
       return 2 * shared > device.shared_bytes || few;  // two blocks a multiprocessor: one loads while the other stores
     };
-    while (spread() && 2 * cluster <= device.max_cluster) cluster *= 2;
+    while (spread() && 2 * cluster <= most) cluster *= 2;
     const bool fits = shared <= device.shared_bytes;
     const bool narrower = lanes * bytes >= 64 && lanes > 1;
     if (fits && (units * cluster >= device.multiprocessors || !narrower)) {
+      plan.way = Way::block;
       plan.held = int(slots);
       plan.width = int(lanes);
       plan.cluster = unsigned(cluster);
       plan.threads = unsigned(threads);
       plan.blocks = units * cluster;
       plan.shared_bytes = shared;
-      return plan;
+      return true;
     }
     if (lanes == 1) break;
+  }
+  return false;
+}
+
+// channels_last.
+inline Plan plan_columns(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
+  const int64_t size = element_bytes(shape.dtype), vector = access == Access::whole ? 16 / size : 1;
+  const int64_t widest = smaller(power_of_two(ceil_div(shape.channels, vector)), access == Access::whole ? 8 : 32);
+  Plan plan{access};
+  for (int64_t most = smaller(device.max_cluster, kPortableCluster); most <= device.max_cluster; most *= 2) {
+    if (hold_columns(plan, shape, kept, device, widest, vector, most)) return plan;
   }
   plan.width = int(widest);
   plan.threads = 256;
   const int64_t units = shape.batch * ceil_div(shape.channels, widest * vector);
-  split(plan, units, shape.spatial, shape.spatial * widest * bytes, 1, device);
-  plan.shared_bytes = 3 * (plan.threads / 32 + 2) * widest * vector * wide;
+  split(plan, units, shape.spatial, shape.spatial * widest * vector * size, 1, device);
+  plan.shared_bytes = columns_scratch(kept, plan.threads, widest * vector, shape.dtype);
   return plan;
 }
 
-inline Plan plan_of(const InstanceNormActShape& shape, Access access, bool backward, const Device& device) {
-  return shape.channels_last ? plan_columns(shape, access, backward, device)
-                             : plan_rows(shape, access, backward, device);
+inline Plan plan_of(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
+  return shape.channels_last ? plan_columns(shape, access, kept, device) : plan_rows(shape, access, kept, device);
 }
 
 }  // namespace gankit::instance_norm_act

@@ -29,26 +29,25 @@ struct Team {
     }
   }
 
-  // Sums of M values. `turn`: 0 for the first call of a kernel, 1 for the second.
+  // Sums of M values. `used`: how many the kernel's calls before this one took.
   template <int M>
-  __device__ __forceinline__ void sum(A (&v)[M], [[maybe_unused]] int turn) const {
+  __device__ __forceinline__ void sum(A (&v)[M], [[maybe_unused]] int used = 0) const {
     if constexpr (!kBlock) {
 #pragma unroll
       for (int m = 0; m < M; ++m) v[m] = warp_sum(v[m], size);
     } else {
-      A* scratch = static_cast<A*>(dynamic_shared()) + turn * kScratch;
-#pragma unroll
-      for (int m = 0; m < M; ++m) v[m] = block_sum(v[m], scratch + 33 * m);
+      A *scratch = static_cast<A*>(dynamic_shared()) + used * kScratch, *total = scratch + 32 * M;
+      block_sums(v, scratch);
       const unsigned blocks = cluster_size(), lane = threadIdx.x % 32;
       if (blocks == 1) return;
       if (threadIdx.x == 0) {
 #pragma unroll
-        for (int m = 0; m < M; ++m) scratch[33 * m + 32] = v[m];
+        for (int m = 0; m < M; ++m) total[m] = v[m];
       }
       cluster_arrive();
       cluster_wait();
 #pragma unroll
-      for (int m = 0; m < M; ++m) v[m] = warp_sum(lane < blocks ? *cluster_map(scratch + 33 * m + 32, lane) : A(0));
+      for (int m = 0; m < M; ++m) v[m] = warp_sum(lane < blocks ? *cluster_map(total + m, lane) : A(0));
     }
   }
 
@@ -60,11 +59,14 @@ struct Team {
     if (kBlock && cluster_size() > 1) cluster_wait();
   }
 
-  static constexpr int kScratch = 66;
+  static constexpr int kScratch = 33;  // values of shared memory that a sum takes
 };
 
+// The dynamic shared memory of a kernel of blocks that takes `sums` sums.
 template <class A>
-constexpr size_t kRowsShared = 2 * Team<A, true>::kScratch * sizeof(A);
+constexpr size_t rows_shared(int64_t sums) {
+  return sums * Team<A, true>::kScratch * sizeof(A);
+}
 
 // Where a thread's packs lie in the plane. kEdges: the plane starts or ends within a pack; else it is whole packs.
 template <class T, int V, bool kEdges>
@@ -96,7 +98,7 @@ struct Row {
   }
   __device__ __forceinline__ void store(T* plane, int k, const Pack<T, V>& p) const {
     if constexpr (kEdges) return store_pack<V>(plane, at(k), n, p);
-    if (at(k) < n) *reinterpret_cast<Pack<T, V>*>(plane + at(k)) = p;
+    if (at(k) < n) store_aligned(plane + at(k), p);
   }
 };
 
@@ -107,11 +109,11 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;  // lanes of the last warp may have no plane
   const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
-  Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
+  Row<T, V, kEdges> row(a.in[0] + start, active ? int(a.spatial) : 0, team.member, team.size);
 
   Raw<T, V> held[K];
 #pragma unroll
-  for (int k = 0; k < K; ++k) held[k] = row.load(a.x + start, k);
+  for (int k = 0; k < K; ++k) held[k] = row.load(a.in[0] + start, k);
 
   A sum[1] = {0};
 #pragma unroll
@@ -120,7 +122,7 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
 #pragma unroll
     for (int i = 0; i < V; ++i) sum[0] += widen(p.v[i]);
   }
-  team.sum(sum, 0);
+  team.sum(sum);
   const A count = A(a.spatial), near = sum[0] / count;
 
   row.forget_offsets();
@@ -160,62 +162,46 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slopes.slope));
       }
-      row.store(a.out + start, first + j, y);
+      row.store(a.out[0] + start, first + j, y);
     }
   }
   team.finish();
 }
 
-template <class T, int V, int K, bool kEdges, bool kBlock>
+template <class D, class T, int V, int K, bool kEdges, bool kBlock>
 __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
     rows_backward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
   const bool active = team.plane < a.batch * a.channels;
   const int64_t plane = active ? team.plane : 0, start = plane * a.spatial;
-  Row<T, V, kEdges> row(a.x + start, active ? int(a.spatial) : 0, team.member, team.size);
+  Row<T, V, kEdges> row(a.in[0] + start, active ? int(a.spatial) : 0, team.member, team.size);
 
-  Raw<T, V> x[K], dy[K];
+  Raw<T, V> held[K][D::kInputs];
 #pragma unroll
   for (int k = 0; k < K; ++k) {
-    x[k] = row.load(a.x + start, k);
-    dy[k] = row.load(a.dy + start, k);
+#pragma unroll
+    for (int n = 0; n < D::kInputs; ++n) held[k][n] = row.load(a.in[n] + start, k);
   }
 
-  const A rstd = a.rstd[plane];
-  const Plane<A> p = plane_of(a, plane % a.channels, a.mean[plane], rstd);
-  A sums[2] = {0, 0};  // of g and of g * (x - mean); where there is no element, dy is zero
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane)};
+  A sums[1][D::kSums] = {}, shared[1][D::kShared];
 #pragma unroll
-  for (int k = 0; k < K; ++k) {
-    const Pack<T, V> xs = unpack<T, V>(x[k]), dys = unpack<T, V>(dy[k]);
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, p, a.slope);
-      sums[0] += g;
-      sums[1] += g * (v - p.mean);
-    }
-  }
-  team.sum(sums, 0);
+  for (int k = 0; k < K; ++k) add_packs<D, V>(a, held[k], p, sums);
+  team.sum(sums[0]);
   team.done_reading();
-  if (active && team.member == 0) {
-    a.sum_g[plane] = sums[0];
-    a.sum_gx[plane] = sums[1];
-  }
+  if (active && team.member == 0) store_sums<D>(a, plane, sums[0]);
+  share_of<D>(a, plane, sums[0], p[0], shared[0]);
 
-  const PlaneGrad<A> d = plane_grad(sums[0], sums[1], rstd, A(a.spatial));
   row.forget_offsets();
 #pragma unroll
   for (int k = 0; k < K; ++k) {
-    const Pack<T, V> xs = unpack<T, V>(x[k]), dys = unpack<T, V>(dy[k]);
-    Pack<T, V> dx;
+    Pack<T, V> out[D::kOutputs];
+    apply_packs<D, V>(a, held[k], p, shared, out);
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const A v = widen(xs.v[i]);
-      dx.v[i] = convert<T>(input_grad(gated<A>(widen(dys.v[i]), v, p, a.slope), v, p, d));
-    }
-    row.store(a.out + start, k, dx);
+    for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + start, k, out[n]);
   }
   team.finish();
 }

@@ -41,12 +41,12 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   using A = wide_t<T>;
   const Team<A, true> team(0);
   const RowPart<T, V, kEdges> part(a, parts, blockIdx.x);
-  const auto row = part.row(a.x);
+  const auto row = part.row(a.in[0]);
   Moments<A> all{0, 0, 0};
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
     Pack<T, V> p[kFlight];
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) p[j] = unpack<T, V>(row.load(a.x + part.start, k + j));
+    for (int j = 0; j < kFlight; ++j) p[j] = unpack<T, V>(row.load(a.in[0] + part.start, k + j));
     A count = 0, sum = 0, squares = 0;
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
     all = merge(all, Moments<A>{count, mean, squares});
   }
   A near[1] = {all.count * all.mean};
-  team.sum(near, 0);
+  team.sum(near);
   const A count = part.n > 0 ? A(part.n) : A(1);
   near[0] /= count;
   A sums[2] = {all.count * (all.mean - near[0]), squares_about(all, near[0])};
@@ -85,12 +85,12 @@ template <class T, int V, bool kEdges>
 __global__ void __launch_bounds__(kSplitThreads, 1) rows_apply(const Norm<T> a, const Parts parts) {
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, gridDim.x - 1 - int64_t(blockIdx.x));
-  const auto row = part.row(a.x);
+  const auto row = part.row(a.in[0]);
   const Plane<A> p = plane_of(a, part.plane % a.channels, a.mean[part.plane], a.rstd[part.plane]);
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
     Raw<T, V> x[kFlight], residual[kFlight] = {};
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.x + part.start, k + j);
+    for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.in[0] + part.start, k + j);
     if (a.residual) {
 #pragma unroll
       for (int j = 0; j < kFlight; ++j) residual[j] = row.load(a.residual + part.start, k + j);
@@ -101,93 +101,95 @@ __global__ void __launch_bounds__(kSplitThreads, 1) rows_apply(const Norm<T> a, 
       Pack<T, V> y;
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slope));
+        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slopes.slope));
       }
-      row.store(a.out + part.start, k + j, y);
+      row.store(a.out[0] + part.start, k + j, y);
     }
   }
 }
 
-// Sums of a part, or (kApply) the gradient of its input from those of the plane.
-template <class T, int V, bool kEdges, bool kApply>
+// Sums of a part, or (kApply) the derivative's outputs from those of the plane.
+template <class D, class T, int V, bool kEdges, bool kApply>
 __global__ void __launch_bounds__(kSplitThreads, 1)
     rows_gradient(const Norm<T> a, const Parts parts, [[maybe_unused]] wide_t<T>* partial) {
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x));
-  const auto row = part.row(a.x);
-  const A rstd = a.rstd[part.plane];
-  const Plane<A> p = plane_of(a, part.plane % a.channels, a.mean[part.plane], rstd);
-  PlaneGrad<A> d = {};
-  if (kApply) d = plane_grad(a.sum_g[part.plane], a.sum_gx[part.plane], rstd, A(a.spatial));
-  A sums[2] = {0, 0};
+  const auto row = part.row(a.in[0]);
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane)};
+  A sums[1][D::kSums] = {}, shared[1][D::kShared];
+  if constexpr (kApply) {
+    load_sums<D>(a, part.plane, sums[0]);
+    share_of<D>(a, part.plane, sums[0], p[0], shared[0]);
+  }
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Raw<T, V> x[kFlight], dy[kFlight];
+    Raw<T, V> in[kFlight][D::kInputs];
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
-      x[j] = row.load(a.x + part.start, k + j);
-      dy[j] = row.load(a.dy + part.start, k + j);
+#pragma unroll
+      for (int n = 0; n < D::kInputs; ++n) in[j][n] = row.load(a.in[n] + part.start, k + j);
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> xs = unpack<T, V>(x[j]), dys = unpack<T, V>(dy[j]);
-      Pack<T, V> dx;
+      if constexpr (kApply) {
+        Pack<T, V> out[D::kOutputs];
+        apply_packs<D, V>(a, in[j], p, shared, out);
 #pragma unroll
-      for (int i = 0; i < V; ++i) {
-        const A v = widen(xs.v[i]), g = gated<A>(widen(dys.v[i]), v, p, a.slope);
-        if constexpr (kApply) {
-          dx.v[i] = convert<T>(input_grad(g, v, p, d));
-        } else {
-          sums[0] += g;
-          sums[1] += g * (v - p.mean);
-        }
+        for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + part.start, k + j, out[n]);
+      } else {
+        add_packs<D, V>(a, in[j], p, sums);
       }
-      if constexpr (kApply) row.store(a.out + part.start, k + j, dx);
     }
   }
   if constexpr (!kApply) {
     const Team<A, true> team(0);
-    team.sum(sums, 0);
-    if (threadIdx.x < 2) partial[2 * blockIdx.x + threadIdx.x] = threadIdx.x == 0 ? sums[0] : sums[1];
+    team.sum(sums[0]);
+    if (threadIdx.x > 0) return;
+#pragma unroll
+    for (int m = 0; m < D::kSums; ++m) partial[int64_t(blockIdx.x) * D::kSums + m] = sums[0][m];
   }
 }
 
-// Merges what the parts of a plane gave; one warp a plane. kForward: moments to statistics, else sums.
-template <class T, bool kForward>
-__global__ void merge_parts(const Norm<T> a, const Parts parts, const wide_t<T>* partial) {
+// Merges the moments of the parts of a plane to its statistics; one warp a plane.
+template <class T>
+__global__ void merge_moments(const Norm<T> a, const Parts parts, const wide_t<T>* partial) {
   using A = wide_t<T>;
   const int64_t plane = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   if (plane >= a.batch * a.channels) return;  // the whole warp
   const int lane = threadIdx.x % 32;
   partial += 2 * plane * parts.count;
-  A first = 0, second = 0;
+  A near = 0, left = 0, squares = 0;
+  for (int64_t k = lane; k < parts.count; k += 32) near += A(part_size(parts, a.spatial, k)) * partial[2 * k];
+  const A count = A(a.spatial);
+  near = warp_sum(near) / count;
   for (int64_t k = lane; k < parts.count; k += 32) {
-    first += kForward ? A(part_size(parts, a.spatial, k)) * partial[2 * k] : partial[2 * k];
-    if (!kForward) second += partial[2 * k + 1];
+    const Moments<A> m{A(part_size(parts, a.spatial, k)), partial[2 * k], partial[2 * k + 1]};
+    if (m.count == 0) continue;
+    left += m.count * (m.mean - near);
+    squares += squares_about(m, near);
   }
-  first = warp_sum(first);
-  if constexpr (kForward) {
-    const A count = A(a.spatial), near = first / count;
-    first = 0;
-    for (int64_t k = lane; k < parts.count; k += 32) {
-      const Moments<A> m{A(part_size(parts, a.spatial, k)), partial[2 * k], partial[2 * k + 1]};
-      if (m.count == 0) continue;
-      first += m.count * (m.mean - near);
-      second += squares_about(m, near);
-    }
-    first = warp_sum(first);
-    second = warp_sum(second);
-    const Moments<A> m = shifted_moments(count, near, first, second);
-    if (lane == 0) {
-      a.mean[plane] = m.mean;
-      a.rstd[plane] = inverse_deviation(variance(m), a.eps);
-    }
-  } else {
-    second = warp_sum(second);
-    if (lane == 0) {
-      a.sum_g[plane] = first;
-      a.sum_gx[plane] = second;
-    }
+  const Moments<A> m = shifted_moments(count, near, warp_sum(left), warp_sum(squares));
+  if (lane == 0) {
+    a.mean[plane] = m.mean;
+    a.rstd[plane] = inverse_deviation(variance(m), a.eps);
   }
+}
+
+// The same for the sums of a derivative.
+template <class D, class T>
+__global__ void merge_sums(const Norm<T> a, const Parts parts, const wide_t<T>* partial) {
+  using A = wide_t<T>;
+  const int64_t plane = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+  if (plane >= a.batch * a.channels) return;  // the whole warp
+  const int lane = threadIdx.x % 32;
+  partial += plane * parts.count * D::kSums;
+  A sums[D::kSums] = {};
+  for (int64_t k = lane; k < parts.count; k += 32) {
+#pragma unroll
+    for (int m = 0; m < D::kSums; ++m) sums[m] += partial[k * D::kSums + m];
+  }
+#pragma unroll
+  for (int m = 0; m < D::kSums; ++m) sums[m] = warp_sum(sums[m]);
+  if (lane == 0) store_sums<D>(a, plane, sums);
 }
 
 }  // namespace gankit::instance_norm_act

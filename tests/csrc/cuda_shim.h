@@ -61,6 +61,13 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 }
 inline void __threadfence() {}
 
+// What tells the last block of a grid: blocks that run one after another count like those that run at once.
+inline unsigned atomicInc(unsigned* at, unsigned limit) {
+  const unsigned old = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+  __atomic_store_n(at, old >= limit ? 0 : old + 1, __ATOMIC_RELEASE);
+  return old;
+}
+
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T v, int lanes, int width = 32) {
   const unsigned lane = shim::machine.current->linear % 32, source = lane ^ unsigned(lanes);
@@ -77,8 +84,16 @@ T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
   return shim::exchange(mask, v, lane / width * width + unsigned(source) % width);
 }
 
-// Clusters, as csrc/cuda/common.cuh names them.
+// Clusters and accesses to tensors, as csrc/cuda/common.cuh names them.
 namespace shim {
+inline void global_read(const void* at, size_t bytes) {
+  Unwatched section;
+  if (watcher) watcher->access(at, bytes, false);
+}
+inline void global_write(const void* at, size_t bytes) {
+  Unwatched section;
+  if (watcher) watcher->access(at, bytes, true);
+}
 inline unsigned cluster_rank() { return machine.current->block->rank; }
 inline unsigned cluster_size() { return machine.current->block->cluster_size; }
 inline void cluster_arrive() {

@@ -33,8 +33,16 @@ inline uint3 blockIdx, threadIdx;
 
 namespace shim {
 
+// Is told of every access to the elements of tensors, see cuda_shim_traffic.h.
+struct Watcher {
+  virtual void access(const void* at, size_t bytes, bool writes) = 0;
+  virtual void blocks_end() = 0;  // those that ran together
+  virtual ~Watcher() = default;
+};
+inline Watcher* watcher = nullptr;
+
 inline bool reverse = false;        // the order in which waiting threads are resumed
-inline unsigned max_cluster = 8;    // of the launches that follow: 1 is a device without clusters
+inline unsigned max_cluster = 16;   // of the launches that follow: 1 is a device without clusters
 inline int64_t launches = 0, threads_run = 0, largest_cluster = 0;
 
 [[noreturn]] inline void fail(const char* text) {
@@ -92,6 +100,7 @@ struct Thread {
   char* stack = nullptr;
   uint3 index;
   unsigned linear = 0, cluster_round = 0;
+  unsigned barriers = 0, accesses = 0;  // accesses to watched memory since the last barrier
   Block* block = nullptr;
   Meeting* waits_for = nullptr;
   unsigned round = 0;
@@ -166,6 +175,8 @@ inline void leave(Meeting& m, unsigned round) {
     self->round = round;
     while (m.round == round) switch_back(false);
     self->waits_for = nullptr;
+    ++self->barriers;
+    self->accesses = 0;
   }
   acquire(&m.order[round & 1]);
 }
@@ -209,7 +220,7 @@ inline void prepare(Thread& t) {
   makecontext(&t.context, &entry, 0);
   t.done = false;
   t.waits_for = nullptr;
-  t.cluster_round = 0;
+  t.cluster_round = t.barriers = t.accesses = 0;
 }
 
 // Runs the resident blocks to their end.
@@ -278,6 +289,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
     }
     threads_run += int64_t(threads) * cluster;
     run_resident(size_t(threads) * cluster);
+    if (watcher) watcher->blocks_end();
   }
   machine.blocks.clear();
   acquire(&machine.finished);

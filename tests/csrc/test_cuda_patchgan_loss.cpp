@@ -1,13 +1,6 @@
 // The CUDA kernel of the PatchGAN losses, executed on the CPU, against the losses as they are written down, in float64.
 #include "cuda_shim.h"
 
-// What tells the last block of a grid: blocks that run one after another count like those that run at once.
-inline unsigned atomicInc(unsigned* at, unsigned limit) {
-  const unsigned old = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-  __atomic_store_n(at, old >= limit ? 0 : old + 1, __ATOMIC_RELEASE);
-  return old;
-}
-
 #include <vector>
 
 #include "../../csrc/cuda/patchgan_loss.cuh"

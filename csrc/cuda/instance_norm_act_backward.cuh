@@ -1,0 +1,77 @@
+// The derivatives of instance_norm_act on CUDA: from arguments to launches. See docs/ops.md for who does what, and why.
+#pragma once
+
+#include "instance_norm_act_launch.cuh"
+
+namespace gankit::instance_norm_act {
+
+template <class D>
+constexpr Kept kKept{D::kInputs, D::kSums};
+
+// The walk that minds edges serves whole packs too, wherever its few instructions more do not matter: with parts, and
+// with three inputs. Else every kernel is compiled twice.
+template <class D, class T, int V, bool kEdges>
+void launch_rows_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  constexpr int kHeld = D::kInputs > 2 ? 4 : 8;  // see plan_rows()
+  constexpr bool kMinds = V > 1, kHeldMinds = kEdges || (kMinds && D::kInputs > 2);
+  const size_t shared = plan.way == Way::lanes ? 0 : rows_shared<wide_t<T>>(D::kSums);
+  const Launch how{plan.blocks, plan.threads, stream, plan.cluster, shared};
+  if (plan.way == Way::split) {
+    const Parts parts{plan.parts, plan.each};
+    launch(how, rows_gradient<D, T, V, kMinds, false>, a, parts, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<D, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, rows_gradient<D, T, V, kMinds, true>, a, parts, partial);
+  } else if (plan.way == Way::block) {
+    launch(how, rows_backward<D, T, V, kHeld, kHeldMinds, true>, a, 0);
+  } else {
+    if constexpr (V > 1 && !kHeldMinds) {
+      if (plan.held == 2) return launch(how, rows_backward<D, T, V, 2, kEdges, false>, a, plan.width);
+    }
+    launch(how, rows_backward<D, T, V, kHeld, kHeldMinds, false>, a, plan.width);
+  }
+}
+
+template <class D, class T, int V>
+void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
+  if (plan.way == Way::split) {
+    const Parts parts{plan.parts, plan.each};
+    launch(how, columns_gradient<D, T, V, false>, a, parts, plan.width, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<D, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, columns_gradient<D, T, V, true>, a, parts, plan.width, partial);
+  } else {
+    launch(how, columns_backward<D, T, V>, a, plan.width, plan.held);
+  }
+}
+
+template <class D, class T>
+void backward_of(const InstanceNormActBackward& args, const Device& device, cudaStream_t stream,
+                 const Scratch& scratch) {
+  using A = wide_t<T>;
+  Norm<T> a = typed<T>(args);
+  const void* in[] = {args.known, args.dy, args.v};
+  for (int n = 0; n < 3; ++n) a.in[n] = static_cast<const T*>(in[n]);
+  a.out[0] = static_cast<T*>(args.dx);
+  a.out[1] = static_cast<T*>(args.grad_dy);
+  a.slopes.inverse = args.from_output ? A(1 / args.negative_slope) : A(0);
+  a.v_weight = args.v_weight;
+  a.v_bias = args.v_bias;
+  const int64_t planes = a.batch * a.channels;
+  const Access access = access_of<T>(args.shape, {a.in[0], a.in[1], a.in[2], a.out[0], a.out[1]});
+  const Plan plan = plan_of(args.shape, access, kKept<D>, device);
+  if (planes * a.spatial > 0) {
+    const int64_t parts = plan.way == Way::split ? planes * plan.parts : 0;
+    a.sums = static_cast<A*>(scratch(D::kSums * (planes + parts) * sizeof(A)));
+    A* partial = a.sums + D::kSums * planes;
+    with_access<T>(access, [&](auto vector, auto edges) {
+      if (args.shape.channels_last) {
+        if constexpr (!edges()) launch_columns_backward<D, T, vector()>(a, plan, stream, partial);
+      } else {
+        launch_rows_backward<D, T, vector(), edges()>(a, plan, stream, partial);
+      }
+    });
+  }
+  launch_batch_sums<D>(a, args.dweight, args.dbias, stream);
+}
+
+}  // namespace gankit::instance_norm_act

@@ -1,0 +1,44 @@
+// What instance_norm_act's plans ask of a device.
+#include "instance_norm_act.h"
+
+namespace gankit::instance_norm_act {
+namespace {
+
+__global__ void __launch_bounds__(512) nothing() {}
+
+// Whether a cluster of `blocks` runs, where each block has a multiprocessor to itself, as the largest that are launched.
+bool runs(int blocks, int shared_bytes) {
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = unsigned(blocks);
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(unsigned(blocks));
+  config.blockDim = dim3(512);
+  config.dynamicSmemBytes = size_t(shared_bytes);
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int clusters = 0;
+  const bool known =
+      cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) == cudaSuccess &&
+      cudaFuncSetAttribute(nothing, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
+      cudaOccupancyMaxActiveClusters(&clusters, nothing, &config) == cudaSuccess;
+  if (!known) cudaGetLastError();  // what is no error of the caller's is not left for him to find
+  return known && clusters > 0;
+}
+
+}  // namespace
+
+Device query_device(int index) {
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    cudaDeviceGetAttribute(&value, which, index);
+    return value;
+  };
+  const int shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  const bool clusters = attribute(cudaDevAttrComputeCapabilityMajor) >= 9 && attribute(cudaDevAttrClusterLaunch);
+  const int64_t max_cluster = !clusters ? 1 : runs(16, shared_bytes) ? 16 : kPortableCluster;
+  return {attribute(cudaDevAttrMultiProcessorCount), max_cluster, shared_bytes};
+}
+
+}  // namespace gankit::instance_norm_act
