@@ -61,7 +61,7 @@ struct AffineGrad {
 };
 
 // A derivative is two passes over a plane: add() sums what its elements' inputs give, plane() makes of the sums what
-// apply() computes the outputs with. share() is the plane's part in the gradients of weight (0) and bias (1).
+// apply() computes the outputs with; both take an element that is known, too. share() is the plane's part in the gradients of weight (0) and bias (1).
 
 // Inputs: known, dy. Output: dx. With means over the plane
 //   dx = weight * rstd * (g - mean(g) - xhat * mean(g * xhat)),  dweight = sum g * xhat,  dbias = sum g.
@@ -71,7 +71,9 @@ struct Backward {
 
   GANKIT_FORMULA_MEMBER static void add(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                         A (&sums)[kSums]) {
-    const Element<A> e = element<kOutput>(in[0], in[1], p, s);
+    add(element<kOutput>(in[0], in[1], p, s), in, sums);
+  }
+  GANKIT_FORMULA_MEMBER static void add(const Element<A>& e, const A (&)[kInputs], A (&sums)[kSums]) {
     sums[0] += e.g;
     sums[1] += e.g * e.d;
   }
@@ -82,7 +84,10 @@ struct Backward {
   }
   GANKIT_FORMULA_MEMBER static void apply(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                           const A (&shared)[kShared], A (&out)[kOutputs]) {
-    const Element<A> e = element<kOutput>(in[0], in[1], p, s);
+    apply(element<kOutput>(in[0], in[1], p, s), in, p, s, shared, out);
+  }
+  GANKIT_FORMULA_MEMBER static void apply(const Element<A>& e, const A (&)[kInputs], const BackwardPlane<A>& p,
+                                          const Slopes<A>&, const A (&shared)[kShared], A (&out)[kOutputs]) {
     out[0] = p.scale * e.g + shared[0] + e.d * shared[1];
   }
   GANKIT_FORMULA_MEMBER static double share(int of, const A (&sums)[kSums], const BackwardPlane<A>& p, A) {
@@ -101,14 +106,14 @@ struct DoubleBackward {
 
   GANKIT_FORMULA_MEMBER static void add(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                         A (&sums)[kSums]) {
-    add(element<kOutput>(in[0], in[1], p, s), in[2], sums);
+    add(element<kOutput>(in[0], in[1], p, s), in, sums);
   }
-  GANKIT_FORMULA_MEMBER static void add(const Element<A>& e, A v, A (&sums)[kSums]) {
-    sums[0] += v;
+  GANKIT_FORMULA_MEMBER static void add(const Element<A>& e, const A (&in)[kInputs], A (&sums)[kSums]) {
+    sums[0] += in[2];
     sums[1] += e.g;
-    sums[2] += v * e.d;
+    sums[2] += in[2] * e.d;
     sums[3] += e.g * e.d;
-    sums[4] += v * e.g;
+    sums[4] += in[2] * e.g;
   }
   GANKIT_FORMULA_MEMBER static A covariance(const A (&sums)[kSums], const BackwardPlane<A>& p, A count) {
     return (sums[4] - sums[0] / count * sums[1] - sums[2] * p.inverse / count * (sums[3] * p.inverse)) / count;
@@ -128,12 +133,12 @@ struct DoubleBackward {
   }
   GANKIT_FORMULA_MEMBER static void apply(const A (&in)[kInputs], const BackwardPlane<A>& p, const Slopes<A>& s,
                                           const A (&shared)[kShared], A (&out)[kOutputs]) {
-    apply(element<kOutput>(in[0], in[1], p, s), in[2], p, s, shared, out);
+    apply(element<kOutput>(in[0], in[1], p, s), in, p, s, shared, out);
   }
-  GANKIT_FORMULA_MEMBER static void apply(const Element<A>& e, A v, const BackwardPlane<A>& p, const Slopes<A>& s,
-                                          const A (&shared)[kShared], A (&out)[kOutputs]) {
-    out[0] = shared[0] * v + shared[1] * e.g + shared[2] + e.d * shared[3];
-    out[1] = leaky_relu_backward(p.scale * v + shared[4] + e.d * shared[5], e.z, s.slope);
+  GANKIT_FORMULA_MEMBER static void apply(const Element<A>& e, const A (&in)[kInputs], const BackwardPlane<A>& p,
+                                          const Slopes<A>& s, const A (&shared)[kShared], A (&out)[kOutputs]) {
+    out[0] = shared[0] * in[2] + shared[1] * e.g + shared[2] + e.d * shared[3];
+    out[1] = leaky_relu_backward(p.scale * in[2] + shared[4] + e.d * shared[5], e.z, s.slope);
   }
   GANKIT_FORMULA_MEMBER static double share(int, const A (&sums)[kSums], const BackwardPlane<A>& p, A count) {
     return double(p.rstd) * double(count) * double(covariance(sums, p, count));

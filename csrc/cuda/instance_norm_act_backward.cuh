@@ -8,39 +8,42 @@ namespace gankit::instance_norm_act {
 template <class D>
 constexpr Kept kKept{D::kInputs, D::kSums};
 
-// The walk that minds edges serves whole packs too, wherever its few instructions more do not matter: with parts, and
-// with three inputs. Else every kernel is compiled twice.
+// Planes of whole packs that are held have kernels of their own. The rest share theirs, so that not all is compiled again
+// and again: parts and three inputs leave time for what edges take, and for asking whether x is given or y.
 template <class D, class T, int V, bool kEdges>
 void launch_rows_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  using Shared = typename D::Always;
+  constexpr bool kMinds = V > 1, kWhole = kMinds && !kEdges && D::kInputs == 2;
   constexpr int kHeld = D::kInputs > 2 ? 4 : 8;  // see plan_rows()
-  constexpr bool kMinds = V > 1, kHeldMinds = kEdges || (kMinds && D::kInputs > 2);
+  using Held = std::conditional_t<kWhole, D, Shared>;
   const size_t shared = plan.way == Way::lanes ? 0 : rows_shared<wide_t<T>>(D::kSums);
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, shared};
   if (plan.way == Way::split) {
     const Parts parts{plan.parts, plan.each};
-    launch(how, rows_gradient<D, T, V, kMinds, false>, a, parts, partial);
-    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<D, T>, a, parts, partial);
-    launch({plan.blocks, plan.threads, stream}, rows_gradient<D, T, V, kMinds, true>, a, parts, partial);
+    launch(how, rows_gradient<Shared, T, V, kMinds, false>, a, parts, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Shared, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, rows_gradient<Shared, T, V, kMinds, true>, a, parts, partial);
   } else if (plan.way == Way::block) {
-    launch(how, rows_backward<D, T, V, kHeld, kHeldMinds, true>, a, 0);
+    launch(how, rows_backward<Held, T, V, kHeld, kMinds && !kWhole, true>, a, 0);
   } else {
-    if constexpr (V > 1 && !kHeldMinds) {
-      if (plan.held == 2) return launch(how, rows_backward<D, T, V, 2, kEdges, false>, a, plan.width);
+    if constexpr (kWhole) {
+      if (plan.held == 2) return launch(how, rows_backward<Held, T, V, 2, false, false>, a, plan.width);
     }
-    launch(how, rows_backward<D, T, V, kHeld, kHeldMinds, false>, a, plan.width);
+    launch(how, rows_backward<Held, T, V, kHeld, kMinds && !kWhole, false>, a, plan.width);
   }
 }
 
 template <class D, class T, int V>
 void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
+  using Shared = typename D::Always;
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
   if (plan.way == Way::split) {
     const Parts parts{plan.parts, plan.each};
-    launch(how, columns_gradient<D, T, V, false>, a, parts, plan.width, partial);
-    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<D, T>, a, parts, partial);
-    launch({plan.blocks, plan.threads, stream}, columns_gradient<D, T, V, true>, a, parts, plan.width, partial);
+    launch(how, columns_gradient<Shared, T, V, false>, a, parts, plan.width, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Shared, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, columns_gradient<Shared, T, V, true>, a, parts, plan.width, partial);
   } else {
-    launch(how, columns_backward<D, T, V>, a, plan.width, plan.held);
+    launch(how, columns_backward<std::conditional_t<(V > 1), D, Shared>, T, V>, a, plan.width, plan.held);
   }
 }
 
@@ -71,7 +74,7 @@ void backward_of(const InstanceNormActBackward& args, const Device& device, cuda
       }
     });
   }
-  launch_batch_sums<D>(a, args.dweight, args.dbias, stream);
+  launch_batch_sums<typename D::Always>(a, args.dweight, args.dbias, stream);
 }
 
 }  // namespace gankit::instance_norm_act

@@ -50,7 +50,9 @@ __host__ __device__ __forceinline__ int64_t chunks_of(int64_t channels, int lane
 template <class T, int V>
 __device__ __forceinline__ Column<T, V> held_column(const Norm<T>& a, int lanes) {
   const unsigned blocks = cluster_size();
-  const int64_t unit = blockIdx.x / blocks, chunks = chunks_of(a.channels, lanes, V);
+  unsigned block = blockIdx.x;
+  forget(block);  // a column made again is not one kept in registers
+  const int64_t unit = block / blocks, chunks = chunks_of(a.channels, lanes, V);
   return {a, lanes, unit / chunks, unit % chunks, (a.spatial + blocks - 1) / blocks, int64_t(cluster_rank())};
 }
 
@@ -204,7 +206,8 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   using A = wide_t<T>;
   const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>* tiles = static_cast<Pack<T, V>*>(dynamic_shared());
-  const int64_t tile = int64_t(slots) * blockDim.x;
+  const int tile = slots * int(blockDim.x);
+  [[maybe_unused]] constexpr int kUnrolled = D::kInputs > 2 ? 1 : 2;
   A* scratch = reinterpret_cast<A*>(tiles + D::kInputs * tile);
 
 #pragma unroll
@@ -218,7 +221,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i));
   wait_copies();
   A sums[V][D::kSums] = {}, shared[V][D::kShared];
-#pragma unroll 2
+#pragma unroll kUnrolled
   for (int k = 0; k < slots; ++k) {
     Raw<T, V> in[D::kInputs];
     held(k, in);
@@ -231,16 +234,18 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
     if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) store_sums<D>(a, plane, sums[i]);
+    planes[i] = backward_plane_of<D>(a, plane);  // again: what add() does without was not kept
     share_of<D>(a, plane, sums[i], planes[i], shared[i]);
   }
-#pragma unroll 2
+  const Column<T, V> to = held_column<T, V>(a, lanes);
+#pragma unroll kUnrolled
   for (int k = 0; k < slots; ++k) {
     Raw<T, V> in[D::kInputs];
     held(k, in);
     Pack<T, V> out[D::kOutputs];
     apply_packs<D, V>(a, in, planes, shared, out);
 #pragma unroll
-    for (int n = 0; n < D::kOutputs; ++n) column.store(a, a.out[n], column.first + int64_t(k) * column.rows, out[n]);
+    for (int n = 0; n < D::kOutputs; ++n) to.store(a, a.out[n], to.first + int64_t(k) * to.rows, out[n]);
   }
   finish();
 }

@@ -42,20 +42,13 @@ __device__ __forceinline__ A activated(A x, A residual, const Plane<A>& p, A slo
   return leaky_relu(pre_activation(x, p), slope) + residual;
 }
 
-// -- derivatives: D is one of these two       -------------------------------------------------------------------------
+// -- derivatives: D is Asked or Told, of one of the rules of ../instance_norm_act_backward.h ---------------------------
 
-template <bool kOutput, class A>
-struct FirstDerivative : Backward<kOutput, A> {
-  __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>&, A mean, A rstd, A weight, A bias) {
-    return backward_plane<kOutput>(mean, rstd, weight, bias);
-  }
-};
-
-// Is told at run time whether it is given x or y, by an inverse slope of 0 or not, so that its kernels need compiling
-// once: it moves five arrays, which leaves time for that.
-template <class A>
-struct SecondDerivative : DoubleBackward<false, A> {
-  using Base = DoubleBackward<false, A>;
+// Asks at run time whether it is given x or y: an inverse slope of 0 means x. So its kernels are compiled once.
+template <template <bool, class> class Rule, class A>
+struct Asked : Rule<false, A> {
+  using Base = Rule<false, A>;
+  using Always = Asked;
   __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>& s, A mean, A rstd, A weight, A bias) {
     return s.inverse == 0 ? backward_plane<false>(mean, rstd, weight, bias)
                           : backward_plane<true>(mean, rstd, weight, bias);
@@ -67,12 +60,21 @@ struct SecondDerivative : DoubleBackward<false, A> {
   }
   __device__ __forceinline__ static void add(const A (&in)[Base::kInputs], const BackwardPlane<A>& p,
                                              const Slopes<A>& s, A (&sums)[Base::kSums]) {
-    Base::add(element(in[0], in[1], p, s), in[2], sums);
+    Base::add(element(in[0], in[1], p, s), in, sums);
   }
   __device__ __forceinline__ static void apply(const A (&in)[Base::kInputs], const BackwardPlane<A>& p,
                                                const Slopes<A>& s, const A (&shared)[Base::kShared],
                                                A (&out)[Base::kOutputs]) {
-    Base::apply(element(in[0], in[1], p, s), in[2], p, s, shared, out);
+    Base::apply(element(in[0], in[1], p, s), in, p, s, shared, out);
+  }
+};
+
+// Is told at compile time: for the kernels where instructions count.
+template <template <bool, class> class Rule, bool kOutput, class A>
+struct Told : Rule<kOutput, A> {
+  using Always = Asked<Rule, A>;  // for all other kernels
+  __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>&, A mean, A rstd, A weight, A bias) {
+    return backward_plane<kOutput>(mean, rstd, weight, bias);
   }
 };
 

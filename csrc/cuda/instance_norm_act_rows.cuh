@@ -17,13 +17,15 @@ struct Team {
   int member, size;
 
   __device__ __forceinline__ Team(int width) {
+    unsigned block = blockIdx.x;
+    forget(block);  // a team made again is not one kept in registers
     if constexpr (kBlock) {
       const unsigned blocks = cluster_size();
-      plane = blockIdx.x / blocks;
+      plane = block / blocks;
       member = int(cluster_rank() * blockDim.x + threadIdx.x);
       size = int(blocks * blockDim.x);
     } else {
-      plane = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / width;
+      plane = (int64_t(block) * blockDim.x + threadIdx.x) / width;
       member = int(threadIdx.x) % width;
       size = width;
     }
@@ -196,12 +198,13 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
   share_of<D>(a, plane, sums[0], p[0], shared[0]);
 
   row.forget_offsets();
+  const int64_t to = Team<A, kBlock>(width).plane * a.spatial;  // where there is no plane, nothing is stored
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     Pack<T, V> out[D::kOutputs];
     apply_packs<D, V>(a, held[k], p, shared, out);
 #pragma unroll
-    for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + start, k, out[n]);
+    for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + to, k, out[n]);
   }
   team.finish();
 }

@@ -15,7 +15,7 @@ namespace {
 
 // Small ones, so that small tensors are split and spread; the last has all that a large tensor would want.
 const Device kDevices[] = {{4, 16, 20000}, {2, 1, 20000}, {1, 8, 232448}};
-const Kept kKernels[] = {kForwardKept, kKept<FirstDerivative<false, float>>, kKept<SecondDerivative<float>>};
+const Kept kKernels[] = {kForwardKept, kKept<Asked<Backward, float>>, kKept<Asked<DoubleBackward, float>>};
 int64_t cases = 0, by_lanes = 0, by_block = 0, by_cluster = 0, by_split = 0, by_16[2][3] = {};  // [rows, columns]
 
 void note(const InstanceNormActShape& shape, Access access, int kernel, const Device& device) {

@@ -93,13 +93,13 @@ void instance_norm(int64_t channels, int64_t height, int64_t width, DType dtype,
 
   InstanceNormActBackward b{shape, x.data(), dy.data(), nullptr, nullptr, mean.data(), rstd.data(), 0.2, false,
                             dx.data(), dweight.data(), nullptr};
-  plan = plan_of(shape, access, kKept<FirstDerivative<false, float>>, kH200);
+  plan = plan_of(shape, access, kKept<Asked<Backward, float>>, kH200);
   count(row("backward", plan), {&x, &dy}, {&dx}, times(plan), least, [&] { backward(b, kH200, nullptr, scratch); });
   b.known = y.data();
   b.from_output = true;
   b.v = v.data();
   b.grad_dy = grad_dy.data();
-  plan = plan_of(shape, access, kKept<SecondDerivative<float>>, kH200);
+  plan = plan_of(shape, access, kKept<Asked<DoubleBackward, float>>, kH200);
   count(row("double backward", plan), {&y, &dy, &v}, {&dx, &grad_dy}, times(plan), least,
         [&] { double_backward(b, kH200, nullptr, scratch); });
 }
