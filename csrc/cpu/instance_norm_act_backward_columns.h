@@ -33,8 +33,7 @@ struct BackwardColumns {
 
 template <class D>
 struct ColumnSums {
-  const D& d;
-  int64_t at_;
+  Elements<D> elements;
   BackwardColumns<typename D::A, D::kShared> planes;
   template <class V>
   GANKIT_FORMULA_MEMBER BackwardPlane<V> shared(int64_t w) const {
@@ -43,8 +42,8 @@ struct ColumnSums {
   template <class V>
   GANKIT_FORMULA_MEMBER void at(int64_t i, const BackwardPlane<V>& plane, V (&sums)[D::kSums]) const {
     V in[D::kInputs];
-    load_inputs<V>(d, at_ + i, in);
-    D::template Of<V>::add(in, plane, spread<V>(d.slopes), sums);
+    elements.template load<V>(i, in);
+    D::template Of<V>::add(in, plane, spread<V>(elements.slopes), sums);
   }
 };
 
@@ -56,8 +55,7 @@ struct PlaneAndShared {
 
 template <class D>
 struct DeriveColumns {
-  const D& d;
-  int64_t at_;
+  Elements<D> elements;
   BackwardColumns<typename D::A, D::kShared> planes;
   template <class V>
   GANKIT_FORMULA_MEMBER PlaneAndShared<V, D::kShared> shared(int64_t w) const {
@@ -68,7 +66,7 @@ struct DeriveColumns {
   }
   template <class V>
   GANKIT_FORMULA_MEMBER void at(int64_t i, const PlaneAndShared<V, D::kShared>& s) const {
-    derive_at<V>(d, at_ + i, s.plane, spread<V>(d.slopes), s.shared);
+    derive_at<V>(elements, i, s.plane, spread<V>(elements.slopes), s.shared);
   }
 };
 
@@ -106,11 +104,11 @@ void derive_columns(const D& d, const Parallel& parallel) {
         each_column(g, [&](int64_t w, int64_t c) { Planes{planes, g.width}.set_plane(w, d.plane(n, c)); });
       },
       [&](const Stripe& s, A* planes, A* part) {
-        const ColumnSums<D> step{d, s.at, {planes, g.width}};
+        const ColumnSums<D> step{d.from(s.at), {planes, g.width}};
         if (s.rows > 0) accumulate_rows<T, D::kSums>(g, s.rows, step, part);
       },
       [&](int64_t n, A* planes, const A* parts) {
-        image_sums(d, g, n, parts, ColumnSums<D>{d, n * image + g.rows * g.width, {planes, g.width}});
+        image_sums(d, g, n, parts, ColumnSums<D>{d.from(n * image + g.rows * g.width), {planes, g.width}});
         each_column(g, [&](int64_t w, int64_t c) {
           A shared[D::kShared];
           d.shared(n, c, d.plane(n, c), shared);
@@ -118,7 +116,7 @@ void derive_columns(const D& d, const Parallel& parallel) {
         });
       },
       [&](const Stripe& s, A* planes) {
-        map_rows<T, 2>(g, s.rows, s.tail, DeriveColumns<D>{d, s.at, {planes, g.width}});
+        map_rows<T, 2>(g, s.rows, s.tail, DeriveColumns<D>{d.from(s.at), {planes, g.width}});
       });
 }
 

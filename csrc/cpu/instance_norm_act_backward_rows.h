@@ -7,6 +7,24 @@
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
+// Where the elements of a derivative lie, from some element on. Loops have it by value: through a reference its pointers
+// would be read again for every store, as they might have changed.
+template <class D>
+struct Elements {
+  const typename D::Element* in[D::kInputs];
+  typename D::Element* out[D::kOutputs];
+  Slopes<typename D::A> slopes;
+
+  template <class V>
+  GANKIT_FORMULA_MEMBER void load(int64_t i, V (&values)[D::kInputs]) const {
+    for (int k = 0; k < D::kInputs; ++k) values[k] = get<V>(in[k] + i);
+  }
+  template <class V>
+  GANKIT_FORMULA_MEMBER void store(int64_t i, const V (&values)[D::kOutputs]) const {
+    for (int k = 0; k < D::kOutputs; ++k) put<V>(out[k] + i, values[k]);
+  }
+};
+
 // The arguments of a derivative with their types; those of a channel in the type computed in. `Rule` is one of
 // instance_norm_act_backward.h.
 template <template <bool, class> class Rule, bool kOutput, class T>
@@ -25,6 +43,13 @@ struct Derivative {
   Slopes<A> slopes;
   A* sums;  // [kSums, batch, channels]
 
+  Elements<Derivative> from(int64_t at) const {
+    Elements<Derivative> e;
+    for (int k = 0; k < kInputs; ++k) e.in[k] = in[k] + at;
+    for (int k = 0; k < kOutputs; ++k) e.out[k] = out[k] + at;
+    e.slopes = slopes;
+    return e;
+  }
   BackwardPlane<A> plane(int64_t n, int64_t c) const {
     const int64_t p = n * shape.channels + c;
     return backward_plane<kOutput, A>(mean[p], rstd[p], weight ? weight[c] : 1, bias ? bias[c] : 0);
@@ -51,49 +76,41 @@ GANKIT_FORMULA Slopes<V> spread(const Slopes<A>& s) {
   return {all<V>(s.slope), all<V>(s.inverse)};
 }
 
-// The inputs of the elements at i.
-template <class V, class D>
-GANKIT_FORMULA_MEMBER void load_inputs(const D& d, int64_t i, V (&in)[D::kInputs]) {
-  for (int k = 0; k < D::kInputs; ++k) in[k] = get<V>(d.in[k] + i);
-}
-
 template <class D>
 struct RowSums {
-  const D& d;
-  int64_t at_;
+  Elements<D> elements;
   BackwardPlane<typename D::A> plane;
   template <class V>
   GANKIT_FORMULA_MEMBER void at(int64_t i, V (&sums)[D::kSums]) const {
     V in[D::kInputs];
-    load_inputs<V>(d, at_ + i, in);
-    D::template Of<V>::add(in, spread<V>(plane), spread<V>(d.slopes), sums);
+    elements.template load<V>(i, in);
+    D::template Of<V>::add(in, spread<V>(plane), spread<V>(elements.slopes), sums);
   }
 };
 
 template <class V, class D>
-GANKIT_FORMULA_MEMBER void derive_at(const D& d, int64_t i, const BackwardPlane<V>& plane, const Slopes<V>& slopes,
-                                     const V (&shared)[D::kShared]) {
+GANKIT_FORMULA_MEMBER void derive_at(const Elements<D>& elements, int64_t i, const BackwardPlane<V>& plane,
+                                     const Slopes<V>& slopes, const V (&shared)[D::kShared]) {
   V in[D::kInputs], out[D::kOutputs];
-  load_inputs<V>(d, i, in);
+  elements.template load<V>(i, in);
   D::template Of<V>::apply(in, plane, slopes, shared, out);
-  for (int k = 0; k < D::kOutputs; ++k) put<V>(d.out[k] + i, out[k]);
+  elements.template store<V>(i, out);
 }
 
 template <class D, class A = typename D::A>
-void derive_row(const D& d, int64_t at, int64_t n, const BackwardPlane<A>& plane, const A (&shared)[D::kShared]) {
+void derive_row(const Elements<D> elements, int64_t n, const BackwardPlane<A>& plane, const A (&shared)[D::kShared]) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
   const BackwardPlane<V> planes = spread<V>(plane);
-  const Slopes<V> slopes = spread<V>(d.slopes);
+  const Slopes<V> slopes = spread<V>(elements.slopes);
   V shareds[D::kShared];
   for (int k = 0; k < D::kShared; ++k) shareds[k] = all<V>(shared[k]);
-  int64_t i = at;
-  const int64_t end = at + n;
-  for (; i + 2 * L <= end; i += 2 * L) {
-    for (int64_t k = i; k < i + 2 * L; k += L) derive_at<V>(d, k, planes, slopes, shareds);
+  int64_t i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    for (int64_t k = i; k < i + 2 * L; k += L) derive_at<V>(elements, k, planes, slopes, shareds);
   }
-  for (; i + L <= end; i += L) derive_at<V>(d, i, planes, slopes, shareds);
-  for (; i < end; ++i) derive_at<A>(d, i, plane, d.slopes, shared);
+  for (; i + L <= n; i += L) derive_at<V>(elements, i, planes, slopes, shareds);
+  for (; i < n; ++i) derive_at<A>(elements, i, plane, elements.slopes, shared);
 }
 
 template <int M>
@@ -114,7 +131,7 @@ void derive_rows(const D& d, const Parallel& parallel) {
       d.shape, parallel,
       [&](const Piece& piece) {
         A sums[D::kSums];
-        accumulate_row<typename D::Element>(piece.count, RowSums<D>{d, piece.at, d.plane(piece.n, piece.c)}, sums);
+        accumulate_row<typename D::Element>(piece.count, RowSums<D>{d.from(piece.at), d.plane(piece.n, piece.c)}, sums);
         All all;
         for (int m = 0; m < D::kSums; ++m) all.v[m] = sums[m];
         return all;
@@ -127,7 +144,7 @@ void derive_rows(const D& d, const Parallel& parallel) {
         const auto plane = d.plane(piece.n, piece.c);
         A shared[D::kShared];
         d.shared(piece.n, piece.c, plane, shared);
-        derive_row(d, piece.at, piece.count, plane, shared);
+        derive_row(d.from(piece.at), piece.count, plane, shared);
       });
 }
 

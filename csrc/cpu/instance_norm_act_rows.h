@@ -24,11 +24,14 @@ GANKIT_FORMULA_MEMBER void accumulate_row(int64_t n, const Step& step, compute_t
     for (const int64_t stop = min64(n, i + kShort); i + U * L <= stop; i += U * L) {
       for (int k = 0; k < U; ++k) step.template at<V>(i + k * L, part[k]);
     }
+GANKIT_UNROLL
     for (int k = 0; k < U; ++k) {
+GANKIT_UNROLL
       for (int m = 0; m < M; ++m) s[k][m] += part[k][m];
     }
   }
   for (; i + L <= n; i += L) step.template at<V>(i, s[0]);
+GANKIT_UNROLL
   for (int m = 0; m < M; ++m) {
     if constexpr (U == 4) s[0][m] = (s[0][m] + s[1][m]) + (s[2][m] + s[3][m]);
     else s[0][m] += s[1][m];

@@ -30,6 +30,7 @@ class InstanceNormAct2d(nn.Module):
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
+    keep_input: bool | None = None
 
     def __init__(
         self,
@@ -77,7 +78,8 @@ class InstanceNormAct2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, affine={self.affine}, negative_slope={self.negative_slope}"
+        kept = "" if self.keep_input is None else f", keep_input={self.keep_input}"
+        return f"{self.num_features}, eps={self.eps}, affine={self.affine}, negative_slope={self.negative_slope}{kept}"
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Says what running statistics are about, where torch only calls their keys unexpected."""

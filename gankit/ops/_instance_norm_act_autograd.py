@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import torch
@@ -81,31 +80,32 @@ class _Backward(torch.autograd.Function):
         negative_slope: float,
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         ctx.negative_slope, ctx.eps = negative_slope, eps
         ctx.save_for_backward(grad, x, weight, bias, stats, y)
         return backward_op(grad, x if y is None else y, weight, bias, stats, negative_slope, y is not None)
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor, v_weight: Tensor, v_bias: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, v: Tensor | None, v_weight: Tensor | None, v_bias: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         grad, x, weight, bias, stats, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # third derivatives: by autograd through the formula
             inputs = (_leaf(grad), _leaf(x), _leaf(weight), _leaf(bias))
-            outputs = _differentiable(*inputs, stats, y, ctx.negative_slope, ctx.eps)
-            there = [t is not None for t in inputs]
-            gradients = iter(
+            outputs = zip(
+                _differentiable(*inputs, stats, y, ctx.negative_slope, ctx.eps), (v, v_weight, v_bias), strict=True
+            )
+            asked, gradients = zip(*((o, g) for o, g in outputs if g is not None), strict=True)
+            found = iter(
                 torch.autograd.grad(
-                    list(itertools.compress(outputs, there[1:])),
-                    list(itertools.compress(inputs, there)),
-                    list(itertools.compress((v, v_weight, v_bias), there[1:])),
-                    create_graph=True,
-                    allow_unused=True,
+                    asked, [t for t in inputs if t is not None], gradients, create_graph=True, allow_unused=True
                 )
             )
-            return (*(next(gradients) if t else None for t in there), None, None, None, None)
+            return (*(t if t is None else next(found) for t in inputs), None, None, None, None)
         to_x, to_grad, to_weight = double_backward_op(
-            v,
-            None if weight is None else v_weight,
-            None if bias is None else v_bias,
+            torch.zeros_like(grad) if v is None else v,
+            v_weight,
+            v_bias,
             grad,
             x if y is None else y,
             weight,
@@ -118,7 +118,8 @@ class _Backward(torch.autograd.Function):
 
 
 def _leaf(t: Any) -> Any:
-    return t if t is None or t.requires_grad else t.detach().requires_grad_()
+    """What a partial derivative is taken in: the tensors may depend on each other, views of them do not."""
+    return t if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
 
 
 class _Incarnate(torch.autograd.Function):
@@ -161,7 +162,9 @@ def _differentiable(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weight, bias, _, ctx.negative_slope, ctx.eps, ctx.from_output = inputs
+    x, weight, bias, residual, ctx.negative_slope, ctx.eps, ctx.from_output = inputs
+    if ctx.from_output and residual is not None:
+        raise ValueError("from_output must be False where a residual is added")
     ctx.save_for_backward(output[0] if ctx.from_output else x, weight, bias, output[1])
 
 

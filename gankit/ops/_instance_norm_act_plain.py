@@ -34,7 +34,7 @@ def check(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tenso
         raise TypeError(f"x must be float32, float64, bfloat16 or float16, got {x.dtype}")
     if not 3 <= x.dim() <= 5:
         raise ValueError(f"x must have 3 to 5 dimensions (batch, channels, 1 to 3 spatial), got {x.dim()}")
-    if x.shape[2:].numel() == 1:
+    if all(size == 1 for size in x.shape[2:]):
         raise ValueError(f"x must have more than 1 spatial element, got shape {tuple(x.shape)}")
     allowed = {x.dtype, compute_dtype(x)}
     for name, value in (("weight", weight), ("bias", bias)):
@@ -173,7 +173,8 @@ def input_from_output(
 ) -> Tensor:
     """The input that gave `y`, in the dtype computed in, to within the rounding of `y`."""
     xhat, _ = _normalised(y, weight, bias, stats, negative_slope, True)
-    return xhat / per_channel(stats[1], y) + per_channel(stats[0], y)
+    rstd = per_channel(stats[1], y)
+    return torch.where(rstd == 0, 0, xhat / rstd) + per_channel(stats[0], y)  # 0: constant, and without eps
 
 
 def gradients_from_input(

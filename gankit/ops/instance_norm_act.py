@@ -41,9 +41,10 @@ def instance_norm_act(
         eps: added to the variance.
         keep_input: whether ``x`` is kept for backward. If not, backward recovers it from the output, which the next
             layer keeps anyway: activation memory halves (Rota Bulo, Porzi and Kontschieder, "In-Place Activated
-            BatchNorm", arXiv:1712.02616). The output must then not be changed in place. Default: not kept where there
-            is an activation with a slope above 0, no weight, bias or residual, and at least 2^18 elements. With a
-            weight, no element of it may be 0 (its gradient would be 0), and one small against the bias costs digits.
+            BatchNorm", arXiv:1712.02616). It asks for a slope between 0.001 and 1000, no residual, and an output that
+            nobody changes in place. With a weight, no element of it may be 0, and one small against the bias costs
+            digits. Default: not kept where there is an activation of such a slope other than 1, no weight, bias or
+            residual, and at least 2^18 elements (or any number under ``torch.compile``).
 
     Returns:
         Shape and dtype of ``x``, and its memory layout where that is contiguous or channels_last, else contiguous.
@@ -57,25 +58,15 @@ def instance_norm_act(
             variance, or ``keep_input=False`` where the output does not tell the input.
         TypeError: an argument that is not a tensor, or of another dtype.
     """
-    if keep_input is None:
-        # Without an activation of ours an in-place one may follow; small ones would gain less than the detour costs.
-        keep_input = (
-            negative_slope == 1
-            or negative_slope <= 0
-            or weight is not None
-            or bias is not None
-            or residual is not None
-            or x.numel() < 1 << 18
-        )
-    elif not keep_input and (negative_slope <= 0 or residual is not None):
-        why = "a residual is added" if residual is not None else f"negative_slope is {negative_slope}"
-        raise ValueError(f"keep_input=False cannot recover the input where {why}: leave keep_input out")
+    if keep_input is False:
+        _from_output(weight, bias, residual, negative_slope, keep_input)  # refuses what cannot be, gradients or not
     if transformed():  # vmap, grad, jvp: torch has every rule for the reference
         check(x, weight, bias, residual)
         return instance_norm_act_reference(x, weight, bias, residual=residual, negative_slope=negative_slope, eps=eps)
     if is_compiling():
         check(x, weight, bias, residual)
-        return op(x, weight, bias, residual, negative_slope, eps, not keep_input)[0]
+        from_output = _from_output(weight, bias, residual, negative_slope, keep_input)
+        return op(x, weight, bias, residual, negative_slope, eps, from_output)[0]
     try:
         if torch.is_grad_enabled() and (
             x.requires_grad
@@ -83,13 +74,31 @@ def instance_norm_act(
             or (bias is not None and bias.requires_grad)
             or (residual is not None and residual.requires_grad)
         ):
-            y = apply(x, weight, bias, residual, negative_slope, eps, not keep_input)
-            return y if keep_input else y[0]
+            from_output = _from_output(weight, bias, residual, negative_slope, keep_input)
+            # Small ones would gain less than the detour costs.
+            if from_output and (keep_input is not None or x.numel() >= 1 << 18):
+                return apply(x, weight, bias, residual, negative_slope, eps, True)[0]
+            return apply(x, weight, bias, residual, negative_slope, eps, False)
         return forward_op(x, weight, bias, residual, negative_slope, eps)[0]
     except (RuntimeError, TypeError, AttributeError) as error:
         refused = error
     check(x, weight, bias, residual)  # the op checks too, at less cost; this says it in Python's terms
     raise refused
+
+
+def _from_output(
+    weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, negative_slope: float, keep_input: bool | None
+) -> bool:
+    """Whether backward is given the output in place of the input."""
+    if keep_input:
+        return False
+    possible = residual is None and 1e-3 <= negative_slope <= 1e3
+    if keep_input is None:  # without an activation of ours an in-place one may follow
+        return possible and negative_slope != 1 and weight is None and bias is None
+    if not possible:
+        why = "a residual is added" if residual is not None else f"negative_slope is {negative_slope}"
+        raise ValueError(f"keep_input=False cannot recover the input where {why}: leave keep_input out")
+    return True
 
 
 def instance_norm_act_reference(

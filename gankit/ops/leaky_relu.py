@@ -46,7 +46,7 @@ def leaky_relu(x: Tensor, bias: Tensor | None = None, *, negative_slope: float =
     Returns:
         A tensor of x's shape and dtype, and of x's memory layout (dense: a slice gives a tensor without its gaps).
 
-    Gradients of first and second order in x and bias. The backward pass reads the result, not the input, so that `x`
+    Gradients of every order in x and bias. The backward pass reads the result, not the input, so that `x`
     is free for reuse once the next layer has run. Without a bias there is nothing to fuse: torch's own op runs.
 
     Raises:

@@ -246,6 +246,16 @@ REFUSALS = {
         ValueError,
         "keep_input=False cannot recover the input where negative_slope is 0",
     ),
+    "no slope from its output": (
+        lambda x: instance_norm_act(x, negative_slope=float("nan"), keep_input=False),
+        ValueError,
+        "keep_input=False cannot recover the input where negative_slope is nan",
+    ),
+    "underflow from its output": (
+        lambda x: instance_norm_act(x, negative_slope=1e-7, keep_input=False),
+        ValueError,
+        "keep_input=False cannot recover the input where negative_slope is 1e-07",
+    ),
     "a sum from its output": (
         lambda x: instance_norm_act(x, residual=x, keep_input=False),
         ValueError,
@@ -264,5 +274,7 @@ def test_refusals_name_argument_and_value(function, error, message, grad):
 def test_not_a_tensor():
     with pytest.raises(TypeError, match="x must be a tensor, got list"):
         instance_norm_act([1.0])
+    with pytest.raises(TypeError, match="x must be a tensor, got list"):
+        instance_norm_act([1.0], negative_slope=0.2)
     with pytest.raises(TypeError, match="weight must be a tensor, got float"):
         instance_norm_act(torch.randn(1, 2, 3, 3), 1.0)

@@ -54,11 +54,21 @@ def test_without_the_input_gradients_match_the_reference(shape, dtype, last):
             assert_close(grad, reference, dtype, times=8 * size**0.5)
 
 
+def composed(x: Tensor, weight: Tensor | None, bias: Tensor | None, *, residual: None, negative_slope: float) -> Tensor:
+    """The op in torch's elementary ops, which have derivatives of every order; instance_norm has two."""
+    var, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+    z = (x - mean) * (var + 1e-5).rsqrt()
+    z = z if weight is None else z * weight.view(-1, 1, 1)
+    z = z if bias is None else z + bias.view(-1, 1, 1)
+    return torch.where(z > 0, z, z * negative_slope)
+
+
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
 @pytest.mark.parametrize("affine", ["none", "weight", "bias", "both"])
 @pytest.mark.parametrize("slope", [1.0, 0.2])
 @pytest.mark.parametrize("keep_input", [False, True])
-def test_three_derivatives_by_finite_differences(keep_input, slope, affine, last):
+def test_four_derivatives(keep_input, slope, affine, last):
+    """Two by finite differences; all against elementary ops, of a loss whose gradient depends on all inputs."""
     tensors = away_from_zero(make((2, 3, 3, 2), residual=False, last=last))
     tensors["weight"] = tensors["weight"] if affine in ("weight", "both") else None
     tensors["bias"] = tensors["bias"] if affine in ("bias", "both") else None
@@ -69,15 +79,18 @@ def test_three_derivatives_by_finite_differences(keep_input, slope, affine, last
         named = dict.fromkeys(tensors) | dict(zip(keys, values, strict=True))
         return call(instance_norm_act, named, negative_slope=slope, keep_input=keep_input)
 
-    def gradients(*values: Tensor) -> tuple[Tensor, ...]:
-        y = function(*values)
-        return torch.autograd.grad(
-            (y * y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum(), values, create_graph=True
-        )
-
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
-    assert torch.autograd.gradgradcheck(gradients, inputs)
+
+    orders = []
+    for y in (function(*inputs), call(composed, tensors, negative_slope=slope)):
+        values = [y.pow(3).sum()]
+        for _ in range(4):
+            gradients = torch.autograd.grad(values[-1], inputs, create_graph=True)
+            values.append(sum(g.square().sum() for g in gradients))
+        without_a_graph = torch.autograd.grad(values[1], inputs)
+        orders.append([*values, *gradients, *without_a_graph])
+    torch.testing.assert_close(*orders, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("keep_input", [False, True])
@@ -124,19 +137,25 @@ def test_r1_through_a_discriminator(keep_input):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("slope", [0.2, 0.01])
-def test_recovering_the_input_costs_no_precision(dtype, slope):
-    """Where it is the default: the rounding of the output weighs no more in the gradient than that of the input."""
-    x, seed = (randn((2, 16, 64, 64), seed=s).to(dtype) for s in (0, 1))
+@pytest.mark.parametrize("along", [0.0, 1.0], ids=["any gradient", "one along the output"])
+def test_what_recovering_the_input_costs_in_precision(dtype, slope, along):
+    """Against float64: at most a few roundings more than from the input, and less than torch's own ops."""
+    x, noise = (randn((2, 16, 64, 64), seed=s).to(dtype) for s in (0, 1))
+    seed = along * x + noise / 2
     x = (x * 3 + 5).requires_grad_()
     wide = x.detach().double().requires_grad_()
     expected = instance_norm_act_reference(wide, negative_slope=slope)
     (reference,) = torch.autograd.grad(expected, wide, seed.double())
-    errors = []
-    for keep_input in (True, False):
-        y = instance_norm_act(x, negative_slope=slope, keep_input=keep_input)
+
+    def error(y: Tensor) -> float:
         (dx,) = torch.autograd.grad(y, x, seed)
-        errors.append((dx.double() - reference).square().mean().sqrt().item())
-    assert errors[1] <= 1.05 * errors[0]
+        return (dx.double() - reference).square().mean().sqrt().item()
+
+    kept = error(instance_norm_act(x, negative_slope=slope, keep_input=True))
+    recovered = error(instance_norm_act(x, negative_slope=slope, keep_input=False))
+    torchs = error(nn.functional.leaky_relu(nn.functional.instance_norm(x), slope))
+    assert recovered <= (3 if along else 1.1) * kept
+    assert recovered <= torchs or dtype == torch.float32
 
 
 def kept_bytes(function: Any) -> int:
@@ -179,6 +198,8 @@ def test_activation_memory_halves():
         ({"negative_slope": 1.0}, True),  # an in-place activation may follow
         ({"negative_slope": 0.0}, True),  # the output does not tell
         ({"negative_slope": -0.1}, True),
+        ({"negative_slope": 1e-7}, True),  # it would underflow in 16 bits
+        ({"negative_slope": float("nan")}, True),
         ({"negative_slope": 0.2, "keep_input": True}, True),
         ({"negative_slope": 0.2, "weight": 1}, True),
         ({"negative_slope": 0.2, "bias": 1}, True),
@@ -283,16 +304,16 @@ def test_batched_second_derivatives(keep_input):
         torch.testing.assert_close(ours, torch.autograd.grad(dx, x, seed, retain_graph=True)[0])
 
 
-def test_batched_gradients_with_a_graph():
+@pytest.mark.parametrize("keep_input", [False, True])
+def test_batched_gradients_with_a_graph(keep_input):
     """vmap over backward, asked for a derivative: the formula runs."""
     x = make((2, 3, 4, 5), residual=False)["x"]
     seeds = torch.randn(3, 2, 3, 4, 5, dtype=x.dtype)
-    results = []
-    for keep_input in (False, True):
-        y = instance_norm_act(x, negative_slope=0.2, keep_input=keep_input)
-        dx = torch.autograd.grad(y, x, seeds, is_grads_batched=True, create_graph=True)[0]
-        results.append((dx, torch.autograd.grad(dx.square().sum(), x)[0]))
-    torch.testing.assert_close(*results)
+    y = instance_norm_act(x, negative_slope=0.2, eps=0.1, keep_input=keep_input)
+    batched = torch.autograd.grad(y, x, seeds, is_grads_batched=True, create_graph=True)[0]
+    looped = torch.stack([torch.autograd.grad(y, x, seed, create_graph=True)[0] for seed in seeds])
+    torch.testing.assert_close(batched, looped)
+    torch.testing.assert_close(*(torch.autograd.grad(dx.square().sum(), x)[0] for dx in (batched, looped)))
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["nchw", "channels_last"])
@@ -310,3 +331,18 @@ def test_the_registered_op_says_what_it_cannot_do():
     y, _ = torch.ops.gankit.instance_norm_act(x, None, None, None, 0.2, 1e-5, True)
     with pytest.raises(RuntimeError, match="keep_input=True"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
+    with pytest.raises(ValueError, match="from_output must be False where a residual"):
+        torch.ops.gankit.instance_norm_act(x, None, None, x, 0.2, 1e-5, True)
+
+
+def test_constant_planes_without_eps_have_derivatives_of_zero():
+    x = make((1, 2, 4, 5), affine=False, residual=False)["x"]
+    with torch.no_grad():
+        x[:, 1] = 2.0
+    for keep_input in (True, False):
+        value = instance_norm_act(x, negative_slope=0.2, eps=0.0, keep_input=keep_input).pow(3).sum()
+        for _ in range(3):
+            (dx,) = torch.autograd.grad(value, x, create_graph=True)
+            assert dx[:, 1].abs().max() == 0
+            assert dx.isfinite().all()
+            value = dx.square().sum()

@@ -10,6 +10,7 @@ from norm_cases import TOLERANCE, assert_close, call, in_float64, make
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from gankit.nn import InstanceNormAct2d
 from gankit.ops import _instance_norm_act_plain as plain
 from gankit.ops.instance_norm_act import instance_norm_act, instance_norm_act_reference
 
@@ -54,6 +55,15 @@ def test_compile_forward_and_backward(last):
         torch.autograd.grad(y, leaves, seed), torch.autograd.grad(expected, leaves, seed), strict=True
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_export_with_a_batch_of_any_size():
+    """What is kept for backward must not tie the graph to a size."""
+    module = InstanceNormAct2d(4, negative_slope=0.2)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(module, (torch.randn(2, 4, 64, 64),), dynamic_shapes=({0: batch},))
+    x = torch.randn(40, 4, 64, 64)
+    torch.testing.assert_close(exported.module()(x), module(x))
 
 
 def test_vmap_and_per_sample_gradients():
