@@ -368,6 +368,14 @@ def test_list_and_info(gankit, toy):
     assert info["conditions"] == ["label"]
     assert {"name": "hidden", "type": "INT", "default": 8, "bounds": ">=1 <=64", "help": "Width."} in info["options"]
     text = gankit("plugins", "info", "toy").out
+    # as they can be typed
+    for option in (
+        "--hidden +INT",
+        "--optim.weight-decay +FLOAT",
+        "--spectral/--no-spectral +BOOL +off",
+        ".* 0.5,0.9 ",
+    ):
+        assert re.search(rf"^{option}", text, re.MULTILINE)
     assert "[bracketed] text is text." in text
     text = gankit("plugins", "info", "toy-dots").out
     assert "data.size" in text
