@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 Form = Callable[[str, str], str]
 """An option's dotted name and a value, as text to type."""
@@ -38,4 +39,14 @@ def by_set(option: str, value: str) -> str:
     return f"--set {option}={value}"
 
 
-__all__ = ["Form", "by_set", "flag", "give", "given_as"]
+def in_file(path: Path) -> Form:
+    """The form of an option that stands in a configuration file."""
+
+    def form(option: str, value: str) -> str:
+        table, _, name = option.rpartition(".")
+        return f'{name} = "{value}"{f" under [{table}]" if table else ""} in {path}'
+
+    return form
+
+
+__all__ = ["Form", "by_set", "flag", "give", "given_as", "in_file"]

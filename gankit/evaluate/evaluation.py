@@ -172,7 +172,7 @@ def _draw(
     from gankit.training.sampling import conditions, draw
 
     rows = (reference.test or reference.train).data
-    batch, records = conditions(variant, spec, n, rows=rows, seed=seed)
+    batch, records = conditions(variant, spec, n, rows=lambda: rows, seed=seed)
     images = draw(variant, networks, spec, batch, n, seed=seed, device=device)
     notes = []
     broken = int((~images.isfinite()).flatten(1).any(1).sum())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from gankit.config import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.discover import load_dataset, load_variant
 from gankit.errors import UsageError
@@ -120,15 +122,12 @@ class Job:
         variant = self.variant(resolved.options)
         train = self.open(resolved, "train")
         check_requirements(variant, train, resolved.dataset)
-        networks = build_networks(variant, train, resolved.run.seed)
+        networks = build_networks(variant, train.spec, resolved.run.seed)
         check_inherits(variant.inherits(), networks)
         return find_previous(self.out, wanted, self.variant, type(train), variant.inherits(), networks)
 
     def open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
-        source = self.dataset
-        if not isinstance(source, Dataset):
-            return source(resolved.data, split)
-        return source if source.split == split else type(source)(resolved.data, split)
+        return open_split(self.dataset, resolved.data, split)
 
     def _run(self, resolved: Resolved, previous: RunDir | None = None) -> RunDir:
         """One training, into a new directory, once everything that can be checked has been."""
@@ -159,7 +158,17 @@ class Job:
             origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
             described["previous_stage"] = origin
         (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
+        directory.keep_spec(session.spec)
         replace_text(directory.path / "config.toml", resolved.to_toml())  # last: with it the directory is a run
 
 
-__all__ = ["Job"]
+def open_split(
+    source: type[Dataset[Any]] | Dataset[Any], config: BaseModel, split: Literal["train", "test"]
+) -> Dataset[Any]:
+    """A split of a dataset, given as its class or as one of its splits."""
+    if not isinstance(source, Dataset):
+        return source(config, split)
+    return source if source.split == split else type(source)(config, split)
+
+
+__all__ = ["Job", "open_split"]

@@ -10,8 +10,10 @@ from pathlib import Path
 from shlex import quote
 
 from gankit.errors import GankitError, UsageError
+from gankit.plugin import DataSpec
 from gankit.training import checkpoint
 from gankit.training.checkpoint import Checkpoint, DamagedCheckpoint
+from gankit.training.spec import difference, read_spec, write_spec
 
 
 class RunDir:
@@ -56,6 +58,22 @@ class RunDir:
     @property
     def store(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def spec(self) -> DataSpec | None:
+        """What the data was that the run was made with; None if the run was made before that was kept."""
+        return read_spec(self.path / "spec.json")
+
+    def keep_spec(self, spec: DataSpec) -> None:
+        """Writes what the data is, if it is not known; else as :meth:`check_spec`."""
+        if self.spec is None:
+            write_spec(self.path / "spec.json", spec)
+        self.check_spec(spec)
+
+    def check_spec(self, spec: DataSpec) -> None:
+        """:class:`UsageError` if the data of the run was not of `spec`."""
+        if (then := self.spec) is not None and (changed := difference(then, spec)):
+            raise UsageError(f"the data is not what {self.path} was made with: {changed}.")
 
     def checkpoints(self) -> list[str]:
         """Names, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def conditions(
     spec: DataSpec,
     n: int,
     *,
-    rows: Dataset[Any] | None = None,
+    rows: Callable[[], Dataset[Any] | None] = lambda: None,
     seed: int = 0,
     label: int | str | Sequence[int | str] | None = None,
     text: str | Sequence[str] | None = None,
@@ -34,7 +34,7 @@ def conditions(
     """What to ask a variant for: a batch of its `conditions` with `n` rows, and a record of each for people.
 
     `label` and `text` are repeated to `n`. Without a label, all classes in turn; without a text (and for keys of any
-    other kind) samples of `rows`, the held-out split, in an order drawn from `seed`.
+    other kind) samples of the held-out split, in an order drawn from `seed`: only then `rows` is called, to open it.
     """
     _only_what_it_takes(variant, label=label, text=text)
     batch: Batch = {}
@@ -57,7 +57,7 @@ def conditions(
         else:
             rest.append(name)
     if rest and n:
-        _from_rows(batch, records, rest, spec, rows, seed)
+        _from_rows(batch, records, rest, spec, _opened(rows, rest), seed)
     return batch, records
 
 
@@ -151,6 +151,13 @@ def _texts(text: str | Sequence[str], length: int) -> list[str]:
     if long := [one for one in texts if len(one.encode("utf-8", "replace")) > length]:
         raise UsageError(f"text {long[0][:40]!r}...: longer than the {length} bytes that this run reads; shorten it.")
     return texts
+
+
+def _opened(rows: Callable[[], Dataset[Any] | None], names: Sequence[str]) -> Dataset[Any] | None:
+    try:
+        return rows()
+    except UsageError as error:
+        raise UsageError(f"{', '.join(names)} comes from the data unless given, and {error}") from error
 
 
 def _from_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def inherited_weights(run: RunDir, inherits: Mapping[str, str]) -> dict[str, dic
     if missing := sorted(set(inherits.values()) - set(weights)):
         raise PluginError(f"inherits() names {missing[0]!r}; the earlier stage has {', '.join(weights)}")
     return {name: weights[source] for name, source in inherits.items()}
+
+
+def inherited_by(run: RunDir, inherits: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:
+    """The same of a `run` that exists: it says itself which one it builds on."""
+    if not inherits:
+        return {}
+    origin = json.loads((run.path / "environment.json").read_text()).get("previous_stage")
+    if not origin:
+        raise GankitError(f"{run.path} does not say which run it builds on; start it anew with gankit run.")
+    return inherited_weights(RunDir.open(run.path / origin["run"]), inherits)
 
 
 def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module]) -> None:

@@ -175,7 +175,7 @@ class Trainer:
         session.meter.drain()
         if self._condition is None:
             rows = self.test if self.test is not None and len(self.test) else session.dataset
-            self._condition = conditions(session.variant, session.spec, n, rows=rows, seed=self.run.seed)
+            self._condition = conditions(session.variant, session.spec, n, rows=lambda: rows, seed=self.run.seed)
         images = draw(
             session.variant,
             session.sampling_networks(),

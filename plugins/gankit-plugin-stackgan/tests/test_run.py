@@ -118,3 +118,17 @@ def test_preset_paper_as_it_is_planned(captioned: Path, stage: int) -> None:
 def test_every_preset_runs_in_small(captioned: Path, preset: str) -> None:
     run = gankit.train("stackgan", "captioned-folder", preset=preset, **options(captioned, low=8, halvings=1))
     assert run.sample(1).images.shape == (1, 3, 16, 16)
+
+
+def test_a_caption_is_drawn_although_the_folder_has_moved(both: gankit.api.Run, captioned: Path) -> None:
+    images = both.sample(2, text="grey 20").images
+    captioned.rename("elsewhere")
+    moved = gankit.open_run(both.path)
+    assert torch.equal(moved.sample(2, text="grey 20").images, images)
+    with pytest.raises(UsageError, match=r"text comes from the data unless given, and .*captioned is not there"):
+        moved.sample(2)
+    with pytest.raises(UsageError, match=r'^data\.root: .*: root = "DIR" under \[data\] in .*config\.toml$'):
+        moved.evaluate(4)
+    config = both.path / "config.toml"
+    config.write_text(config.read_text().replace(str(captioned), str(Path("elsewhere").absolute())))
+    assert gankit.open_run(both.path).sample(2).images.shape == (2, 3, 16, 16)
