@@ -46,7 +46,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace samples that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples that are in --out.")] = False,
     json: Json = False,
 ) -> None:
     """Draw samples from a run."""

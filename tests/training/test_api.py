@@ -17,6 +17,7 @@ from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny, TinyConfig
 from torch import nn
 
 import gankit
+from gankit.data.images import write_png
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import DataSpec, Key, Optim
 from gankit.training.events import Evaluated, Logged, Note, RunInterrupted, RunStarted, Sampled
@@ -105,6 +106,42 @@ def test_samples_are_saved_one_file_each_or_as_a_sheet(tmp_path):
     assert Image.open(sheet).size[0] > 8
     with pytest.raises(UsageError, match="cannot write to"):
         samples.save(sheet / "below")
+
+
+def test_overwriting_leaves_what_was_drawn_and_what_others_put_there(tmp_path):
+    run, folder = train(tmp_path), tmp_path / "drawn"
+    run.sample(4).save(folder)
+    theirs = {"000009.png", "notes.txt", "0.png", "sub"}
+    (folder / "sub").mkdir()
+    for name in theirs - {"sub"}:
+        (folder / name).write_text("mine")
+    (tmp_path / "000000.png").write_text("mine")
+    with (folder / "samples.jsonl").open("a") as index:  # names that no call writes
+        index.writelines(json.dumps({"file": name}) + "\n" for name in ("../000000.png", "notes.txt", 3, "sub"))
+    run.sample(2, seed=1).save(folder, overwrite=True)
+    assert {p.name for p in folder.iterdir()} == theirs | {"000000.png", "000001.png", "samples.jsonl"}
+    assert (tmp_path / "000000.png").exists()
+    for content in ("", "rubbish", "[]\n", '{"file": "000001.png"}\n{'):
+        (folder / "samples.jsonl").write_text(content)
+        run.sample(1).save(folder, overwrite=True)
+        assert (folder / "000001.png").exists() is ("000001" not in content)
+
+
+def test_a_call_that_was_killed_is_cleared_away_by_the_next(tmp_path, monkeypatch):
+    run, folder = train(tmp_path), tmp_path / "drawn"
+    drawn = []
+
+    def stop(path, image):
+        drawn.append(write_png(path, image))
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gankit.training.samples.write_png", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.sample(5).save(folder)
+    monkeypatch.undo()
+    run.sample(1).save(folder, overwrite=True)
+    assert {p.name for p in folder.iterdir()} == {"000000.png", "samples.jsonl"}
 
 
 def test_samples_come_from_the_average_in_eval_mode(tmp_path):
