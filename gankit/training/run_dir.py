@@ -79,7 +79,8 @@ class RunDir:
         """Names, oldest first."""
         if not self.store.is_dir():
             return []
-        return sorted((p.name for p in self.store.iterdir() if _step(p.name) is not None), key=lambda n: _step(n) or 0)
+        names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+        return sorted((name for name in names if _step(name) is not None), key=lambda name: _step(name) or 0)
 
     @property
     def latest(self) -> str | None:
@@ -152,7 +153,9 @@ class RunDir:
                 checkpoint.replace_text(self.store / pointer, f"{name}\n")
 
     def clean(self) -> None:
-        """Removes what a killed process left half written."""
+        """Removes what a killed process left half written, and brings back what it was about to replace."""
+        for path in self.store.glob(f"{checkpoint.ASIDE}step-*"):
+            checkpoint.recover(path.with_name(path.name.removeprefix(checkpoint.ASIDE)))
         for path in self.store.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
