@@ -137,10 +137,11 @@ class Run:
                 self._splits[split] = open_split(self._dataset, self.config.data, split)
         return self._splits[split]
 
-    def networks(self, checkpoint: str = "best", device: str = "cpu") -> dict[str, nn.Module]:
+    def networks(self, checkpoint: str = "best", device: str = "auto") -> dict[str, nn.Module]:
         """The networks to draw from, in eval mode: averaged where the variant keeps an average.
 
-        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step.
+        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step. `device` is that
+        of ``gankit sample --device``: ``auto`` takes a GPU if there is one.
         """
         name = self.directory.resolve(checkpoint)
         place = resolve_device(device)
@@ -163,7 +164,7 @@ class Run:
         text: str | Sequence[str] | None = None,
         seed: int = 0,
         checkpoint: str = "best",
-        device: str = "cpu",
+        device: str = "auto",
     ) -> Samples:
         """Draw `n` samples; the same for the same `seed`.
 
@@ -189,7 +190,7 @@ class Run:
         n: int = 1000,
         seed: int = 0,
         checkpoint: str = "best",
-        device: str = "cpu",
+        device: str = "auto",
         *,
         metrics: Sequence[str] | None = None,
         sheet: str | Path | None = None,
@@ -226,10 +227,9 @@ class Run:
         resolved = self.config
         with self.directory.lock():  # before anything is changed
             pass
-        name = self.directory.newest_intact(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
-        if name is None and (names := self.directory.checkpoints()):
+        saved = self.directory.load_newest(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
+        if saved is None and (names := self.directory.checkpoints()):
             raise GankitError(f"{self.path}: none of the checkpoints is intact ({', '.join(names)}).")
-        saved = checkpoints.read(self.directory.store / name) if name else None
         if saved is not None:
             check_owner(saved.state, resolved)
             self.directory.repair(saved)

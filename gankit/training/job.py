@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -20,7 +21,7 @@ from gankit.training.events import Note, OnEvent
 from gankit.training.judging import check_metric
 from gankit.training.run_dir import RunDir
 from gankit.training.session import Session, build_networks, check_requirements
-from gankit.training.stages import check_inherits, find_previous, inherited_weights
+from gankit.training.stages import check_inherits, find_previous, inherited_weights, unfinished
 from gankit.training.trainer import Trainer
 
 Trained = tuple[RunDir, Resolved]
@@ -66,10 +67,9 @@ class Job:
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         options = self.options if stage is None else {**self.options, "stage": stage}
-        source = self.dataset
         return resolve(
             self.variant,
-            type(source) if isinstance(source, Dataset) else source,
+            self._dataset_class,
             variant=self.names[0],
             dataset=self.names[1],
             preset=self.preset,
@@ -86,7 +86,7 @@ class Job:
         *earlier, last = todo
         if asked := self.resolve().stage:
             for resolved in reversed(earlier):
-                self.tell(Note(text=self._implied(resolved.stage or 1, asked)))
+                self.tell(Note(text=self._implied(resolved, asked)))
         for resolved in earlier:
             previous = self._run(resolved, previous)
         return self._run(last, previous), last
@@ -113,10 +113,21 @@ class Job:
             todo.insert(0, before)
         return todo, None
 
-    def _implied(self, stage: int, asked: int) -> str:
-        text = f"Stage {stage + 1} builds on stage {stage}, which is not trained yet: training it first"
+    def _implied(self, resolved: Resolved, asked: int) -> str:
+        """What is said of a stage that has to be trained first."""
+        stage = resolved.stage or 1
         alone = sorted({name.partition(".")[0] for name in self.options} & OF_ONE_STAGE)
+        text = f"Stage {stage + 1} builds on stage {stage}, which is not "
+        if begun := unfinished(self.out, resolved, self.variant, self._dataset_class):
+            text += f"trained to its end in {begun.path}: training it anew (--resume goes on with it instead, as does: "
+            text += f"gankit resume {quote(str(begun.path))})"
+        else:
+            text += "trained yet: training it first"
         return text + (f" (of the options given, {', '.join(alone)} hold for stage {asked} alone)." if alone else ".")
+
+    @property
+    def _dataset_class(self) -> type[Dataset[Any]]:
+        return type(self.dataset) if isinstance(self.dataset, Dataset) else self.dataset
 
     def _find_previous(self, resolved: Resolved, wanted: Resolved) -> RunDir | None:
         variant = self.variant(resolved.options)
@@ -124,7 +135,7 @@ class Job:
         check_requirements(variant, train, resolved.dataset)
         networks = build_networks(variant, train.spec, resolved.run.seed)
         check_inherits(variant.inherits(), networks)
-        return find_previous(self.out, wanted, self.variant, type(train), variant.inherits(), networks)
+        return find_previous(self.out, wanted, self.variant, self._dataset_class, variant.inherits(), networks)
 
     def open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
         return open_split(self.dataset, resolved.data, split)

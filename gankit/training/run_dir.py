@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import TypeVar
 
 from gankit.errors import GankitError, UsageError
 from gankit.plugin import DataSpec
 from gankit.training import checkpoint
 from gankit.training.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.training.spec import difference, read_spec, write_spec
+
+T = TypeVar("T")
 
 
 class RunDir:
@@ -119,13 +122,23 @@ class RunDir:
 
     def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
         """Name of the newest checkpoint whose files are all unaltered; `complain` is told of those that are not."""
+
+        def verified(folder: Path) -> str:
+            checkpoint.verify(folder)
+            return folder.name
+
+        return self._newest(verified, complain)
+
+    def load_newest(self, complain: Callable[[str], None] = lambda text: None) -> Checkpoint | None:
+        """The same checkpoint itself; it is looked through once."""
+        return self._newest(checkpoint.read, complain)
+
+    def _newest(self, use: Callable[[Path], T], complain: Callable[[str], None]) -> T | None:
         for name in reversed(self.checkpoints()):
             try:
-                checkpoint.verify(self.store / name)
+                return use(self.store / name)
             except DamagedCheckpoint as error:
                 complain(str(error))
-            else:
-                return name
         return None
 
     def save(self, content: Checkpoint, keep: int, *, best: bool = False) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny, TinyConfig
 from torch import nn
 
 import gankit
+from gankit.cli import runs
 from gankit.data.images import write_png
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.plugin import DataSpec, Key, Optim
@@ -144,9 +146,24 @@ def test_a_call_that_was_killed_is_cleared_away_by_the_next(tmp_path, monkeypatc
     assert {p.name for p in folder.iterdir()} == {"000000.png", "samples.jsonl"}
 
 
+def test_samples_are_drawn_on_the_device_that_the_command_takes(tmp_path, monkeypatch):
+    """One rule for `gankit sample`, `gankit eval` and their methods: what `auto` is."""
+    run, asked = train(tmp_path), []
+    monkeypatch.setattr("gankit.api.resolve_device", lambda name: asked.append(name) or torch.device("cpu"))
+    run.sample(1)
+    run.networks()
+    with pytest.raises(UsageError, match="n must be"):
+        run.evaluate(0)
+    assert set(asked) == {"auto"}
+    for method in (run.sample, run.networks, run.evaluate):
+        assert inspect.signature(method).parameters["device"].default == "auto"
+    for command in (runs.sample, runs.evaluate):
+        assert inspect.signature(command).parameters["device"].default == "auto"
+
+
 def test_samples_come_from_the_average_in_eval_mode(tmp_path):
     run = train(tmp_path)
-    networks = run.networks()
+    networks = run.networks(device="cpu")
     assert not any(net.training for net in networks.values())
     raw = run.directory.load("latest")
     key = "5.weight"
@@ -383,7 +400,12 @@ def test_an_unfinished_earlier_stage_is_not_used(tmp_path):
         gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=stop, **SMALL, stage=1)
     events = []
     gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **SMALL, stage=2)
-    assert "not trained yet" in notes(events)[0]
+    begun = tmp_path / "staged-blobs" / "0001"
+    assert "builds on stage 1, which is not trained to its end in" in notes(events)[0]
+    assert f"--resume goes on with it instead, as does: gankit resume {begun})" in notes(events)[0]
+    events.clear()
+    gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **SMALL, stage=2)
+    assert "builds on stage 1 in" in notes(events)[0]  # there is a finished one now
 
 
 def test_without_a_stage_all_are_trained(tmp_path):

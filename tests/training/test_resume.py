@@ -220,6 +220,16 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
         gankit.open_run(run.path, Tiny, Blobs).resume()
 
 
+def test_a_checkpoint_is_looked_through_once(tmp_path, monkeypatch):
+    run = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
+    looked = []
+    digest = checkpoint._digest
+    monkeypatch.setattr(checkpoint, "_digest", lambda path: looked.append(path) or digest(path))
+    run.resume(steps=13)
+    read = [path.name for path in looked if path.parent.name == "step-000012"]
+    assert sorted(read) == ["ema.safetensors", "optimizers.safetensors", "weights.safetensors"]
+
+
 def test_more_steps_although_the_newest_checkpoint_is_damaged(tmp_path):
     run = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
     (run.path / "checkpoints" / "step-000012" / "state.json").write_text("{")
