@@ -102,3 +102,11 @@ def gankit(
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def run(gankit: Callable[..., Outcome], toy: str, tmp_path: Path) -> Path:
+    """A run of six steps."""
+    outcome = gankit("run", toy, "--json")
+    assert outcome.code == 0, outcome.err
+    return tmp_path / outcome.data["run"]
