@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.training import checkpoint as checkpoints
 from gankit.training.device import resolve_device
 from gankit.training.events import Note, OnEvent, ignore
-from gankit.training.job import Job, open_split
+from gankit.training.job import Job, open_split, tell_notes
 from gankit.training.log import read_log
 from gankit.training.plan import Plan, make_plan
 from gankit.training.run_dir import RunDir
@@ -194,12 +194,12 @@ class Run:
         *,
         metrics: Sequence[str] | None = None,
         sheet: str | Path | None = None,
-        report: Callable[[str], None] = lambda line: None,
+        on_event: OnEvent | None = None,
     ) -> dict[str, Any]:
         """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
 
         `metrics` are names out of `gankit.evaluate.METRICS`, by default those that apply. `sheet`: where to write a PNG
-        of samples beside their nearest training images. `report` is told what takes long.
+        of samples beside their nearest training images. `on_event` is told what takes long.
         """
         from gankit.evaluate import evaluate
 
@@ -217,7 +217,7 @@ class Run:
             device=place,
             metrics=metrics,
             sheet=Path(sheet) if sheet else None,
-            report=report,
+            tell=on_event or ignore,
         )
         return {**result, "checkpoint": name}
 
@@ -241,6 +241,8 @@ class Run:
             tell(Note(text=f"{self.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return self
         train, test = self.dataset(), self.dataset("test")
+        tell_notes(tell, train)
+        tell_notes(tell, test, known=train.notes())
         self.directory.keep_spec(train.spec)
         with given_as(self._in_config):
             session = Session(self.variant, train, resolved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -83,10 +84,12 @@ def evaluate(
     if sheet is not None:
         _check_sheet(sheet)
     from gankit.api import open_run
+    from gankit.cli.progress import reporter
 
     opened = open_run(run)
     sheet = sheet or _fresh(opened.path, "neighbours")
-    result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, report=warn)
+    with reporter(json=json or not sys.stdout.isatty()) as tell:  # not among the figures, where those go to a file
+        result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, on_event=tell)
     for note in result["notes"]:
         warn(f"note: {note}")
     if json:

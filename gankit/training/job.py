@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -145,17 +145,14 @@ class Job:
         if previous is not None and resolved.stage is not None:
             self.tell(Note(text=f"Stage {resolved.stage} builds on stage {resolved.stage - 1} in {previous.path}."))
         dataset = self.open(resolved, "train")
-        for text in dataset.notes():
-            self.tell(Note(text=text))
+        tell_notes(self.tell, dataset)
         variant = self.variant(resolved.options)
         session = Session(variant, dataset, resolved)
         inherits = variant.inherits() if previous else {}
         check_inherits(inherits, session.networks)
         inherited = inherited_weights(previous, inherits) if previous else None
         test = self.open(resolved, "test")
-        for text in test.notes():
-            if text not in dataset.notes():
-                self.tell(Note(text=text))
+        tell_notes(self.tell, test, known=dataset.notes())
         if resolved.run.eval_every:
             check_metric(variant.metric)
         directory = RunDir.create(self.out, *self.names)
@@ -173,6 +170,13 @@ class Job:
         replace_text(directory.path / "config.toml", resolved.to_toml())  # last: with it the directory is a run
 
 
+def tell_notes(tell: OnEvent, dataset: Dataset[Any], known: Sequence[str] = ()) -> None:
+    """What the user should read about the data, but for what is known."""
+    for text in dataset.notes():
+        if text not in known:
+            tell(Note(text=text))
+
+
 def open_split(
     source: type[Dataset[Any]] | Dataset[Any], config: BaseModel, split: Literal["train", "test"]
 ) -> Dataset[Any]:
@@ -182,4 +186,4 @@ def open_split(
     return source if source.split == split else type(source)(config, split)
 
 
-__all__ = ["Job", "open_split"]
+__all__ = ["Job", "open_split", "tell_notes"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, SampleRequest, Variant
 from gankit.training.device import derive_seed, fork_rng, make_generator
+from gankit.training.events import OnEvent, ignore, progress
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -71,13 +72,14 @@ def draw(
     *,
     seed: int,
     device: torch.device,
+    tell: OnEvent = ignore,
 ) -> Tensor:
     """`n` images, float32 on the CPU, (n, C, H, W) in [-1, 1]. Leaves global random state and modes as they were."""
     generator = make_generator(seed, "sample", device)
     parts: list[Tensor] = []
     with evaluating(networks), fork_rng(device):
         torch.manual_seed(derive_seed(seed, "sample-global"))
-        for start in range(0, n, BATCH):
+        for start in progress(range(0, n, BATCH), "drawing samples", tell):
             size = min(BATCH, n - start)
             part = {key: value[start : start + size].to(device) for key, value in batch.items()}
             request = SampleRequest(n=size, batch=part, generator=generator, device=device)

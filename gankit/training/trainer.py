@@ -202,7 +202,7 @@ class Trainer:
                 n=self.run.eval_n,
                 seed=self.run.seed,
                 sheet=self.run_dir.path / "neighbours.png",
-                report=self._note,
+                tell=self.tell,
             )
         name = session.variant.metric
         better = name is not None and improves(name, self.metrics, self.best)

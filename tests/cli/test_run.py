@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from .conftest import GOOD
+
+STAGED = GOOD.replace(
+    "        hidden: int",
+    '        stage: int | None = Field(None, ge=1, le=2)\n        """Stage."""\n        hidden: int',
+).replace("    averaged =", "    stages = 2\n    averaged =")
 
 
 def test_run_prints_one_object(gankit, toy, tmp_path):
@@ -65,11 +72,7 @@ def test_run_resume_goes_on_or_starts(gankit, toy):
 
 
 def test_run_resume_trains_the_stages_that_are_missing(gankit, site):
-    staged = GOOD.replace(
-        "        hidden: int",
-        '        stage: int | None = Field(None, ge=1, le=2)\n        """Stage."""\n        hidden: int',
-    ).replace("    averaged =", "    stages = 2\n    averaged =")
-    name = site.add("toy", staged)
+    name = site.add("toy", STAGED)
     assert gankit("run", name, "--stage", 1, "--json").data["run"].endswith("0001")
     both = gankit("run", name, "--resume", "--json")
     assert (both.code, both.data["run"].split("/")[-1]) == (0, "0002"), both.err
@@ -122,3 +125,22 @@ def test_interrupted(gankit, site, tmp_path):
     assert "gankit resume" in outcome.err
     assert gankit("resume", tmp_path / "runs/toy-toy-dots", "--steps", 3).code == 2  # 4 steps are done
     assert (tmp_path / "runs/toy-toy-dots/0001/checkpoints/step-000004").is_dir()
+
+
+def test_missing_kernels_are_told_of_once_and_only_when_training_begins(gankit, site, monkeypatch):
+    monkeypatch.setattr("gankit.ops._library.native_available", lambda: False)
+    name = site.add("toy", STAGED)
+    assert gankit("run", name).err.count("gankit doctor says more") == 1
+    assert gankit("resume", "runs/toy-toy-dots", "--steps", 7).err.count("gankit doctor says more") == 1
+    for wrong in (("--preset", "wid"), ("--steps", 0), ("--device", "tpu")):
+        assert "gankit doctor says more" not in gankit("run", name, *wrong).err
+
+
+@pytest.mark.parametrize("what", ["gankit.discover.load_variant", "gankit.api.train"])
+def test_interrupted_before_training_is_one_line(gankit, toy, monkeypatch, what):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(what, stop)
+    outcome = gankit("run", toy)
+    assert (outcome.code, outcome.out, outcome.err.splitlines()[-1]) == (130, "", "interrupted")

@@ -110,6 +110,18 @@ def test_a_dataset_that_changed_is_refused(tmp_path):
         gankit.open_run(config.parent, Tiny, Blobs).resume()
 
 
+def test_what_is_wrong_with_the_data_is_said_again(tmp_path):
+    class Noted(Blobs):
+        def notes(self):
+            return ["3.png cannot be read", f"{self.split} split: small"]
+
+    run = gankit.train(Tiny, Noted(BlobsConfig()), out=tmp_path, **SMALL)
+    events = []
+    run.resume(steps=14, on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Note)]
+    assert texts == ["3.png cannot be read", "train split: small", "test split: small"]
+
+
 def test_another_device_or_torch_is_said(tmp_path, monkeypatch):
     with pytest.raises(Stop):
         gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=stop_at(5), **SMALL)
