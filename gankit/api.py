@@ -10,29 +10,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from gankit.config import Resolved, read_toml
 from gankit.discover import load_dataset, load_variant
 from gankit.errors import GankitError, UsageError
-from gankit.plugin import Dataset, Variant
+from gankit.hints import given_as, in_file
+from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.training import checkpoint as checkpoints
 from gankit.training.device import resolve_device
 from gankit.training.events import Note, OnEvent, ignore
-from gankit.training.job import Job
+from gankit.training.job import Job, open_split, tell_notes
 from gankit.training.log import read_log
 from gankit.training.plan import Plan, make_plan
 from gankit.training.run_dir import RunDir
 from gankit.training.samples import Samples
 from gankit.training.sampling import columns, conditions, draw
 from gankit.training.session import Session, build_networks, by_network, check_owner, load_weights
-from gankit.training.stages import finished, inherited_weights, read_config
+from gankit.training.stages import finished, inherited_by, read_config
 from gankit.training.trainer import Trainer
 
 
@@ -91,6 +91,7 @@ class Run:
         self._dataset = dataset
         self._splits: dict[str, Dataset[Any]] = {}
         self._cache: tuple[object, dict[str, nn.Module]] | None = None
+        self._in_config = in_file(directory.path / "config.toml")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.config.variant} on {self.config.dataset}, {self.steps} steps)"
@@ -125,26 +126,29 @@ class Run:
         """Of the last evaluation during training (``eval_every``); empty if there was none."""
         return next((dict(row["metrics"]) for row in reversed(self.log) if "metrics" in row), {})
 
+    @property
+    def spec(self) -> DataSpec:
+        """What the data was that the run was made with."""
+        return self.directory.spec or self.dataset().spec
+
     def dataset(self, split: Literal["train", "test"] = "train") -> Dataset[Any]:
         if split not in self._splits:
-            given = self._dataset
-            if isinstance(given, Dataset):
-                self._splits[split] = given if given.split == split else type(given)(given.config, split)
-            else:
-                self._splits[split] = given(self.config.data, split)
+            with given_as(self._in_config):
+                self._splits[split] = open_split(self._dataset, self.config.data, split)
         return self._splits[split]
 
-    def networks(self, checkpoint: str = "best", device: str = "cpu") -> dict[str, nn.Module]:
+    def networks(self, checkpoint: str = "best", device: str = "auto") -> dict[str, nn.Module]:
         """The networks to draw from, in eval mode: averaged where the variant keeps an average.
 
-        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step.
+        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step. `device` is that
+        of ``gankit sample --device``: ``auto`` takes a GPU if there is one.
         """
         name = self.directory.resolve(checkpoint)
         place = resolve_device(device)
         if self._cache is None or self._cache[0] != (name, place):
             saved = self.directory.load(name, ("weights", "ema"))
             check_owner(saved.state, self.config)
-            networks = build_networks(self.variant, self.dataset(), self.config.run.seed)
+            networks = build_networks(self.variant, self.spec, self.config.run.seed)
             tensors = by_network(saved.tensors["weights"]) | by_network(saved.tensors.get("ema", {}))
             for key, network in networks.items():
                 load_weights(network, tensors.get(key, {}), key)
@@ -160,7 +164,7 @@ class Run:
         text: str | Sequence[str] | None = None,
         seed: int = 0,
         checkpoint: str = "best",
-        device: str = "cpu",
+        device: str = "auto",
     ) -> Samples:
         """Draw `n` samples; the same for the same `seed`.
 
@@ -169,10 +173,8 @@ class Run:
         """
         if n < 1:
             raise UsageError(f"n must be at least 1, got {n}.")
-        spec = self.dataset().spec
-        name = self.directory.resolve(checkpoint)
-        rows = self._rows() if self.variant.conditions else None
-        batch, asked = conditions(self.variant, spec, n, rows=rows, seed=seed, label=label, text=text)
+        spec, name = self.spec, self.directory.resolve(checkpoint)
+        batch, asked = conditions(self.variant, spec, n, rows=self._rows, seed=seed, label=label, text=text)
         networks = self.networks(name, device)
         images = draw(self.variant, networks, spec, batch, n, seed=seed, device=resolve_device(device))
         records = [{"seed": seed, "index": i, **record} for i, record in enumerate(asked)]
@@ -188,21 +190,22 @@ class Run:
         n: int = 1000,
         seed: int = 0,
         checkpoint: str = "best",
-        device: str = "cpu",
+        device: str = "auto",
         *,
         metrics: Sequence[str] | None = None,
         sheet: str | Path | None = None,
-        report: Callable[[str], None] = lambda line: None,
+        on_event: OnEvent | None = None,
     ) -> dict[str, Any]:
         """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
 
         `metrics` are names out of `gankit.evaluate.METRICS`, by default those that apply. `sheet`: where to write a PNG
-        of samples beside their nearest training images. `report` is told what takes long.
+        of samples beside their nearest training images. `on_event` is told what takes long.
         """
         from gankit.evaluate import evaluate
 
         name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
+        self.directory.check_spec(train.spec)
         result = evaluate(
             self.variant,
             self.networks(name, device),
@@ -214,7 +217,7 @@ class Run:
             device=place,
             metrics=metrics,
             sheet=Path(sheet) if sheet else None,
-            report=report,
+            tell=on_event or ignore,
         )
         return {**result, "checkpoint": name}
 
@@ -224,10 +227,9 @@ class Run:
         resolved = self.config
         with self.directory.lock():  # before anything is changed
             pass
-        name = self.directory.newest_intact(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
-        if name is None and (names := self.directory.checkpoints()):
+        saved = self.directory.load_newest(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
+        if saved is None and (names := self.directory.checkpoints()):
             raise GankitError(f"{self.path}: none of the checkpoints is intact ({', '.join(names)}).")
-        saved = checkpoints.read(self.directory.store / name) if name else None
         if saved is not None:
             check_owner(saved.state, resolved)
             self.directory.repair(saved)
@@ -238,24 +240,19 @@ class Run:
         if saved is not None and saved.step >= resolved.run.steps:
             tell(Note(text=f"{self.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return self
+        train, test = self.dataset(), self.dataset("test")
+        tell_notes(tell, train)
+        tell_notes(tell, test, known=train.notes())
+        self.directory.keep_spec(train.spec)
+        with given_as(self._in_config):
+            session = Session(self.variant, train, resolved)
         if resolved is not self.config:
             checkpoints.replace_text(self.path / "config.toml", resolved.to_toml())
             self.config = resolved
-        session = Session(self.variant, self.dataset(), resolved)
-        inherited = self._inherited() if saved is None else None
+        inherited = inherited_by(self.directory, self.variant.inherits()) if saved is None else None
         self._cache = None
-        Trainer(session, self.directory, self.dataset("test"), tell).fit(saved, inherited)
+        Trainer(session, self.directory, test, tell).fit(saved, inherited)
         return self
-
-    def _inherited(self) -> dict[str, dict[str, Tensor]] | None:
-        """Weights of the earlier stage, for a run that was killed before its first checkpoint."""
-        inherits = self.variant.inherits()
-        if not inherits:
-            return None
-        origin = json.loads((self.path / "environment.json").read_text()).get("previous_stage")
-        if not origin:
-            raise GankitError(f"{self.path} does not say which run it builds on; start it anew with gankit run.")
-        return inherited_weights(RunDir.open(self.path / origin["run"]), inherits)
 
 
 def make_session(

@@ -44,8 +44,8 @@ def check_training(
 
     def networks() -> str:
         origin = resolve(stage)
-        first = build_networks(variant(origin.options), dataset, origin.run.seed)
-        _same_weights(first, build_networks(variant(origin.options), dataset, origin.run.seed))
+        first = build_networks(variant(origin.options), dataset.spec, origin.run.seed)
+        _same_weights(first, build_networks(variant(origin.options), dataset.spec, origin.run.seed))
         return ", ".join(f"{name} {sum(p.numel() for p in net.parameters()):,}" for name, net in first.items())
 
     def phases() -> str:
@@ -151,7 +151,7 @@ def _check_samples(session: Session) -> str:
 def _draw(session: Session, n: int, seed: int) -> Tensor:
     """As the trainer draws, without its clamping; the conditions stay the same for all seeds."""
     networks = session.sampling_networks()
-    batch, _ = conditions(session.variant, session.spec, n, rows=session.dataset, seed=0)
+    batch, _ = conditions(session.variant, session.spec, n, rows=lambda: session.dataset, seed=0)
     with evaluating(networks):
         generator = make_generator(seed, "sample", CPU)
         request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU)

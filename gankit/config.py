@@ -12,83 +12,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from gankit import fields
 from gankit.discover import nearest
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, Variant
-
-
-class Augment(Config):
-    """What is done to images before a discriminator sees them."""
-
-    flip: bool = False
-    """Mirror real images at random, left to right."""
-    crop: int = Field(0, ge=0)
-    """Pad real images by this many pixels (reflected) and crop them back at random; 0 = off."""
-    diff: tuple[Literal["color", "translation", "cutout"], ...] = ()
-    """Differentiable augmentation of real and fake images alike (DiffAugment): color, translation, cutout."""
-
-
-class RunConfig(Config):
-    """Options that every run has, whatever the variant."""
-
-    steps: int = Field(1000, ge=1)
-    """Training steps."""
-    batch_size: int = Field(64, ge=1)
-    """Samples in a batch."""
-    seed: int = Field(0, ge=0, lt=2**63)
-    """Seed of everything random in the run."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32."""
-    accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are summed before an optimiser steps."""
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    """Layout of images in memory; auto takes channels_last where it is faster."""
-    ema: float = Field(0.999, ge=0, lt=1)
-    """Decay of the moving average of weights that samples are drawn from; 0 = no average."""
-    log_every: int = Field(50, ge=1)
-    """Log losses every N steps."""
-    sample_every: int = Field(500, ge=0)
-    """Draw a sheet of samples every N steps; 0 = only at the start and the end."""
-    sample_n: int = Field(64, ge=1)
-    """Samples on a sheet."""
-    checkpoint_every: int = Field(500, ge=1)
-    """Write a checkpoint every N steps (and at the end)."""
-    keep: int = Field(2, ge=1)
-    """Newest checkpoints kept, besides the best."""
-    eval_every: int = Field(0, ge=0)
-    """Evaluate every N steps and keep the best checkpoint; 0 = never."""
-    eval_n: int = Field(500, ge=2)
-    """Samples drawn for such an evaluation."""
-    workers: int = Field(2, ge=0)
-    """Threads that read batches ahead; 0 = read in the training thread."""
-    augment: Augment = Augment()
-    """Augmentation of images."""
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, device: str) -> str:
-        kind, colon, index = device.partition(":")
-        if device in ("auto", "cpu", "cuda", "mps") or (kind == "cuda" and colon and index.isdecimal()):
-            return device
-        raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
-
-
-RESERVED = frozenset(RunConfig.model_fields) | {
-    *("variant", "dataset", "preset", "data"),
-    *("out", "config", "dry_run", "resume", "json", "help"),
-}
-"""Names that a variant's own options cannot have."""
-
-OF_ONE_STAGE = frozenset(RunConfig.model_fields) - {"seed", "device", "precision", "memory_format", "workers"}
-"""Options of a run that say how one stage is trained, and nothing about the stages that lead to it."""
+from gankit.run_config import OF_ONE_STAGE, RESERVED, Augment, RunConfig
 
 
 @dataclass(frozen=True)

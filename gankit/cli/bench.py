@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from gankit.cli.options import Set, assigned
 from gankit.cli.output import at_least, emit, number, say, table, warn
 from gankit.errors import UsageError
+from gankit.hints import by_set, given_as
 
 app = typer.Typer(help="Measure kernels and the training loop on this machine.", rich_markup_mode="rich")
 
@@ -58,6 +60,7 @@ def step(
     precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; trainer and loop take turns.")] = 20,
     device: Device = "cpu",
+    options: Set = None,
     json: Json = False,
 ) -> None:
     """A step of the trainer against a plain loop of the same networks, both in one process."""
@@ -65,9 +68,10 @@ def step(
     at_least("--rounds", rounds, 2)
     from gankit.bench.step import bench_step
 
-    given = {"batch_size": batch_size, "precision": precision}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    row = bench_step(variant, dataset, preset=preset, rounds=rounds, device=device, **options)
+    given = {"batch_size": batch_size, "precision": precision, "device": device}
+    settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None} | assigned(options)
+    with given_as(by_set):
+        row = bench_step(variant, dataset, preset=preset, rounds=rounds, **settings)
     if json:
         _deliver([row], file)
     else:

@@ -20,6 +20,9 @@ from gankit.cli import bench, doctor, plugins, run, runs
 from gankit.cli.output import only_data_on_stdout
 from gankit.errors import GankitError
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -68,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with only_data_on_stdout() if "--json" in arguments and "--help" not in arguments else nullcontext():
             code = _dispatch(arguments or ["--help"])
         sys.stdout.flush()
+        if code == INTERRUPTED:  # typer makes a code of Ctrl-C, and says nothing
+            raise KeyboardInterrupt
     except BrokenPipeError:
         # the reader of our output is gone; python would complain once more when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -94,7 +99,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, s
     if isinstance(error, GankitError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return 130, "interrupted"
+        return INTERRUPTED, "interrupted"
     if isinstance(error, ImportError):  # of a plugin that imports where it needs something, or of gankit's own needs
         from gankit.discover import blame
 

@@ -1,13 +1,16 @@
-"""A typer command for one variant, made from its config model, the dataset's and the run's own."""
+"""Options of runs on the command line: a typer command for one variant, and ``--set OPTION=VALUE``."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gankit.errors import UsageError
+from gankit.hints import flag
 
 if TYPE_CHECKING:
     from gankit.fields import Leaf
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 Settings = Mapping[str, Any]
 Execute = Callable[[str, Settings, dict[str, Any]], None]
 """Called with the variant's name, the command's own settings, and the options given, by dotted name."""
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="An option of the run: data.root=DIR. May be repeated."),
+]
 
 
 def make_command(
@@ -46,13 +55,25 @@ def make_command(
     return typer.main.get_command(app)
 
 
+def assigned(options: Sequence[str] | None) -> dict[str, object]:
+    """The values of ``--set OPTION=VALUE``, by dotted name. UsageError if one is not written so."""
+    given: dict[str, object] = {}
+    for option in options or []:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise UsageError(f"--set {option!r}: write it as OPTION=VALUE")
+        given[name.removeprefix("--").replace("-", "_")] = value
+    return given
+
+
 def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[inspect.Parameter]:
     """Options of the command itself, the same for every variant."""
     presets = sorted({"default", *variant.presets})
 
     def option(key: str, kind: Any, default: Any, help_text: str, **more: Any) -> inspect.Parameter:
-        flag = "--" + key.replace("_", "-")
-        info = typer.Option(default, flag, help=_escape(help_text), rich_help_panel="Run", show_default=False, **more)
+        info = typer.Option(
+            default, flag(key), help=_escape(help_text), rich_help_panel="Run", show_default=False, **more
+        )
         return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
     text, path = str | None, Path | None
@@ -92,14 +113,13 @@ def _grouped(
 def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) -> inspect.Parameter:
     from gankit.fields import without_none
 
-    flag = leaf.name.replace("_", "-")
     is_flag = without_none(leaf.annotation) is bool
     choices = leaf.choices
-    default = values.get(leaf.name) or _text(leaf.default)
+    default = values.get(leaf.name) or as_text(leaf.default)
     help_text = f"{leaf.help} [{', '.join(filter(None, [leaf.bounds, f'default: {default}']))}]"
     info = typer.Option(
         None,
-        f"--{flag}/--no-{flag}" if is_flag else f"--{flag}",
+        typed(leaf),
         help=_escape(help_text),
         rich_help_panel=panel,
         show_default=False,
@@ -110,12 +130,19 @@ def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) ->
     return inspect.Parameter(f"option{index}", inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
 
+def typed(leaf: Leaf) -> str:
+    """An option as it is typed: ``--batch-size``, or ``--cache/--no-cache``."""
+    from gankit.fields import without_none
+
+    name = flag(leaf.name)
+    return f"{name}/--no-{name[2:]}" if without_none(leaf.annotation) is bool else name
+
+
 def _shown_values(
     name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str, preset: str | None
 ) -> dict[str, str]:
     """What an option is if it is not given, as text: with the preset laid over the models' defaults, stage by stage."""
     from gankit.config import resolve
-    from gankit.errors import UsageError
 
     if dataset is None:
         return {}
@@ -139,14 +166,14 @@ def _shown_values(
     shown: dict[str, list[str]] = {}
     for one in resolved:
         for key, value in (*flat(one.run, ""), *flat(one.options, ""), *flat(one.data, "data.")):
-            shown.setdefault(key, []).append(_text(value))
+            shown.setdefault(key, []).append(as_text(value))
     shown["stage"] = ["all, in turn"]
     return {
         key: values[0] if len(set(values)) == 1 else " or ".join(values) + " by stage" for key, values in shown.items()
     }
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A default as one would type it."""
     from pydantic_core import PydanticUndefined
 

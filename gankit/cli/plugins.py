@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gankit.cli.options import Set, as_text, assigned, typed
 from gankit.cli.output import emit, say, shown, table
 
 if TYPE_CHECKING:
@@ -90,42 +91,36 @@ def info(name: Name, json: Json = False) -> None:
     else:
         raise unknown(name, "plugin", [*variants(), *datasets()])
     prefix = "data." if entry.kind == "dataset" else ""
-    options = [
-        {"name": leaf.name, "type": leaf.metavar, "default": leaf.default, "bounds": leaf.bounds, "help": leaf.help}
-        for leaf in leaves(loaded.Config, prefix)
-    ]
+    options = list(leaves(loaded.Config, prefix))
     about = inspect.cleandoc(loaded.__doc__ or "")  # its own: getdoc would show the base class's
     if json:
-        emit({**_described(entry), **more, "about": about, "options": options})
+        described = [
+            {"name": leaf.name, "type": leaf.metavar, "default": leaf.default, "bounds": leaf.bounds, "help": leaf.help}
+            for leaf in options
+        ]
+        emit({**_described(entry), **more, "about": about, "options": described})
         return
     facts = [(key, ", ".join(value) if isinstance(value, list) else value or "") for key, value in more.items()]
     say(f"{entry.kind} {name}, {entry.distribution} {entry.version} ({entry.value})\n\n{about}\n")
     if facts:
         say(table(facts) + "\n")
-    say(table([[str(cell) for cell in option.values()] for option in options], ("option", "type", "default", "", "")))
+    rows = [(typed(leaf), leaf.metavar, as_text(leaf.default), leaf.bounds, leaf.help) for leaf in options]
+    say(table(rows, ("option", "type", "default", "", "")))
 
 
 @app.command()
 def check(
     name: Name,
     dataset: Annotated[str | None, typer.Option(help="Dataset to check the variant on, if not its own.")] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the run: data.root=DIR. May be repeated."),
-    ] = None,
+    options: Set = None,
     json: Json = False,
 ) -> None:
     """Check that a plugin keeps the contract: data, networks, gradients, samples, saving. Exit code 3 if not."""
     from gankit.check import check_plugin
-    from gankit.errors import UsageError
+    from gankit.hints import by_set, given_as
 
-    given: dict[str, object] = {}
-    for option in options or []:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise UsageError(f"--set {option!r}: write it as OPTION=VALUE")
-        given[key.removeprefix("--").replace("-", "_")] = value
-    results = check_plugin(name, dataset=dataset, options=given)
+    with given_as(by_set):
+        results = check_plugin(name, dataset=dataset, options=assigned(options))
     failed = [result for result in results if result.ok is False]
     if json:
         emit({"name": name, "ok": not failed, "checks": [asdict(result) for result in results]})

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gankit.cli.output import duration, figures, say, shown
+from gankit.cli.output import duration, figures, say, shown, warn
 
 if TYPE_CHECKING:
     from gankit.training.events import Event
+
+SILENCE = 5.0
+"""Seconds of other work than training after which a line says how far it is."""
 
 
 @contextmanager
@@ -33,6 +37,8 @@ class Reporter:
         self.json = json
         self.losses: Mapping[str, float] = {}
         self.metrics: Mapping[str, float] = {}
+        self.began = self.told = 0.0
+        self.said = False
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -41,6 +47,7 @@ class Reporter:
         match event:
             case events.RunStarted():
                 self.losses, self.metrics = {}, {}
+                self._say_if_slow()
                 self.started(event)
             case events.Logged():
                 self.losses = event.values
@@ -50,9 +57,19 @@ class Reporter:
                 self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
             case events.Note():
                 self.line(event.text)
+            case events.Progress():
+                self.progressed(event)
             case events.Finished():
                 self.losses, self.metrics = event.values or self.losses, event.metrics or self.metrics
                 self.finished()
+
+    def _say_if_slow(self) -> None:
+        """Once, where the kernels are missing."""
+        from gankit.ops._library import native_available, native_status
+
+        if not self.said and not native_available():
+            warn(f"note: {native_status()} (gankit doctor says more)")
+        self.said = True
 
     def line(self, text: str) -> None:
         say(text, json=self.json)
@@ -67,6 +84,16 @@ class Reporter:
         left = duration(event.seconds_left)
         speed = f"{event.samples_per_second:.0f} samples/s"
         self.line(f"step {event.step}/{event.steps}  {figures(event.values)}  {speed}  {left} left")
+
+    def progressed(self, event: Any) -> None:
+        """A line now and then, for work that takes so long."""
+        now = time.monotonic()
+        if event.done == 0:
+            self.began = self.told = now
+        elif event.done < event.total and now - self.told >= SILENCE:
+            left = duration((now - self.began) / event.done * (event.total - event.done))
+            self.line(f"{event.what}: {event.done}/{event.total}  {left} left")
+            self.told = now
 
     def finished(self) -> None:
         """Called when a training is over."""
@@ -87,6 +114,7 @@ class Live(Reporter):
             TextColumn("{task.fields[speed]} {task.fields[losses]}", markup=False),
         )
         self.task: Any = None
+        self.work: Any = None
 
     def line(self, text: str) -> None:
         self.bar.console.print(text, markup=False, highlight=False)
@@ -101,12 +129,27 @@ class Live(Reporter):
         speed = f"{event.samples_per_second:.0f}/s"
         self.bar.update(self.task, completed=event.step, speed=speed, losses=figures(event.values))
 
+    def progressed(self, event: Any) -> None:
+        if event.done == 0:
+            self._forget_work()
+            self.work = self.bar.add_task(event.what, total=event.total, speed="", losses="")
+            self.bar.start()
+        self.bar.update(self.work, completed=event.done)
+        if event.done == event.total:
+            self._forget_work()
+
+    def _forget_work(self) -> None:
+        if self.work is not None:
+            self.bar.remove_task(self.work)
+            self.work = None
+
     def finished(self) -> None:
         self.stop()
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
         self.bar.stop()
+        self._forget_work()
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None

@@ -113,10 +113,7 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
         return
 
     from gankit.cli.progress import reporter
-    from gankit.ops._library import native_available, native_status
 
-    if not native_available():
-        warn(f"note: {native_status()} (gankit doctor says more)")
     with reporter(json=json) as tell:
         run = None
         if settings["resume"]:

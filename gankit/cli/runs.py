@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -46,7 +47,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace samples that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples that are in --out.")] = False,
     json: Json = False,
 ) -> None:
     """Draw samples from a run."""
@@ -83,10 +84,12 @@ def evaluate(
     if sheet is not None:
         _check_sheet(sheet)
     from gankit.api import open_run
+    from gankit.cli.progress import reporter
 
     opened = open_run(run)
     sheet = sheet or _fresh(opened.path, "neighbours")
-    result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, report=warn)
+    with reporter(json=json or not sys.stdout.isatty()) as tell:  # not among the figures, where those go to a file
+        result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, on_event=tell)
     for note in result["notes"]:
         warn(f"note: {note}")
     if json:

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from gankit.errors import UsageError
+from gankit.hints import give
 
 __all__ = ["SUFFIXES", "Listing", "directory", "held_out", "list_images"]
 
@@ -39,11 +40,12 @@ class Listing:
 def directory(path: str | Path, option: str) -> Path:
     """`path` as an existing directory; else a :class:`UsageError` that names `option`."""
     if not str(path):
-        raise UsageError(f"{option} is not set; give a directory of images: --{option} DIR")
+        raise UsageError(f"{option} is not set; give a directory of images: {give(option, 'DIR')}")
     root = Path(path).expanduser()
     if root.is_dir():
         return root
-    raise UsageError(f"{option}: {root} is {'a file' if root.exists() else 'not there'}; give a directory of images")
+    wrong = "a file" if root.exists() else "not there"
+    raise UsageError(f"{option}: {root} is {wrong}; give a directory of images: {give(option, 'DIR')}")
 
 
 def list_images(root: Path) -> Listing:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from gankit.data.store import ImageStore
     from gankit.plugin import Batch
 
-__all__ = ["FolderConfig", "ImageFolder"]
+__all__ = ["FolderConfig", "ImageFolder", "image_store"]
 
 _TEST_NAMES = ("test", "val", "valid", "validation")
 
 
 class FolderConfig(Config):
-    """Options of a directory of images."""
+    """Options of a directory of images. Datasets that find other things beside the images add theirs to these."""
 
     root: str = ""
     """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
@@ -49,6 +50,21 @@ class FolderConfig(Config):
     def _absolute(cls, root: str) -> str:
         """A run may be resumed from another directory."""
         return os.path.abspath(os.path.expanduser(root)) if root else ""
+
+
+def image_store(config: FolderConfig, root: Path, files: Sequence[str], split: str) -> ImageStore:
+    """The images of the `files` of a split, below `root`, as `config` says. Only a test split may have none."""
+    from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
+
+    return ImageStore(
+        root,
+        files,
+        size=(config.size, config.size),
+        channels=config.channels,
+        fit=config.fit,
+        budget=config.cache_mib << 20 if config.cache else 0,
+        may_be_empty=split == "test",
+    )
 
 
 class ImageFolder(Dataset[FolderConfig]):
@@ -98,18 +114,8 @@ class ImageFolder(Dataset[FolderConfig]):
 
     @cached_property
     def _store(self) -> ImageStore:
-        from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
-
-        config = self.config
-        store = ImageStore(
-            self._root,
-            self._layout.test if self.split == "test" else self._layout.train,
-            size=(config.size, config.size),
-            channels=config.channels,
-            fit=config.fit,
-            budget=config.cache_mib << 20 if config.cache else 0,
-            may_be_empty=self.split == "test",
-        )
+        files = self._layout.test if self.split == "test" else self._layout.train
+        store = image_store(self.config, self._root, files, self.split)
         self.in_memory = store.in_memory
         return store
 

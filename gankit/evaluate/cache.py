@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import torch
 
 from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, class_keys, describe, subset, train_judge
+from gankit.training.events import OnEvent, ignore
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, DataSpec
@@ -49,7 +49,7 @@ def judge_for(
     test: Dataset[Any] | None,
     config: JudgeConfig | None = None,
     device: torch.device | str = "cpu",
-    report: Callable[[str], None] = lambda line: None,
+    tell: OnEvent = ignore,
 ) -> Judged:
     """The judge of a dataset: from the cache if there is one, else trained now and kept.
 
@@ -59,7 +59,7 @@ def judge_for(
     name = digest(train, test, config)
     found = _load(name, train.spec, config)
     if found is None:
-        judge = train_judge(train, config, device, report)
+        judge = train_judge(train, config, device, tell)
         held_out = len(subset(len(test), 5000)) if test is not None else 0
         accuracy = accuracy_on(judge, test, device) if test is not None and held_out else {}
         found = Judged(judge, name, accuracy, held_out, config)
@@ -96,7 +96,7 @@ def _load(name: str, spec: DataSpec, config: JudgeConfig) -> Judged | None:
         weights, facts = _paths(name)
         known = json.loads(facts.read_text(encoding="utf-8"))
         with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
-            judge = Judge(spec.image_shape[0], class_keys(spec), config.width)
+            judge = Judge(spec.image_shape, class_keys(spec), config.width)
         judge.load_state_dict(load_file(weights))
         accuracy = {str(key): float(value) for key, value in known["accuracy"].items()}
         held_out = int(known["held_out"])

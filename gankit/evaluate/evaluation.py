@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +17,7 @@ from gankit.evaluate import metrics as measure
 from gankit.evaluate.neighbours import memorised, write_neighbours
 from gankit.evaluate.reference import Reference, fit, look, reference_for
 from gankit.plugin import DataSpec
+from gankit.training.events import OnEvent, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,7 +73,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     metrics: Iterable[str] | None = None,
     sheet: Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
+    tell: OnEvent = ignore,
 ) -> dict[str, Any]:
     """Draw `n` samples and measure them. The same arguments give the same figures.
 
@@ -83,6 +84,7 @@ def evaluate(
         test: real images that only check the judge, give captions and attributes to ask for, and say how far real
             images are from one another. None or empty if there are none.
         metrics: names out of :data:`METRICS`; None for those that apply, among them the variant's own.
+        tell: is told what takes long, and how far it is.
         sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
     Returns:
@@ -99,8 +101,8 @@ def evaluate(
         raise UsageError("The train split is empty: there is nothing to compare samples with.")
     device = torch.device(device)
     chosen = _choose(metrics, variant, spec)
-    reference = reference_for(train, test, device, report)
-    samples, notes = _draw(variant, networks, spec, reference, n, seed, device)
+    reference = reference_for(train, test, device, tell)
+    samples, notes = _draw(variant, networks, spec, reference, n, seed, device, tell)
     figures = _measure(samples, reference, chosen, seed)
     if sheet is not None:
         if spec.image_shape[0] in (1, 3):
@@ -167,13 +169,14 @@ def _draw(
     n: int,
     seed: int,
     device: torch.device,
+    tell: OnEvent,
 ) -> tuple[Samples, list[str]]:
     from gankit.data.images import to_float, to_uint8
     from gankit.training.sampling import conditions, draw
 
     rows = (reference.test or reference.train).data
-    batch, records = conditions(variant, spec, n, rows=rows, seed=seed)
-    images = draw(variant, networks, spec, batch, n, seed=seed, device=device)
+    batch, records = conditions(variant, spec, n, rows=lambda: rows, seed=seed)
+    images = draw(variant, networks, spec, batch, n, seed=seed, device=device, tell=tell)
     notes = []
     broken = int((~images.isfinite()).flatten(1).any(1).sum())
     if broken:

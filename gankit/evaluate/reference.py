@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from gankit.evaluate.cache import Judged, judge_for
 from gankit.evaluate.judge import Judge, class_keys, subset
 from gankit.evaluate.metrics import reduce_to
+from gankit.training.events import OnEvent, progress
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch, Dataset
@@ -54,17 +54,15 @@ _last: list[tuple[Dataset[Any], Dataset[Any] | None, torch.device, Reference]] =
 """The reference made last, since a run is evaluated many times. Only that one: it holds its data."""
 
 
-def reference_for(
-    train: Dataset[Any], test: Dataset[Any] | None, device: torch.device, report: Callable[[str], None]
-) -> Reference:
+def reference_for(train: Dataset[Any], test: Dataset[Any] | None, device: torch.device, tell: OnEvent) -> Reference:
     """The reference of a dataset; for the same objects as the last time it is not made again."""
     for last_train, last_test, last_device, known in _last:
         if last_train is train and last_test is test and last_device == device:
             return known
-    judged = judge_for(train, test, device=device, report=report) if class_keys(train.spec) else None
+    judged = judge_for(train, test, device=device, tell=tell) if class_keys(train.spec) else None
     judge = judged.judge if judged else None
-    held_out = _split(test, judge, device) if test is not None and len(test) else None
-    made = Reference(_split(train, judge, device), held_out, judged)
+    held_out = _split(test, judge, device, tell) if test is not None and len(test) else None
+    made = Reference(_split(train, judge, device, tell), held_out, judged)
     _last[:] = [(train, test, device, made)]
     return made
 
@@ -90,11 +88,11 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(-1, 1)
 
 
-def _split(data: Dataset[Any], judge: Judge | None, device: torch.device) -> Split:
+def _split(data: Dataset[Any], judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:
     keys = list(class_keys(data.spec))
     rows = subset(len(data), LIMIT)
     small, features, classes = [], [], []
-    for part in rows.split(64):
+    for part in progress(rows.split(64), f"looking at the {data.split} split", tell):
         batch = data.batch(part)
         images = _float(batch["image"])
         small.append(reduce_to(images, 32))

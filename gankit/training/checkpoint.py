@@ -25,6 +25,8 @@ from torch import Tensor
 from gankit.errors import GankitError
 
 FORMAT = 1
+ASIDE = ".old-"
+"""Before the name of a checkpoint that another one is replacing."""
 PARTS = ("weights", "ema", "optimizers")
 
 
@@ -42,9 +44,10 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes `checkpoint` beside `folder`, syncs it, and renames it into place (an older one there is replaced).
+    """Writes `checkpoint` beside `folder`, syncs it, and renames it into place.
 
-    :class:`GankitError` if that fails; then nothing has changed.
+    One that is there is kept under another name, where :func:`read` finds it, until the new one is in its place: a kill
+    leaves the old one or the new one. :class:`GankitError` if writing fails; then nothing has changed.
     """
     beside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     try:
@@ -62,20 +65,37 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         sync(path)
         sync(beside)
         if folder.exists():
-            old = folder.with_name(f".tmp-old-{folder.name}-{os.getpid()}")
-            folder.rename(old)
-            beside.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            beside.rename(folder)
+            shutil.rmtree(set_aside(folder), ignore_errors=True)
+            folder.rename(set_aside(folder))
+        beside.rename(folder)
         sync(folder.parent)
+        shutil.rmtree(set_aside(folder), ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
+        recover(folder)
         raise GankitError(f"checkpoint {folder.name} could not be written: {error}") from error
+
+
+def set_aside(folder: Path) -> Path:
+    """Where a checkpoint is while another takes its place."""
+    return folder.with_name(f"{ASIDE}{folder.name}")
+
+
+def recover(folder: Path) -> None:
+    """Brings back the checkpoint that was set aside, if the new one did not come, and removes it if it did."""
+    if folder.exists():
+        shutil.rmtree(set_aside(folder), ignore_errors=True)
+    elif set_aside(folder).exists():
+        set_aside(folder).rename(folder)
+
+
+def _present(folder: Path) -> Path:
+    return set_aside(folder) if not folder.exists() and set_aside(folder).exists() else folder
 
 
 def read(folder: Path, parts: Iterable[str] = PARTS) -> Checkpoint:
     """The checkpoint in `folder` with the `parts` asked for. :class:`DamagedCheckpoint` names the file that is bad."""
+    folder = _present(folder)
     state = read_state(folder)
     tensors = {}
     for part in parts:
@@ -93,7 +113,7 @@ def read(folder: Path, parts: Iterable[str] = PARTS) -> Checkpoint:
 
 def read_state(folder: Path) -> dict[str, Any]:
     """``state.json``, checked against its own digest."""
-    path = folder / "state.json"
+    path = _present(folder) / "state.json"
     try:
         state = json.loads(path.read_text())
         digest = state.pop("digest")
@@ -111,6 +131,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def verify(folder: Path) -> None:
     """Raises :class:`DamagedCheckpoint` unless every file is there and unaltered."""
+    folder = _present(folder)
     for name, digest in read_state(folder)["files"].items():
         _verify(folder / name, digest)
 

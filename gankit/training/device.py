@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from gankit.errors import UsageError
+from gankit.hints import give
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -23,13 +24,14 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} is unknown. Use auto, cpu, cuda, cuda:N or mps.") from None
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UsageError(f"device {name!r}: torch {torch.__version__} sees no CUDA device here. Use --device cpu.")
+            seen = f"torch {torch.__version__} sees no CUDA device here"
+            raise UsageError(f"device {name!r}: {seen}. Use {give('device', 'cpu')}.")
         count = torch.cuda.device_count()
         if device.index is not None and device.index >= count:
             raise UsageError(f"device {name!r}: there are {count} CUDA devices, cuda:0 to cuda:{count - 1}.")
         return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not available here. Use --device cpu.")
+        raise UsageError(f"device 'mps' is not available here. Use {give('device', 'cpu')}.")
     if device.type not in ("cpu", "mps"):
         raise UsageError(f"device {name!r} is not supported. Use auto, cpu, cuda, cuda:N or mps.")
     return device

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gankit.errors import GankitError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,15 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Work that takes long and is no training: `done` of `total` parts of it. Told from 0 on, up to `total`."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     path: Path
     steps: int
@@ -77,7 +89,7 @@ class Interrupted:
     step: int
 
 
-Event = RunStarted | Logged | Sampled | Saved | Evaluated | Note | Finished | Interrupted
+Event = RunStarted | Logged | Sampled | Saved | Evaluated | Note | Progress | Finished | Interrupted
 OnEvent = Callable[[Event], None]
 
 
@@ -93,3 +105,11 @@ class TrainingDiverged(GankitError):
 
 def ignore(event: Event) -> None:
     """The default listener."""
+
+
+def progress(parts: Sequence[T], what: str, tell: OnEvent) -> Iterator[T]:
+    """`parts` one after another, telling how far they are."""
+    for done, part in enumerate(parts):
+        tell(Progress(what=what, done=done, total=len(parts)))
+        yield part
+    tell(Progress(what=what, done=len(parts), total=len(parts)))

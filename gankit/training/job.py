@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from gankit.config import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.discover import load_dataset, load_variant
@@ -18,7 +21,7 @@ from gankit.training.events import Note, OnEvent
 from gankit.training.judging import check_metric
 from gankit.training.run_dir import RunDir
 from gankit.training.session import Session, build_networks, check_requirements
-from gankit.training.stages import check_inherits, find_previous, inherited_weights
+from gankit.training.stages import check_inherits, find_previous, inherited_weights, unfinished
 from gankit.training.trainer import Trainer
 
 Trained = tuple[RunDir, Resolved]
@@ -64,10 +67,9 @@ class Job:
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         options = self.options if stage is None else {**self.options, "stage": stage}
-        source = self.dataset
         return resolve(
             self.variant,
-            type(source) if isinstance(source, Dataset) else source,
+            self._dataset_class,
             variant=self.names[0],
             dataset=self.names[1],
             preset=self.preset,
@@ -84,7 +86,7 @@ class Job:
         *earlier, last = todo
         if asked := self.resolve().stage:
             for resolved in reversed(earlier):
-                self.tell(Note(text=self._implied(resolved.stage or 1, asked)))
+                self.tell(Note(text=self._implied(resolved, asked)))
         for resolved in earlier:
             previous = self._run(resolved, previous)
         return self._run(last, previous), last
@@ -111,41 +113,46 @@ class Job:
             todo.insert(0, before)
         return todo, None
 
-    def _implied(self, stage: int, asked: int) -> str:
-        text = f"Stage {stage + 1} builds on stage {stage}, which is not trained yet: training it first"
+    def _implied(self, resolved: Resolved, asked: int) -> str:
+        """What is said of a stage that has to be trained first."""
+        stage = resolved.stage or 1
         alone = sorted({name.partition(".")[0] for name in self.options} & OF_ONE_STAGE)
+        text = f"Stage {stage + 1} builds on stage {stage}, which is not "
+        if begun := unfinished(self.out, resolved, self.variant, self._dataset_class):
+            text += f"trained to its end in {begun.path}: training it anew (--resume goes on with it instead, as does: "
+            text += f"gankit resume {quote(str(begun.path))})"
+        else:
+            text += "trained yet: training it first"
         return text + (f" (of the options given, {', '.join(alone)} hold for stage {asked} alone)." if alone else ".")
+
+    @property
+    def _dataset_class(self) -> type[Dataset[Any]]:
+        return type(self.dataset) if isinstance(self.dataset, Dataset) else self.dataset
 
     def _find_previous(self, resolved: Resolved, wanted: Resolved) -> RunDir | None:
         variant = self.variant(resolved.options)
         train = self.open(resolved, "train")
         check_requirements(variant, train, resolved.dataset)
-        networks = build_networks(variant, train, resolved.run.seed)
+        networks = build_networks(variant, train.spec, resolved.run.seed)
         check_inherits(variant.inherits(), networks)
-        return find_previous(self.out, wanted, self.variant, type(train), variant.inherits(), networks)
+        return find_previous(self.out, wanted, self.variant, self._dataset_class, variant.inherits(), networks)
 
     def open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
-        source = self.dataset
-        if not isinstance(source, Dataset):
-            return source(resolved.data, split)
-        return source if source.split == split else type(source)(resolved.data, split)
+        return open_split(self.dataset, resolved.data, split)
 
     def _run(self, resolved: Resolved, previous: RunDir | None = None) -> RunDir:
         """One training, into a new directory, once everything that can be checked has been."""
         if previous is not None and resolved.stage is not None:
             self.tell(Note(text=f"Stage {resolved.stage} builds on stage {resolved.stage - 1} in {previous.path}."))
         dataset = self.open(resolved, "train")
-        for text in dataset.notes():
-            self.tell(Note(text=text))
+        tell_notes(self.tell, dataset)
         variant = self.variant(resolved.options)
         session = Session(variant, dataset, resolved)
         inherits = variant.inherits() if previous else {}
         check_inherits(inherits, session.networks)
         inherited = inherited_weights(previous, inherits) if previous else None
         test = self.open(resolved, "test")
-        for text in test.notes():
-            if text not in dataset.notes():
-                self.tell(Note(text=text))
+        tell_notes(self.tell, test, known=dataset.notes())
         if resolved.run.eval_every:
             check_metric(variant.metric)
         directory = RunDir.create(self.out, *self.names)
@@ -159,7 +166,24 @@ class Job:
             origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
             described["previous_stage"] = origin
         (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
+        directory.keep_spec(session.spec)
         replace_text(directory.path / "config.toml", resolved.to_toml())  # last: with it the directory is a run
 
 
-__all__ = ["Job"]
+def tell_notes(tell: OnEvent, dataset: Dataset[Any], known: Sequence[str] = ()) -> None:
+    """What the user should read about the data, but for what is known."""
+    for text in dataset.notes():
+        if text not in known:
+            tell(Note(text=text))
+
+
+def open_split(
+    source: type[Dataset[Any]] | Dataset[Any], config: BaseModel, split: Literal["train", "test"]
+) -> Dataset[Any]:
+    """A split of a dataset, given as its class or as one of its splits."""
+    if not isinstance(source, Dataset):
+        return source(config, split)
+    return source if source.split == split else type(source)(config, split)
+
+
+__all__ = ["Job", "open_split", "tell_notes"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gankit.errors import UsageError
 from gankit.plugin import Dataset
+from gankit.training.events import Note, OnEvent
 
 if TYPE_CHECKING:
     from gankit.training.session import Session
@@ -18,7 +19,7 @@ SMALLER_IS_BETTER = ("fid", "kid", "swd", "memorised")
 
 
 def judge(
-    session: Session, test: Dataset[Any] | None, *, n: int, seed: int, sheet: Path, report: Callable[[str], None]
+    session: Session, test: Dataset[Any] | None, *, n: int, seed: int, sheet: Path, tell: OnEvent
 ) -> dict[str, float]:
     """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images."""
     from gankit.evaluate import evaluate
@@ -34,10 +35,10 @@ def judge(
         seed=seed,
         device=device,
         sheet=sheet,
-        report=report,
+        tell=tell,
     )
     for note in result["notes"]:
-        report(note)
+        tell(Note(text=note))
     return dict(result["metrics"])
 
 

@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import TypeVar
 
 from gankit.errors import GankitError, UsageError
+from gankit.plugin import DataSpec
 from gankit.training import checkpoint
 from gankit.training.checkpoint import Checkpoint, DamagedCheckpoint
+from gankit.training.spec import difference, read_spec, write_spec
+
+T = TypeVar("T")
 
 
 class RunDir:
@@ -57,11 +62,28 @@ class RunDir:
     def store(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def spec(self) -> DataSpec | None:
+        """What the data was that the run was made with; None if the run was made before that was kept."""
+        return read_spec(self.path / "spec.json")
+
+    def keep_spec(self, spec: DataSpec) -> None:
+        """Writes what the data is, if it is not known; else as :meth:`check_spec`."""
+        if self.spec is None:
+            write_spec(self.path / "spec.json", spec)
+        self.check_spec(spec)
+
+    def check_spec(self, spec: DataSpec) -> None:
+        """:class:`UsageError` if the data of the run was not of `spec`."""
+        if (then := self.spec) is not None and (changed := difference(then, spec)):
+            raise UsageError(f"the data is not what {self.path} was made with: {changed}.")
+
     def checkpoints(self) -> list[str]:
         """Names, oldest first."""
         if not self.store.is_dir():
             return []
-        return sorted((p.name for p in self.store.iterdir() if _step(p.name) is not None), key=lambda n: _step(n) or 0)
+        names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+        return sorted((name for name in names if _step(name) is not None), key=lambda name: _step(name) or 0)
 
     @property
     def latest(self) -> str | None:
@@ -100,13 +122,23 @@ class RunDir:
 
     def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
         """Name of the newest checkpoint whose files are all unaltered; `complain` is told of those that are not."""
+
+        def verified(folder: Path) -> str:
+            checkpoint.verify(folder)
+            return folder.name
+
+        return self._newest(verified, complain)
+
+    def load_newest(self, complain: Callable[[str], None] = lambda text: None) -> Checkpoint | None:
+        """The same checkpoint itself; it is looked through once."""
+        return self._newest(checkpoint.read, complain)
+
+    def _newest(self, use: Callable[[Path], T], complain: Callable[[str], None]) -> T | None:
         for name in reversed(self.checkpoints()):
             try:
-                checkpoint.verify(self.store / name)
+                return use(self.store / name)
             except DamagedCheckpoint as error:
                 complain(str(error))
-            else:
-                return name
         return None
 
     def save(self, content: Checkpoint, keep: int, *, best: bool = False) -> Path:
@@ -134,7 +166,9 @@ class RunDir:
                 checkpoint.replace_text(self.store / pointer, f"{name}\n")
 
     def clean(self) -> None:
-        """Removes what a killed process left half written."""
+        """Removes what a killed process left half written, and brings back what it was about to replace."""
+        for path in self.store.glob(f"{checkpoint.ASIDE}step-*"):
+            checkpoint.recover(path.with_name(path.name.removeprefix(checkpoint.ASIDE)))
         for path in self.store.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, SampleRequest, Variant
 from gankit.training.device import derive_seed, fork_rng, make_generator
+from gankit.training.events import OnEvent, ignore, progress
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -26,7 +27,7 @@ def conditions(
     spec: DataSpec,
     n: int,
     *,
-    rows: Dataset[Any] | None = None,
+    rows: Callable[[], Dataset[Any] | None] = lambda: None,
     seed: int = 0,
     label: int | str | Sequence[int | str] | None = None,
     text: str | Sequence[str] | None = None,
@@ -34,7 +35,7 @@ def conditions(
     """What to ask a variant for: a batch of its `conditions` with `n` rows, and a record of each for people.
 
     `label` and `text` are repeated to `n`. Without a label, all classes in turn; without a text (and for keys of any
-    other kind) samples of `rows`, the held-out split, in an order drawn from `seed`.
+    other kind) samples of the held-out split, in an order drawn from `seed`: only then `rows` is called, to open it.
     """
     _only_what_it_takes(variant, label=label, text=text)
     batch: Batch = {}
@@ -57,7 +58,7 @@ def conditions(
         else:
             rest.append(name)
     if rest and n:
-        _from_rows(batch, records, rest, spec, rows, seed)
+        _from_rows(batch, records, rest, spec, _opened(rows, rest), seed)
     return batch, records
 
 
@@ -71,13 +72,14 @@ def draw(
     *,
     seed: int,
     device: torch.device,
+    tell: OnEvent = ignore,
 ) -> Tensor:
     """`n` images, float32 on the CPU, (n, C, H, W) in [-1, 1]. Leaves global random state and modes as they were."""
     generator = make_generator(seed, "sample", device)
     parts: list[Tensor] = []
     with evaluating(networks), fork_rng(device):
         torch.manual_seed(derive_seed(seed, "sample-global"))
-        for start in range(0, n, BATCH):
+        for start in progress(range(0, n, BATCH), "drawing samples", tell):
             size = min(BATCH, n - start)
             part = {key: value[start : start + size].to(device) for key, value in batch.items()}
             request = SampleRequest(n=size, batch=part, generator=generator, device=device)
@@ -151,6 +153,13 @@ def _texts(text: str | Sequence[str], length: int) -> list[str]:
     if long := [one for one in texts if len(one.encode("utf-8", "replace")) > length]:
         raise UsageError(f"text {long[0][:40]!r}...: longer than the {length} bytes that this run reads; shorten it.")
     return texts
+
+
+def _opened(rows: Callable[[], Dataset[Any] | None], names: Sequence[str]) -> Dataset[Any] | None:
+    try:
+        return rows()
+    except UsageError as error:
+        raise UsageError(f"{', '.join(names)} comes from the data unless given, and {error}") from error
 
 
 def _from_rows(

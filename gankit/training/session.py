@@ -13,7 +13,7 @@ import gankit
 from gankit.data.augment import DiffAugment
 from gankit.data.loader import Loader
 from gankit.errors import GankitError, PluginError, UsageError
-from gankit.plugin import Dataset, Preparation, Variant
+from gankit.plugin import Dataset, DataSpec, Preparation, Variant
 from gankit.training.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.training.device import (
     check_precision,
@@ -42,7 +42,7 @@ class Session:
         self.device = resolve_device(run.device)
         check_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
-        self.networks = build_networks(variant, dataset, run.seed)
+        self.networks = build_networks(variant, self.spec, run.seed)
         convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
         self.memory_format = memory_format(run.memory_format, run.precision, self.device, convolves)
         for network in self.networks.values():
@@ -220,11 +220,11 @@ def _datasets_with(needed: frozenset[str]) -> str:
     return f" Use --dataset {' or '.join(able)}." if able else ""
 
 
-def build_networks(variant: Variant[Any], dataset: Dataset[Any], seed: int) -> dict[str, nn.Module]:
-    """Freshly initialised networks, the same for the same seed; global random state stays as it was."""
+def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str, nn.Module]:
+    """Freshly initialised networks for data of `spec`, the same for the same seed. Leaves global random state alone."""
     with torch.random.fork_rng([]):
         torch.manual_seed(derive_seed(seed, "init"))
-        networks = variant.networks(dataset.spec)
+        networks = variant.networks(spec)
     named = isinstance(networks, Mapping) and networks
     if not named or not all(isinstance(network, nn.Module) for network in networks.values()):
         raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,32 @@ def find_previous(
     networks: Mapping[str, nn.Module],
 ) -> RunDir | None:
     """The newest finished run like `wanted` under `out`: same stage, same data options, weights that fit `networks`."""
-    home = out / f"{wanted.variant}-{wanted.dataset}"
-    for run in _newest_first(home):
+    for run, done in _like(out, wanted, variant, dataset):
         try:
-            resolved = read_config(run, variant, dataset)
-            if resolved.stage != wanted.stage or resolved.data != wanted.data or not finished(run, resolved):
-                continue
-            weights = inherited_weights(run, inherits)
-        except GankitError:  # another version's options, or damaged: not one to build on
+            weights = inherited_weights(run, inherits) if done else None
+        except GankitError:  # damaged, or of other networks
             continue
-        if all(_fits(networks[name], tensors) for name, tensors in weights.items()):
+        if weights is not None and all(_fits(networks[name], tensors) for name, tensors in weights.items()):
             return run
     return None
+
+
+def unfinished(out: Path, wanted: Resolved, variant: type[Variant[Any]], dataset: type[Dataset[Any]]) -> RunDir | None:
+    """The newest run like `wanted` under `out`, if its training has stopped before its end."""
+    return next((None if done else run for run, done in _like(out, wanted, variant, dataset)), None)
+
+
+def _like(
+    out: Path, wanted: Resolved, variant: type[Variant[Any]], dataset: type[Dataset[Any]]
+) -> Iterator[tuple[RunDir, bool]]:
+    """The runs of the same stage with the same data options, newest first, and whether they are finished."""
+    for run in _newest_first(out / f"{wanted.variant}-{wanted.dataset}"):
+        try:
+            resolved = read_config(run, variant, dataset)
+            if resolved.stage == wanted.stage and resolved.data == wanted.data:
+                yield run, finished(run, resolved)
+        except GankitError:  # another version's options, or damaged: not one to build on
+            continue
 
 
 def inherited_weights(run: RunDir, inherits: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:
@@ -60,6 +75,16 @@ def inherited_weights(run: RunDir, inherits: Mapping[str, str]) -> dict[str, dic
     if missing := sorted(set(inherits.values()) - set(weights)):
         raise PluginError(f"inherits() names {missing[0]!r}; the earlier stage has {', '.join(weights)}")
     return {name: weights[source] for name, source in inherits.items()}
+
+
+def inherited_by(run: RunDir, inherits: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:
+    """The same of a `run` that exists: it says itself which one it builds on."""
+    if not inherits:
+        return {}
+    origin = json.loads((run.path / "environment.json").read_text()).get("previous_stage")
+    if not origin:
+        raise GankitError(f"{run.path} does not say which run it builds on; start it anew with gankit run.")
+    return inherited_weights(RunDir.open(run.path / origin["run"]), inherits)
 
 
 def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module]) -> None:

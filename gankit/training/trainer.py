@@ -175,7 +175,7 @@ class Trainer:
         session.meter.drain()
         if self._condition is None:
             rows = self.test if self.test is not None and len(self.test) else session.dataset
-            self._condition = conditions(session.variant, session.spec, n, rows=rows, seed=self.run.seed)
+            self._condition = conditions(session.variant, session.spec, n, rows=lambda: rows, seed=self.run.seed)
         images = draw(
             session.variant,
             session.sampling_networks(),
@@ -202,7 +202,7 @@ class Trainer:
                 n=self.run.eval_n,
                 seed=self.run.seed,
                 sheet=self.run_dir.path / "neighbours.png",
-                report=self._note,
+                tell=self.tell,
             )
         name = session.variant.metric
         better = name is not None and improves(name, self.metrics, self.best)

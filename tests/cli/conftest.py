@@ -52,14 +52,8 @@ class Site:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The networks are so small that threads would only wait for each other."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _one_thread(one_thread: None) -> None:
+    """For all tests here."""
 
 
 @pytest.fixture
@@ -108,3 +102,11 @@ def gankit(
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def run(gankit: Callable[..., Outcome], toy: str, tmp_path: Path) -> Path:
+    """A run of six steps."""
+    outcome = gankit("run", toy, "--json")
+    assert outcome.code == 0, outcome.err
+    return tmp_path / outcome.data["run"]

@@ -194,6 +194,25 @@ def test_dataset_that_cannot_be_opened_without_options(gankit, site):
     assert "40 training" in outcome.out
 
 
+def test_an_option_that_is_needed_is_named_as_the_command_takes_it(gankit, site):
+    source = GOOD.replace(
+        "    in_memory = True\n",
+        "    in_memory = True\n\n"
+        "    def __init__(self, config, split='train'):\n"
+        "        from gankit.data.files import directory\n\n"
+        "        super().__init__(config, split)\n"
+        "        directory(config.some_root, 'data.some_root')\n",
+    ).replace("        size: int", '        some_root: str = ""\n        """A directory."""\n        size: int')
+    name = site.add("toy", source)
+    assert "images: --data.some-root DIR\n" in gankit("run", name).err
+    assert "images: --set data.some_root=DIR" in gankit("plugins", "check", "toy-dots").out
+    assert "images: --set data.some_root=DIR" in gankit("plugins", "check", name).out
+    assert "images: --set data.some_root=DIR" in gankit("bench", "step", "--variant", name).err
+    for option in ("data.some_root=.", "data.some-root=."):
+        assert gankit("plugins", "check", "toy-dots", "--set", option).code == 0
+    assert gankit("bench", "step", "--variant", name, "--rounds", 2, "--set", "data.some_root=.").code == 0
+
+
 def test_options_that_make_the_check_quick(gankit, site):
     """They are laid over the preset; what is given with --set over them."""
     source = GOOD.replace("    averaged =", '    check_options = {"hidden": 2}\n    averaged =')

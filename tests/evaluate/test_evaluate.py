@@ -10,6 +10,7 @@ from evaluation_toys import Constant, Copier, Free, Painter, Reader, Shapes, Sha
 
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
+from gankit.training.events import Event, Progress
 
 
 def test_good_samples_score_well_and_the_result_is_json() -> None:
@@ -34,6 +35,15 @@ def test_is_repeatable_and_leaves_random_state_and_modes_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert given[1]["generator"].training
     assert evaluate(*parts(Painter()), n=30, seed=3) == first
+
+
+def test_what_takes_long_is_told() -> None:
+    events: list[Event] = []
+    evaluate(*parts(Painter()), n=70, tell=events.append)
+    works = list(dict.fromkeys(event.what for event in events if isinstance(event, Progress)))
+    assert works[-3:] == ["looking at the test split", "looking at the train split", "drawing samples"]
+    ends = [(event.done, event.total) for event in events if isinstance(event, Progress)]
+    assert ends[-1] == (2, 2)
 
 
 def test_a_generator_that_ignores_the_label_is_found_out() -> None:

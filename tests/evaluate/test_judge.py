@@ -10,6 +10,7 @@ from evaluation_toys import Shapes, ShapesConfig
 from gankit.errors import UsageError
 from gankit.evaluate import cache
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, distort, subset, train_judge
+from gankit.training.events import Note, Progress
 
 TINY = JudgeConfig(width=4, steps=5, batch_size=16)
 
@@ -36,10 +37,31 @@ def test_same_seed_same_judge_other_seed_another_and_global_state_untouched() ->
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (16, 16), (64, 64), (65, 200), (256, 256)])
 def test_any_size_of_image(size: tuple[int, int]) -> None:
-    judge = Judge(3, {"a": 4, "type": 2}, width=4).eval()
+    judge = Judge((3, *size), {"a": 4, "type": 2}, width=4).eval()
     logits = judge(torch.zeros(2, 3, *size))
     assert {name: value.shape for name, value in logits.items()} == {"a": (2, 4), "type": (2, 2)}
     assert judge.features(torch.zeros(2, 3, *size)).shape == (2, 24)
+
+
+def test_training_is_told_of_from_its_start_to_its_end() -> None:
+    events: list[object] = []
+    train_judge(splits()[0], TINY, tell=events.append)
+    first, *between, last = events
+    assert isinstance(first, Note)
+    assert first.text == "Training a judge on 240 real images (shape, ink), once for this data ..."
+    assert between == [Progress(what="training the judge", done=done, total=5) for done in range(6)]
+    assert isinstance(last, Note)
+    assert "The judge is trained" in last.text
+
+
+def test_large_images_cost_no_more_maps_than_small_ones() -> None:
+    def sides(size: int) -> list[int]:
+        judge, images = Judge((1, size, size), {"a": 2}, width=2).eval(), torch.zeros(1, 1, size, size)
+        return [(images := layer(images)).shape[-1] for layer in judge.body]
+
+    assert sides(32) == [16, 16, 8, 8]
+    assert sides(64) == [32, 16, 8, 8]
+    assert sides(33) == [17, 9, 5, 5]
 
 
 def test_keys_that_distinguish_nothing_are_left_out() -> None:
@@ -89,7 +111,7 @@ def test_a_subset_is_fixed_and_does_not_alias_with_classes_in_turn() -> None:
 
 def test_accuracy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     _, test = splits()
-    judge = Judge(1, {"shape": 3, "ink": 2}, width=4).eval()
+    judge = Judge((1, 16, 16), {"shape": 3, "ink": 2}, width=4).eval()
     always = {"shape": torch.tensor([0.0, 1.0, 0.0]), "ink": torch.tensor([1.0, 0.0])}
     monkeypatch.setattr(judge, "forward", lambda x: {name: row.expand(len(x), -1) for name, row in always.items()})
     assert accuracy_on(judge, test, "cpu") == {

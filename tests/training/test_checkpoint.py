@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -156,6 +157,66 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(run):
     (run.store / "step-000005" / "weights.safetensors").write_bytes(b"x")
     run.save(content(), keep=2)
     assert run.load("latest").step == 5
+
+
+CALLS = ("rename", "replace", "mkdir", "rmdir", "unlink", "fsync")
+"""What changes a directory, or waits for the disk."""
+
+
+def count_calls(monkeypatch, stop_at: int, error: BaseException | None) -> list[str]:
+    """Has the `stop_at`-th of `CALLS` raise `error` instead of doing anything; the names of those that were made."""
+    made: list[str] = []
+
+    def counted(name, real):
+        def call(*args, **kwargs):
+            made.append(name)
+            if len(made) == stop_at and error is not None:
+                raise error
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        monkeypatch.setattr(os, name, counted(name, getattr(os, name)))
+    return made
+
+
+class Killed(BaseException):
+    """As nothing catches a kill."""
+
+
+@pytest.mark.parametrize("error", [Killed(), OSError(errno.EIO, os.strerror(errno.EIO))], ids=["killed", "failing"])
+def test_one_that_is_replaced_is_there_at_every_moment(run, monkeypatch, error):
+    """Whichever system call is the last: the old checkpoint or the new one, whole, before and after tidying up."""
+
+    def replacement() -> Checkpoint:
+        return Checkpoint(step=5, tensors={"weights": {"g.w": torch.full((6,), 7.0)}}, state={"variant": "v"})
+
+    def found() -> str:
+        (name,) = run.checkpoints()
+        assert (name, run.newest_intact(), run.latest) == ("step-000005",) * 3
+        value = run.load("latest").tensors["weights"]["g.w"][0].item()
+        return {5.0: "old", 7.0: "new"}[value]
+
+    run.save(content(), keep=2)
+    with monkeypatch.context() as patch:
+        made = count_calls(patch, 0, None)
+        run.save(content(), keep=2)
+        total = len(made)
+    assert {"rename", "replace", "rmdir", "fsync"} <= set(made)
+    ends = []
+    for number in range(1, total + 1):
+        run.save(content(), keep=2)
+        with monkeypatch.context() as patch:
+            count_calls(patch, number, error)
+            with contextlib.suppress(Killed, GankitError):
+                run.save(replacement(), keep=2)
+        ends.append(found())
+        run.clean()
+        assert found() == ends[-1]
+        assert not [p for p in run.store.iterdir() if p.name.startswith(".")]
+    assert ends == sorted(ends, reverse=True)  # old until some moment, new from then on
+    assert set(ends) == {"old", "new"}
 
 
 def test_the_newest_and_the_best_are_kept(run):

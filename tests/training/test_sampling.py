@@ -65,14 +65,14 @@ def make(*names: str) -> Variant:
 
 
 def test_captions_come_from_held_out_rows_with_their_attributes():
-    batch, records = conditions(make("text"), ROWS.spec, 30, rows=ROWS, seed=1)
+    batch, records = conditions(make("text"), ROWS.spec, 30, rows=lambda: ROWS, seed=1)
     assert set(batch) == {"text"}
     assert decode_text(batch["text"]) == [record["text"] for record in records]
     for record in records:
         assert record["text"] == f"{record['ink']} {record['digit']}"
     assert len({record["text"] for record in records[:14]}) == 10  # each row once before any again
-    assert conditions(make("text"), ROWS.spec, 30, rows=ROWS, seed=1)[1] == records
-    assert conditions(make("text"), ROWS.spec, 30, rows=ROWS, seed=2)[1] != records
+    assert conditions(make("text"), ROWS.spec, 30, rows=lambda: ROWS, seed=1)[1] == records
+    assert conditions(make("text"), ROWS.spec, 30, rows=lambda: ROWS, seed=2)[1] != records
 
 
 def test_a_text_of_ones_own_is_repeated():
@@ -89,7 +89,7 @@ def test_a_text_that_would_be_cut_is_refused():
 
 
 def test_classes_beside_rows_are_those_of_the_rows():
-    batch, records = conditions(make("vector", "digit"), ROWS.spec, 5, rows=ROWS)
+    batch, records = conditions(make("vector", "digit"), ROWS.spec, 5, rows=lambda: ROWS)
     assert torch.equal(batch["vector"][:, 0].long(), batch["digit"])
     assert [record["digit"] for record in records] == batch["digit"].tolist()
     batch, records = conditions(make("text", "ink"), ROWS.spec, 4, text="x")
@@ -98,7 +98,7 @@ def test_classes_beside_rows_are_those_of_the_rows():
 
 
 def test_images_as_conditions_are_floats():
-    batch, _ = conditions(make("image"), ROWS.spec, 2, rows=ROWS)
+    batch, _ = conditions(make("image"), ROWS.spec, 2, rows=lambda: ROWS)
     assert batch["image"].dtype is torch.float32
     assert (batch["image"] == 1).all()
 
@@ -106,7 +106,7 @@ def test_images_as_conditions_are_floats():
 def test_rows_that_are_needed_and_not_there():
     for rows in (None, Captioned(Config(), "train")):
         with pytest.raises(UsageError, match="no held-out samples to take text from; give text yourself"):
-            conditions(make("text"), ROWS.spec, 2, rows=rows)
+            conditions(make("text"), ROWS.spec, 2, rows=lambda rows=rows: rows)
 
 
 def test_nothing_is_asked_of_an_unconditional_variant():
@@ -140,3 +140,13 @@ def test_sheets_put_a_class_in_a_column():
     assert columns(make("digit"), ROWS.spec, 64) == 10
     assert columns(make("digit"), ROWS.spec, 9) == 3
     assert columns(make("text"), ROWS.spec, 64) == 8
+
+
+def test_rows_are_opened_only_when_something_is_taken_from_them():
+    def gone():
+        raise UsageError("data.root: /x is not there")
+
+    assert len(conditions(make("text", "ink"), ROWS.spec, 2, rows=gone, text="a")[1]) == 2
+    assert len(conditions(make("digit"), ROWS.spec, 2, rows=gone)[1]) == 2
+    with pytest.raises(UsageError, match=r"text comes from the data unless given, and data\.root: /x is not there"):
+        conditions(make("text"), ROWS.spec, 2, rows=gone)

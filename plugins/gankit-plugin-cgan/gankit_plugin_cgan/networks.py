@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
+from gankit.hints import give
 from gankit.nn import LeakyReLU
 from gankit.plugin import DataSpec
 from gankit_plugin_cgan.variant import CGANConfig
@@ -119,7 +120,7 @@ def _doublings(height: int, width: int) -> int:
     if count == 0 or height % (1 << count) or width % (1 << count):
         raise UsageError(
             f"network 'conv' needs sides of at least 8 that are divisible by {1 << max(count, 1)}; the images are "
-            f"{width}x{height}. Choose another size (--data.size 32), or --network mlp."
+            f"{width}x{height}. Choose another size ({give('data.size', 32)}), or {give('network', 'mlp')}."
         )
     return count
 

@@ -69,15 +69,11 @@ def test_every_preset_runs_and_samples(preset: str, tmp_path: Path) -> None:
     assert samples.images.shape == (3, 1, size, size)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_learns_to_draw_the_digit_it_is_told(tmp_path: Path) -> None:
     """800 steps on the digits in their own 8x8: most are right, of every class; the judge is right on real ones."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # networks so small that threads would wait for each other
-    try:
-        run = gankit.train("cgan", out=tmp_path, steps=800, sample_every=0, eval_every=0, data={"size": 8})
-        result = run.evaluate(300)
-    finally:
-        torch.set_num_threads(threads)
+    run = gankit.train("cgan", out=tmp_path, steps=800, sample_every=0, eval_every=0, data={"size": 8})
+    result = run.evaluate(300)
     assert result["judge"]["accuracy_on_real"]["label"] >= 0.97
     assert result["metrics"]["accuracy"] >= 0.8
     assert min(result["classes"]["label"].values()) >= 0.4

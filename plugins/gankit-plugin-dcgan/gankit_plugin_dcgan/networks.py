@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
+from gankit.hints import give
 from gankit.nn import LeakyReLU
 from gankit.nn.init import init_normal
 from gankit.plugin import DataSpec
@@ -55,7 +56,7 @@ def split_size(size: int) -> tuple[int, int]:
         nearest = min((other for other in range(8, 2 * size + 9) if possible(other)), key=lambda n: abs(n - size))
         raise UsageError(
             f"dcgan cannot draw {size} x {size} images: the side must be 3, 4, 5 or 7 times a power of two, "
-            f"at least 8; --data.size {nearest} is the nearest"
+            f"at least 8; {give('data.size', nearest)} is the nearest"
         )
     return split(size)
 

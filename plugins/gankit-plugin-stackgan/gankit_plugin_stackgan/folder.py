@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gankit.data.files import directory, held_out, list_images
+from gankit.data.folder import FolderConfig, image_store
 from gankit.errors import UsageError
-from gankit.plugin import Config, Dataset, DataSpec, Key
+from gankit.plugin import Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,31 +29,17 @@ SHOWN = 5
 """Most files that a note names."""
 
 
-class CaptionedFolderConfig(Config):
+class CaptionedFolderConfig(FolderConfig):
     """Options of the dataset ``captioned-folder``."""
 
     root: str = ""
     """Directory of images with metadata.jsonl (`file_name`, `text`), or with a .txt of the same name beside each."""
     size: int = Field(64, ge=16, le=4096)
     """Height and width that images are brought to."""
-    channels: Literal[1, 3] = 3
-    """1 for grey, 3 for colour."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    """How an image is made square: centred crop, pad with white, or stretch."""
     text_length: int = Field(200, ge=16, le=4096)
     """Bytes kept of a caption."""
     test_fraction: float = Field(0.1, ge=0, le=0.5)
     """Part of the images kept for testing, chosen by file name."""
-    cache: bool = True
-    """Keep the decoded images in memory if all of them fit."""
-    cache_mib: int = Field(2048, ge=1)
-    """Most memory for them, in MiB."""
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, root: str) -> str:
-        """A run may be resumed from another directory."""
-        return os.path.abspath(os.path.expanduser(root)) if root else ""
 
 
 class CaptionedFolder(Dataset[CaptionedFolderConfig]):
@@ -109,20 +96,10 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
 
     @cached_property
     def _store(self) -> ImageStore:
-        from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
-
-        config, files = self.config, sorted(self._found.captions)
-        test = held_out(files, config.test_fraction)
+        files = sorted(self._found.captions)
+        test = held_out(files, self.config.test_fraction)
         chosen = [file for file in files if not test or (file in test) == (self.split == "test")]
-        store = ImageStore(
-            self._root,
-            chosen,
-            size=(config.size, config.size),
-            channels=config.channels,
-            fit=config.fit,
-            budget=config.cache_mib << 20 if config.cache else 0,
-            may_be_empty=self.split == "test",
-        )
+        store = image_store(self.config, self._root, chosen, self.split)
         self.in_memory = store.in_memory
         return store
 

@@ -64,7 +64,6 @@ class Precomputed(nn.Module):
         self.path = path
         self.size = embeddings.shape[1]
         self._row = {caption: number for number, caption in enumerate(captions)}
-        embeddings = embeddings / embeddings.square().mean().sqrt().clamp(min=1e-12)
         self.register_buffer("embeddings", embeddings, persistent=False)
 
     def forward(self, text: Tensor) -> Tensor:
@@ -134,7 +133,10 @@ def _keys(text: Tensor) -> list[bytes]:
 
 
 def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
-    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file. Nothing is unpickled."""
+    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file, of mean square 1.
+
+    Nothing is unpickled.
+    """
     import numpy as np
 
     try:
@@ -156,8 +158,11 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
             f"text.file = {path}: embeddings must be numbers (N, E) and captions as many, found embeddings "
             f"{embeddings.dtype} {embeddings.shape} and captions {captions.dtype} {captions.shape}"
         )
-    if not len(captions) or not np.isfinite(embeddings).all():
-        raise UsageError(f"text.file = {path}: {'embeddings are not finite' if len(captions) else 'it is empty'}")
+    values = embeddings.astype(np.float64)
+    if not values.size or not np.isfinite(values).all():
+        raise UsageError(f"text.file = {path}: {'embeddings are not finite' if values.size else 'it is empty'}")
+    values /= np.abs(values).max() or 1.0  # first: the squares of huge numbers overflow, and those of tiny ones vanish
+    values /= np.sqrt(np.square(values).mean()) or 1.0
     if captions.dtype == np.uint8 and captions.ndim == 2:
         texts = decode_text(torch.from_numpy(captions))
     elif captions.dtype.kind in "SU" and captions.ndim == 1:
@@ -167,4 +172,4 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
             f"text.file = {path}: captions must be strings (N) or uint8 (N, bytes), "
             f"found {captions.dtype} {captions.shape}"
         )
-    return _keys(encode_text(texts, length)), torch.from_numpy(embeddings.astype(np.float32))
+    return _keys(encode_text(texts, length)), torch.from_numpy(values.astype(np.float32))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from gankit.errors import UsageError
+from gankit.hints import give
 from gankit.plugin import DataSpec, Phase, Preparation, SampleRequest, Step, Variant
 from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
 
@@ -218,7 +219,7 @@ def sides(spec: DataSpec, low: int | None) -> tuple[int, int]:
     if height != width or height < 16 or height & (height - 1):
         raise UsageError(
             f"stackgan draws squares with a power of two to a side, from 16 on, and the dataset's images are "
-            f"{width}x{height}: choose --data.size"
+            f"{width}x{height}: choose another size ({give('data.size', 64)})"
         )
     if low is None:
         low = height // 2 if height <= 64 else height // 4

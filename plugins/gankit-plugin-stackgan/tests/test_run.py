@@ -48,7 +48,7 @@ def test_stage_two_follows_stage_one_and_draws_in_its_own_size(both: gankit.api.
     assert torch.equal(images, both.sample(3, text=["grey 20", "a 日本 rose"]).images)
     assert not torch.equal(images, both.sample(3, text="grey 20").images)
     # what stage II takes over stays as stage I left it
-    old, new = (run.networks() for run in (first, both))
+    old, new = (run.networks(device="cpu") for run in (first, both))
     for name, source in (("stage1", "generator"), ("text", "text"), ("images", "images")):
         for key, value in old[source].state_dict().items():
             assert torch.equal(value, new[name].state_dict()[key]), (name, key)
@@ -69,8 +69,8 @@ def test_resuming_either_stage_gives_the_run_that_was_not_interrupted(captioned:
     parts = gankit.train("stackgan", "captioned-folder", **options(captioned, steps=3, stage=1, out="parts"))
     parts = gankit.train("stackgan", "captioned-folder", **options(captioned, steps=1, stage=2, out="parts"))
     parts.resume(steps=3)
-    theirs = parts.networks()
-    for name, network in whole.networks().items():
+    theirs = parts.networks(device="cpu")
+    for name, network in whole.networks(device="cpu").items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, theirs[name].state_dict()[key]), (name, key)
 
@@ -118,3 +118,17 @@ def test_preset_paper_as_it_is_planned(captioned: Path, stage: int) -> None:
 def test_every_preset_runs_in_small(captioned: Path, preset: str) -> None:
     run = gankit.train("stackgan", "captioned-folder", preset=preset, **options(captioned, low=8, halvings=1))
     assert run.sample(1).images.shape == (1, 3, 16, 16)
+
+
+def test_a_caption_is_drawn_although_the_folder_has_moved(both: gankit.api.Run, captioned: Path) -> None:
+    images = both.sample(2, text="grey 20").images
+    captioned.rename("elsewhere")
+    moved = gankit.open_run(both.path)
+    assert torch.equal(moved.sample(2, text="grey 20").images, images)
+    with pytest.raises(UsageError, match=r"text comes from the data unless given, and .*captioned is not there"):
+        moved.sample(2)
+    with pytest.raises(UsageError, match=r'^data\.root: .*: root = "DIR" under \[data\] in .*config\.toml$'):
+        moved.evaluate(4)
+    config = both.path / "config.toml"
+    config.write_text(config.read_text().replace(str(captioned), str(Path("elsewhere").absolute())))
+    assert gankit.open_run(both.path).sample(2).images.shape == (2, 3, 16, 16)

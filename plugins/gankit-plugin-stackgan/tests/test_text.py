@@ -57,6 +57,18 @@ def test_embeddings_of_a_safetensors_file_are_the_same(tmp_path: Path) -> None:
     assert not other.state_dict()  # stays out of checkpoints
 
 
+@pytest.mark.parametrize("scale", [1e300, 1e38, 1e-38, 1e-300])
+def test_huge_and_tiny_embeddings_are_scaled_like_any_other(tmp_path: Path, scale: float) -> None:
+    np.savez(tmp_path / "e.npz", captions=np.array(CAPTIONS), embeddings=EMBEDDINGS * scale)
+    found = precomputed(tmp_path / "e.npz")(text(*CAPTIONS))
+    torch.testing.assert_close(found, torch.tensor(EMBEDDINGS).float() / (17 / 9) ** 0.5)
+
+
+def test_embeddings_that_are_all_zero_stay_so(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", captions=np.array(CAPTIONS), embeddings=EMBEDDINGS * 0)
+    assert not precomputed(tmp_path / "e.npz")(text(*CAPTIONS)).any()
+
+
 def test_a_caption_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", captions=np.array(CAPTIONS), embeddings=EMBEDDINGS)
     with pytest.raises(
@@ -78,6 +90,7 @@ def test_a_caption_that_the_file_lacks_is_named(tmp_path: Path) -> None:
         ({"captions": np.array([CAPTIONS] * 3), "embeddings": EMBEDDINGS}, r"captions must be strings \(N\)"),
         ({"captions": np.array(CAPTIONS), "embeddings": EMBEDDINGS * np.nan}, "embeddings are not finite"),
         ({"captions": np.array(CAPTIONS)[:0], "embeddings": EMBEDDINGS[:0]}, "it is empty"),
+        ({"captions": np.array(CAPTIONS), "embeddings": EMBEDDINGS[:, :0]}, "it is empty"),
         ({"captions": np.array(CAPTIONS, dtype=object), "embeddings": EMBEDDINGS}, "cannot be read.*allow_pickle"),
     ],
 )

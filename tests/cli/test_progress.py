@@ -1,0 +1,62 @@
+"""What is shown of work that is no training: lines now and then, or a bar of its own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gankit.cli import progress
+from gankit.training.events import Note, Progress, RunStarted
+from gankit.training.events import progress as told
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which the test sets."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_come_now_and_then(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = progress.Reporter(json=True)
+    for _ in told(range(8), "training the judge", reporter):
+        clock[0] += 2.5
+    clock[0] += 1000
+    for _ in told(range(3), "drawing samples", reporter):  # begins anew, and is over soon
+        clock[0] += 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "training the judge: 2/8  15.0 s left",
+        "training the judge: 4/8  10.0 s left",
+        "training the judge: 6/8  5.0 s left",
+    ]
+
+
+def test_parts_are_passed_on_and_counted_to_the_end() -> None:
+    events: list[object] = []
+    assert list(told("ab", "work", events.append)) == ["a", "b"]
+    assert events == [Progress(what="work", done=done, total=2) for done in range(3)]
+    assert list(told((), "nothing", events.append)) == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_terminal_shows_a_bar_while_it_lasts(training: bool) -> None:
+    live = progress.Live()
+    live.bar.live.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    if training:
+        started = RunStarted(path=Path("r"), step=0, steps=9, stage=None, device="cpu", parameters={"g": 1})
+        live(started)
+    shown = ["training"] if training else []
+    for part in told(range(3), "training the judge", live):
+        live(Note(text="a line"))
+        assert [task.description for task in live.bar.tasks] == [*shown, "training the judge"]
+        assert live.bar.tasks[-1].completed == part
+    assert [task.description for task in live.bar.tasks] == shown
+    live(Progress(what="cut short", done=0, total=2))
+    live.stop()
+    assert not live.bar.tasks
