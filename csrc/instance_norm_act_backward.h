@@ -61,7 +61,8 @@ struct AffineGrad {
 };
 
 // A derivative is two passes over a plane: add() sums what its elements' inputs give, plane() makes of the sums what
-// apply() computes the outputs with; both take an element that is known, too. share() is the plane's part in the gradients of weight (0) and bias (1).
+// apply() computes the outputs with; add() and apply() also take the element ready made. share() is the plane's part in
+// the gradients of weight (0) and bias (1).
 
 // Inputs: known, dy. Output: dx. With means over the plane
 //   dx = weight * rstd * (g - mean(g) - xhat * mean(g * xhat)),  dweight = sum g * xhat,  dbias = sum g.
@@ -96,8 +97,9 @@ struct Backward {
 };
 
 // The derivative of that. Inputs: known, dy, v; v and the AffineGrad are the gradients of dx, dweight and dbias.
-// Outputs: the gradients of x and of dy; share() is that of weight. With a = weight * rstd, q = -a * (v * mean(g * xhat) +
-// g * mean(v * xhat)) + v_weight * g and c = mean(v * g) - mean(v) * mean(g) - mean(v * xhat) * mean(g * xhat)
+// Outputs: the gradients of x and of dy; share() is that of weight. With a = weight * rstd and
+//   q = -a * (v * mean(g * xhat) + g * mean(v * xhat)) + v_weight * g,
+//   c = mean(v * g) - mean(v) * mean(g) - mean(v * xhat) * mean(g * xhat):
 //   grad_x  = rstd * (q - mean(q) - xhat * (mean(q * xhat) + a * c)),  grad_weight = rstd * sum c
 //   grad_dy = leaky_relu'(z) * (a * (v - mean(v) - xhat * mean(v * xhat)) + v_weight * xhat + v_bias).
 template <bool kOutput, class A>

@@ -8,8 +8,8 @@ namespace gankit::instance_norm_act {
 template <class D>
 constexpr Kept kKept{D::kInputs, D::kSums};
 
-// Planes of whole packs that are held have kernels of their own. The rest share theirs, so that not all is compiled again
-// and again: parts and three inputs leave time for what edges take, and for asking whether x is given or y.
+// Planes of whole packs that are held have kernels of their own. The rest share theirs, so that not all is compiled
+// again and again: parts and three inputs leave time for what edges take, and for asking whether x is given or y.
 template <class D, class T, int V, bool kEdges>
 void launch_rows_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
   using Shared = typename D::Always;

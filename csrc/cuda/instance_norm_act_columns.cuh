@@ -1,6 +1,6 @@
 // instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of
-// channels and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few channels
-// are held in the shared memory of a block, or of the blocks of a cluster: what is read is read once.
+// channels and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few
+// channels are held in the shared memory of a block, or of the blocks of a cluster: what is read is read once.
 #pragma once
 
 #include "instance_norm_act_common.cuh"

@@ -42,7 +42,7 @@ __device__ __forceinline__ A activated(A x, A residual, const Plane<A>& p, A slo
   return leaky_relu(pre_activation(x, p), slope) + residual;
 }
 
-// -- derivatives: D is Asked or Told, of one of the rules of ../instance_norm_act_backward.h ---------------------------
+// -- derivatives: D is Asked or Told, of one of the rules of ../instance_norm_act_backward.h --------------------------
 
 // Asks at run time whether it is given x or y: an inverse slope of 0 means x. So its kernels are compiled once.
 template <template <bool, class> class Rule, class A>

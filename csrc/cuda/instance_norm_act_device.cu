@@ -6,7 +6,7 @@ namespace {
 
 __global__ void __launch_bounds__(512) nothing() {}
 
-// Whether a cluster of `blocks` runs, where each block has a multiprocessor to itself, as the largest that are launched.
+// Whether a cluster of `blocks` runs, where each block has a multiprocessor to itself, as the largest launched have.
 bool runs(int blocks, int shared_bytes) {
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;
