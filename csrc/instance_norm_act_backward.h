@@ -18,7 +18,7 @@ struct BackwardPlane {
   A centre, inverse, scale, bias, rstd;  // scale = weight * rstd
 };
 
-// A weight of 0 leaves nothing of x in y: with kOutput its own gradient is then 0. That of x is 0 either way.
+// A weight of 0 leaves nothing of x in y: with kOutput its own gradient is then 0, as that of x is in any case.
 template <bool kOutput, class A>
 GANKIT_FORMULA BackwardPlane<A> backward_plane(A mean, A rstd, A weight, A bias) {
   if constexpr (kOutput) return {bias, weight == 0 ? A(0) : A(1 / weight), weight * rstd, bias, rstd};

@@ -47,7 +47,8 @@ struct InstanceNormActInput {
 
 const void* data_or_null(const std::optional<Tensor>& t) { return t ? t->const_data_ptr() : nullptr; }
 
-InstanceNormActInput make_input(const Tensor& x, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias) {
+InstanceNormActInput make_input(const Tensor& x, const std::optional<Tensor>& weight,
+                                const std::optional<Tensor>& bias) {
   GANKIT_CHECK(x.dim() >= 3 && x.dim() <= 5, "x", "have 3 to 5 dimensions (batch, channels, 1 to 3 spatial)", x.dim());
   const bool plain = x.is_contiguous(), last = !plain && is_channels_last(x);
   InstanceNormActInput in{plain || last ? x : as_contiguous(x), weight, bias, {}};
@@ -94,8 +95,8 @@ char* second_half(const Tensor& stats, const InstanceNormActShape& shape) {
 template <typename Run>
 std::tuple<Tensor, Tensor> instance_norm_act_on(const Tensor& x, const std::optional<Tensor>& weight,
                                                 const std::optional<Tensor>& bias,
-                                                const std::optional<Tensor>& residual, double negative_slope, double eps,
-                                                const Run& run) {
+                                                const std::optional<Tensor>& residual, double negative_slope,
+                                                double eps, const Run& run) {
   const InstanceNormActInput in = make_input(x, weight, bias);
   const int64_t sizes[] = {2, in.shape.batch, in.shape.channels};
   const int64_t strides[] = {in.shape.batch * in.shape.channels, std::max<int64_t>(in.shape.channels, 1), 1};
@@ -193,7 +194,8 @@ std::tuple<Tensor, Tensor, Tensor> instance_norm_act_double_backward_on(
                  "be like what it is the gradient of", "another tensor");
     return t ? std::optional<Tensor>(as_contiguous(*t)) : std::nullopt;
   };
-  const std::optional<Tensor> vw = of_channels(v_weight, in.weight, "v_weight"), vb = of_channels(v_bias, in.bias, "v_bias");
+  const std::optional<Tensor> vw = of_channels(v_weight, in.weight, "v_weight");
+  const std::optional<Tensor> vb = of_channels(v_bias, in.bias, "v_bias");
   d.args.v = v_like.const_data_ptr();
   d.args.v_weight = data_or_null(vw);
   d.args.v_bias = data_or_null(vb);

@@ -17,8 +17,8 @@ struct Parallel {
 };
 
 // [batch, channels, spatial], in memory [batch, spatial, channels] where channels_last.
-// x, dy, residual, y, dx, v, grad_dy are of `dtype`; mean and rstd of the type computed in: float, or double for f64; weight, bias,
-// their gradients and v_weight, v_bias too where wide_affine, else of `dtype`.
+// x, dy, residual, y, dx, v, grad_dy are of `dtype`; mean and rstd of the type computed in: float, or double for f64;
+// weight, bias, their gradients and v_weight, v_bias too where wide_affine, else of `dtype`.
 struct InstanceNormActShape {
   DType dtype;
   int64_t batch, channels, spatial;
@@ -37,8 +37,9 @@ struct InstanceNormActForward {
   void* rstd;  // [batch, channels]
 };
 
-// Where v is null, the first derivative. Else the derivative of that one: v, v_weight and v_bias are the gradients of its
-// dx, dweight and dbias, while dx, grad_dy and dweight receive those of its x, dy and weight (dbias is null: bias has none).
+// Where v is null, the first derivative. Else the derivative of that one: v, v_weight and v_bias are the gradients of
+// its dx, dweight and dbias, while dx, grad_dy and dweight receive those of its x, dy and weight (dbias is null: bias
+// has none).
 struct InstanceNormActBackward {
   InstanceNormActShape shape;
   const void* known;  // x, or y where from_output: then without residual, and with a slope above 0

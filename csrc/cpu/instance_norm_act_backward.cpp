@@ -4,7 +4,8 @@
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
-// out[c] = the shares of plane (n, c) in the gradient of weight (of = 0) or bias (1), over the batch: in double, in order.
+// out[c] = the shares of plane (n, c) in the gradient of weight (of = 0) or bias (1), over the batch: in double and in
+// order.
 template <class D>
 void sum_batch(const D& d, int of, void* out) {
   using T = typename D::Element;
@@ -42,7 +43,9 @@ void backward(const InstanceNormActBackward& a, const Parallel& parallel) {
   using A = compute_t<T>;
   const int64_t channels = a.shape.channels, planes = a.shape.batch * channels;
   const Buffer<A> buffer(4 * channels), sums(DoubleBackward<kOutput, A>::kSums * planes);
-  const auto wide = [&](const void* values, int64_t i) { return widened<T>(a.shape, values, buffer.data + i * channels); };
+  const auto wide = [&](const void* values, int64_t i) {
+    return widened<T>(a.shape, values, buffer.data + i * channels);
+  };
   const auto *known = static_cast<const T*>(a.known), *dy = static_cast<const T*>(a.dy);
   const auto *mean = static_cast<const A*>(a.mean), *rstd = static_cast<const A*>(a.rstd);
   const A *weight = wide(a.weight, 0), *bias = wide(a.bias, 1);

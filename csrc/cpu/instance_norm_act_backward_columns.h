@@ -82,7 +82,8 @@ void image_sums(const D& d, const Grid& g, int64_t n, const A* parts, const Colu
   }
   for (int64_t c = 0; c < g.channels; ++c) {
     A tails[M] = {};
-    for (int64_t i = c; i < g.tail * g.channels; i += g.channels) tail.template at<A>(i, tail.template shared<A>(c), tails);
+    const auto plane = tail.template shared<A>(c);
+    for (int64_t i = c; i < g.tail * g.channels; i += g.channels) tail.template at<A>(i, plane, tails);
     for (int m = 0; m < M; ++m) {
       double all = tails[m];
       for (int64_t w = c; w < g.width; w += g.channels) all += sums.data[m * g.width + w];

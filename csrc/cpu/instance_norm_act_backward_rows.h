@@ -7,8 +7,8 @@
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
-// Where the elements of a derivative lie, from some element on. Loops have it by value: through a reference its pointers
-// would be read again for every store, as they might have changed.
+// Where the elements of a derivative lie, from some element on. Loops have it by value: through a reference its
+// pointers would be read again for every store, as they might have changed.
 template <class D>
 struct Elements {
   const typename D::Element* in[D::kInputs];

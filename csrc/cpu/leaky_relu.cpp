@@ -80,8 +80,8 @@ A backward_plane(const T* grad, const T* y, T* out, int64_t n, A slope) {
   return sum;
 }
 
-// `rows` periods, or one piece of a period of n elements, added up element by element: first among themselves, as a long
-// sum of equal gradients always rounds to the same side.
+// `rows` periods, or one piece of a period of n elements, added up element by element: first among themselves, as a
+// long sum of equal gradients always rounds to the same side.
 template <bool kOut, class T, class A = compute_t<T>>
 void backward_periods(const T* grad, const T* y, T* out, int64_t rows, int64_t n, A slope, A* sums) {
   using V = Vec<A>;

@@ -64,6 +64,14 @@ def make(
     return {k: t if t is None else t.requires_grad_(grad) for k, t in tensors.items()}
 
 
+def away_from_zero(tensors: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Weights of a size with the biases: a small one leaves little of the input in the output."""
+    if tensors["weight"] is not None:
+        with torch.no_grad():
+            tensors["weight"] += torch.where(tensors["weight"] < 0, -1, 1)
+    return tensors
+
+
 def call(op, tensors: dict[str, Tensor | None], **options: float) -> Tensor:
     return op(tensors["x"], tensors["weight"], tensors["bias"], residual=tensors["residual"], **options)
 

@@ -145,17 +145,23 @@ def test_instance_norm_act_of_random_shapes_layouts_dtypes_and_alignments(device
         weight, bias = (rng.choice((t.requires_grad_(), None)) for t in affine)
         tensors = {"x": x, "weight": weight, "bias": bias, "residual": rng.choice((residual, None))}
         wide = in_float64(tensors)
-        y = call(instance_norm_act, tensors, negative_slope=0.2, eps=0.1)
+        recoverable = tensors["residual"] is None and weight is None
+        keep_input = rng.choice((None, False)) if recoverable else None
+        y = call(instance_norm_act, tensors, negative_slope=0.2, eps=0.1, keep_input=keep_input)
         expected = call(instance_norm_act_reference, wide, negative_slope=0.2, eps=0.1)
         assert_close(y, expected, dtype)
         pre = call(instance_norm_act_reference, {**wide, "residual": None}, eps=0.1).detach()
         seed = torch.where(pre.abs() < 0.02, 0, seed)
         keys = [k for k in ("x", "weight", "bias") if tensors[k] is not None]
-        grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed)
-        references = torch.autograd.grad(expected, [wide[k] for k in keys], seed.double())
+        grads = torch.autograd.grad(y, [tensors[k] for k in keys], seed, create_graph=True)
+        references = torch.autograd.grad(expected, [wide[k] for k in keys], seed.double(), create_graph=True)
         for key, grad, reference in zip(keys, grads, references, strict=True):
             size = y.numel() // y.shape[1] if key != "x" else 1
-            assert_close(grad, reference, dtype, times=4 * size**0.5)
+            assert_close(grad.detach(), reference.detach(), dtype, times=8 * size**0.5)
+        (twice,) = torch.autograd.grad((grads[0] * residual).sum(), x)
+        (reference,) = torch.autograd.grad((references[0] * residual.double()).sum(), wide["x"])
+        scale = 1 + reference.abs().max()
+        assert_close(twice / scale, reference / scale, dtype, times=8)
 
 
 def test_instance_norm_act_captured_in_a_graph(device: str):
@@ -169,10 +175,13 @@ def test_instance_norm_act_captured_in_a_graph(device: str):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             y = call(instance_norm_act, tensors, negative_slope=0.2)
-            gradients = torch.autograd.grad(y, leaves, seed)
+            gradients = torch.autograd.grad(y, leaves, seed, create_graph=True)
+            (twice,) = torch.autograd.grad(gradients[0], tensors["x"], seed)
         with torch.no_grad():
             tensors["x"].normal_()
         graph.replay()
         expected = call(instance_norm_act, tensors, negative_slope=0.2)
         torch.testing.assert_close(y, expected, rtol=0, atol=0)
-        torch.testing.assert_close(gradients, torch.autograd.grad(expected, leaves, seed), rtol=0, atol=0)
+        wanted = torch.autograd.grad(expected, leaves, seed, create_graph=True)
+        torch.testing.assert_close(gradients, wanted, rtol=0, atol=0)
+        torch.testing.assert_close(twice, torch.autograd.grad(wanted[0], tensors["x"], seed)[0], rtol=0, atol=0)
