@@ -16,7 +16,12 @@ from gankit.hints import by_set, given_as
 
 app = typer.Typer(help="Measure kernels and the training loop on this machine.", rich_markup_mode="rich")
 
-File = Annotated[Path | None, typer.Argument(metavar="FILE", help="Write the JSON to this file (after --json).")]
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE", help="Write the JSON to this file (after --json); a row a line where it ends in .jsonl."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON, or write them to FILE.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 
@@ -102,5 +107,8 @@ def _deliver(rows: list[dict[str, Any]], file: Path | None) -> None:
         emit(rows)
         return
     with file.open("x", encoding="utf-8") as stream:
-        json_module.dump(rows, stream, indent=1)
+        if file.suffix == ".jsonl":
+            stream.writelines(json_module.dumps(row) + "\n" for row in rows)
+        else:
+            json_module.dump(rows, stream, indent=1)
     warn(f"{len(rows)} rows in {file}")

@@ -54,6 +54,9 @@ def test_bench_step(gankit, toy, tmp_path):
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["variant"] == "toy"
     assert row["ratio"] > 0
+    assert gankit("bench", "step", "--variant", toy, "--rounds", 2, "--json", "rows.jsonl").code == 0
+    (line,) = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert json.loads(line).keys() == row.keys()
     refused = gankit("bench", "step", "--variant", toy, "--json", "rows.json")
     assert refused.code == 2
     assert "exists already" in refused.err
