@@ -62,6 +62,11 @@ __device__ __forceinline__ int64_t plane_at(const Norm<T>& a, const Column<T, V>
   return column.channel < a.channels ? column.image * a.channels + column.channel + i : 0;
 }
 
+template <class T, int V>
+__device__ __forceinline__ int64_t channel_at(const Norm<T>& a, const Column<T, V>& column, int i) {
+  return column.channel < a.channels ? column.channel + i : 0;
+}
+
 // The shared memory that a sum of `values` values a thread takes, in elements.
 __host__ __device__ constexpr int column_scratch(int values, int lanes, int threads) {
   return (threads / 32 + 2) * lanes * values;
@@ -172,7 +177,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
     const Moments<A> m = shifted_moments(count, near[i][0], sums[i][0], sums[i][1]);
     const A rstd = inverse_deviation(variance(m), a.eps);
     const int64_t plane = plane_at(a, column, i);
-    planes[i] = plane_of(a, plane % a.channels, m.mean, rstd);
+    planes[i] = plane_of(a, channel_at(a, column, i), m.mean, rstd);
     if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) {
       a.mean[plane] = m.mean;
       a.rstd[plane] = rstd;
@@ -218,7 +223,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   };
   BackwardPlane<A> planes[V];
 #pragma unroll
-  for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i));
+  for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i), channel_at(a, column, i));
   wait_copies();
   A sums[V][D::kSums] = {}, shared[V][D::kShared];
 #pragma unroll kUnrolled
@@ -234,8 +239,9 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
     if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) store_sums<D>(a, plane, sums[i]);
-    planes[i] = backward_plane_of<D>(a, plane);  // again: what add() does without was not kept
-    share_of<D>(a, plane, sums[i], planes[i], shared[i]);
+    // again: what add() does without was not kept
+    planes[i] = backward_plane_of<D>(a, plane, channel_at(a, column, i));
+    share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
   }
   const Column<T, V> to = held_column<T, V>(a, lanes);
 #pragma unroll kUnrolled

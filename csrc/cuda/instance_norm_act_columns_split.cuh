@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> 
 #pragma unroll
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
-    planes[i] = plane_of(a, plane % a.channels, a.mean[plane], a.rstd[plane]);
+    planes[i] = plane_of(a, channel_at(a, column, i), a.mean[plane], a.rstd[plane]);
   }
   for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
     Raw<T, V> x[kFlight], residual[kFlight] = {};
@@ -122,10 +122,10 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
 #pragma unroll
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
-    planes[i] = backward_plane_of<D>(a, plane);
+    planes[i] = backward_plane_of<D>(a, plane, channel_at(a, column, i));
     if constexpr (kApply) {
       load_sums<D>(a, plane, sums[i]);
-      share_of<D>(a, plane, sums[i], planes[i], shared[i]);
+      share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
     }
   }
   for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {

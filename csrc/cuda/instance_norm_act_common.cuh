@@ -79,8 +79,7 @@ struct Told : Rule<kOutput, A> {
 };
 
 template <class D, class T>
-__device__ __forceinline__ BackwardPlane<wide_t<T>> backward_plane_of(const Norm<T>& a, int64_t plane) {
-  const int64_t c = plane % a.channels;
+__device__ __forceinline__ BackwardPlane<wide_t<T>> backward_plane_of(const Norm<T>& a, int64_t plane, int64_t c) {
   return D::prepare(a.slopes, a.mean[plane], a.rstd[plane], affine(a, a.weight, c, wide_t<T>(1)),
                     affine(a, a.bias, c, wide_t<T>(0)));
 }
@@ -133,9 +132,8 @@ __device__ __forceinline__ void load_sums(const Norm<T>& a, int64_t plane, A (&s
 }
 
 template <class D, class T, class A = wide_t<T>>
-__device__ __forceinline__ void share_of(const Norm<T>& a, int64_t plane, const A (&sums)[D::kSums],
+__device__ __forceinline__ void share_of(const Norm<T>& a, int64_t c, const A (&sums)[D::kSums],
                                          const BackwardPlane<A>& p, A (&shared)[D::kShared]) {
-  const int64_t c = plane % a.channels;
   D::plane(sums, p, A(a.spatial), {affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))}, shared);
 }
 
@@ -156,7 +154,7 @@ __global__ void batch_sums(const Norm<T> a, void* dweight, void* dbias) {
       const int64_t plane = n * a.channels + c;
       wide_t<T> sums[D::kSums];
       load_sums<D>(a, plane, sums);
-      const BackwardPlane<wide_t<T>> p = backward_plane_of<D>(a, plane);
+      const BackwardPlane<wide_t<T>> p = backward_plane_of<D>(a, plane, c);
 #pragma unroll
       for (int k = 0; k < D::kShares; ++k) mine[k] += D::share(k, sums, p, wide_t<T>(a.spatial));
     }

@@ -36,9 +36,13 @@ Device query_device(int index) {
     return value;
   };
   const int shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  const bool clusters = attribute(cudaDevAttrComputeCapabilityMajor) >= 9 && attribute(cudaDevAttrClusterLaunch);
-  const int64_t max_cluster = !clusters ? 1 : runs(16, shared_bytes) ? 16 : kPortableCluster;
-  return {attribute(cudaDevAttrMultiProcessorCount), max_cluster, shared_bytes};
+  // Kernels know of clusters where they were compiled for sm_90 or later, be the device what it may.
+  cudaFuncAttributes compiled = {};
+  const bool clusters = attribute(cudaDevAttrClusterLaunch) &&
+                        cudaFuncGetAttributes(&compiled, nothing) == cudaSuccess && compiled.ptxVersion >= 90;
+  int largest = clusters ? 16 : 1;
+  while (largest > 1 && !runs(largest, shared_bytes)) largest /= 2;
+  return {attribute(cudaDevAttrMultiProcessorCount), largest, shared_bytes};
 }
 
 }  // namespace gankit::instance_norm_act

@@ -188,14 +188,14 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
     for (int n = 0; n < D::kInputs; ++n) held[k][n] = row.load(a.in[n] + start, k);
   }
 
-  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane)};
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane, plane % a.channels)};
   A sums[1][D::kSums] = {}, shared[1][D::kShared];
 #pragma unroll
   for (int k = 0; k < K; ++k) add_packs<D, V>(a, held[k], p, sums);
   team.sum(sums[0]);
   team.done_reading();
   if (active && team.member == 0) store_sums<D>(a, plane, sums[0]);
-  share_of<D>(a, plane, sums[0], p[0], shared[0]);
+  share_of<D>(a, plane % a.channels, sums[0], p[0], shared[0]);
 
   row.forget_offsets();
   const int64_t to = Team<A, kBlock>(width).plane * a.spatial;  // where there is no plane, nothing is stored

@@ -115,11 +115,11 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x));
   const auto row = part.row(a.in[0]);
-  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane)};
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane, part.plane % a.channels)};
   A sums[1][D::kSums] = {}, shared[1][D::kShared];
   if constexpr (kApply) {
     load_sums<D>(a, part.plane, sums[0]);
-    share_of<D>(a, part.plane, sums[0], p[0], shared[0]);
+    share_of<D>(a, part.plane % a.channels, sums[0], p[0], shared[0]);
   }
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
     Raw<T, V> in[kFlight][D::kInputs];

@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kReluThreads)
 
 // `dx` or `partial` ([row_blocks, length]) may be null. Dynamic shared memory: V sums a thread.
 template <int V, typename T>
-__global__ void __launch_bounds__(kReluThreads)
+__global__ void __launch_bounds__(kReluThreads, 1)
     relu_rows_backward(const T* __restrict__ grad, const T* __restrict__ y, T* __restrict__ dx,
                        wide_t<T>* __restrict__ partial, const ReluRows p, wide_t<T> slope) {
   using W = wide_t<T>;
