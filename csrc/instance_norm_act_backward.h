@@ -18,10 +18,14 @@ struct BackwardPlane {
   A centre, inverse, scale, bias, rstd;  // scale = weight * rstd
 };
 
-// A weight of 0 leaves nothing of x in y: with kOutput its own gradient is then 0, as that of x is in any case.
+// A weight of 0, or too small to have an inverse, leaves nothing of x in y: with kOutput its own gradient is then 0, as
+// that of x is in any case.
 template <bool kOutput, class A>
 GANKIT_FORMULA BackwardPlane<A> backward_plane(A mean, A rstd, A weight, A bias) {
-  if constexpr (kOutput) return {bias, weight == 0 ? A(0) : A(1 / weight), weight * rstd, bias, rstd};
+  if constexpr (kOutput) {
+    const A inverse = weight == 0 ? A(0) : A(1 / weight);
+    return {bias, inverse - inverse == 0 ? inverse : A(0), weight * rstd, bias, rstd};
+  }
   return {mean, rstd, weight * rstd, bias, rstd};
 }
 

@@ -14,6 +14,23 @@
 
 namespace gankit {
 
+// -- integers ---------------------------------------------------------------------------------------------------------
+
+// Quotient and remainder of numbers that are not negative: with 32 bits where that is enough, several times faster.
+__host__ __device__ __forceinline__ int64_t quotient(int64_t a, int64_t b) {
+  return ((a | b) >> 32) == 0 ? int64_t(uint32_t(a) / uint32_t(b)) : a / b;
+}
+__host__ __device__ __forceinline__ int64_t modulo(int64_t a, int64_t b) { return a - quotient(a, b) * b; }
+
+// The logarithm of a power of two.
+__device__ __forceinline__ int log2_of(int power) {
+#if defined(__CUDACC__)
+  return 31 - __clz(power);
+#else
+  return __builtin_ctz(unsigned(power));
+#endif
+}
+
 // -- sums: every thread gets the result, the same bits at every run ---------------------------------------------------
 
 // Over groups of `width` lanes, a power of two.
@@ -126,13 +143,23 @@ struct Launch {
   size_t shared_bytes = 0;  // dynamic
 };
 
+#if defined(__CUDACC__)
+// The most dynamic shared memory that a block of the current device may ask for.
+inline int most_shared_bytes() {
+  int device = 0, bytes = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return bytes;
+}
+#endif
+
 // The launch's error, if any, is left for cudaGetLastError.
 template <typename... P, typename... Q>
 void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   if (how.blocks == 0) return;
 #if defined(__CUDACC__)
-  if (how.shared_bytes > 48 * 1024) {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+  if (how.shared_bytes > 48 * 1024) {  // not this launch's size: another thread may be about to launch with a larger one
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared_bytes());
   }
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;

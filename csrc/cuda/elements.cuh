@@ -117,14 +117,17 @@ struct Inside {
 // Elements [at, at + V) of a run of `n`; what lies outside of the run is neither read nor written, and reads as zero.
 // run + at is aligned to the pack.
 template <int V, typename T, typename I>
-__device__ __forceinline__ Pack<T, V> load_pack(const T* run, I at, I n) {
-  if (at >= 0 && at + V <= n) return load_aligned<V>(run + at);
+__device__ __forceinline__ Pack<T, V> load_edge(const T* run, I at, I n) {
   const Inside<V, I> inside(at, n);
   global_read(run + at + inside.first, inside.count() * sizeof(T));
   Pack<T, V> p;
 #pragma unroll
   for (int i = 0; i < V; ++i) p.v[i] = inside.has(i) ? run[at + i] : convert<T>(0.f);
   return p;
+}
+template <int V, typename T, typename I>
+__device__ __forceinline__ Pack<T, V> load_pack(const T* run, I at, I n) {
+  return at >= 0 && at + V <= n ? load_aligned<V>(run + at) : load_edge<V>(run, at, n);
 }
 
 template <int V, typename T, typename I>
@@ -175,6 +178,12 @@ __device__ __forceinline__ Raw<T, V> load_raw(const T* at) {
 #else
   return raw(load_aligned<V>(at));
 #endif
+}
+
+// Of a run of `n`, see load_pack().
+template <int V, typename T, typename I>
+__device__ __forceinline__ Raw<T, V> load_raw(const T* run, I at, I n) {
+  return at >= 0 && at + V <= n ? load_raw<V>(run + at) : raw(load_edge<V>(run, at, n));
 }
 
 }  // namespace gankit

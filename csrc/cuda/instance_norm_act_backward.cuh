@@ -42,8 +42,12 @@ void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t st
     launch(how, columns_gradient<Shared, T, V, false>, a, parts, plan.width, partial);
     launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Shared, T>, a, parts, partial);
     launch({plan.blocks, plan.threads, stream}, columns_gradient<Shared, T, V, true>, a, parts, plan.width, partial);
+  } else if constexpr (V == 1) {
+    launch(how, columns_backward<Shared, T, V, D::kInputs>, a, plan.width, plan.held);
+  } else if (plan.arrays == D::kInputs) {
+    launch(how, columns_backward<D, T, V, D::kInputs>, a, plan.width, plan.held);
   } else {
-    launch(how, columns_backward<std::conditional_t<(V > 1), D, Shared>, T, V>, a, plan.width, plan.held);
+    launch(how, columns_backward<Shared, T, V, D::kInputs - 1>, a, plan.width, plan.held);
   }
 }
 

@@ -9,41 +9,38 @@ namespace gankit::instance_norm_act {
 
 constexpr unsigned kColumnThreads = 512;  // the most of a block
 
-// Which channels and pixels are a thread's: pixels first, first + rows, ... before `end`.
+// Which channels are a thread's, and which pixels: `count` of them, each as many as there are rows after the last.
 template <class T, int V>
 struct Column {
-  int lane, row, rows, lanes;
-  int64_t image, channel, first, end;
+  int row, lanes, count;
+  int64_t image, channel;
+  int64_t start, step;  // elements up to the thread's first pack; from each to the next
 
   // Of chunk `chunk` of an image (chunks have lanes * V channels) the pixels from part * each on, `each` of them.
   __device__ __forceinline__ Column(const Norm<T>& a, int lanes_, int64_t image_, int64_t chunk, int64_t each,
                                     int64_t part)
-      : lane(int(threadIdx.x) % lanes_),
-        row(int(threadIdx.x) / lanes_),
-        rows(int(blockDim.x) / lanes_),
-        lanes(lanes_),
-        image(image_),
-        channel((chunk * lanes_ + lane) * V),
-        first(part * each + row) {
-    const int64_t last = (part + 1) * each < a.spatial ? (part + 1) * each : a.spatial;
-    end = channel < a.channels ? last : 0;
+      : lanes(lanes_), image(image_) {
+    const int bits = log2_of(lanes), rows = int(blockDim.x) >> bits;
+    row = int(threadIdx.x) >> bits;
+    channel = (chunk * lanes + int(threadIdx.x) % lanes) * V;
+    const int64_t first = part * each + row, last = first - row + each < a.spatial ? first - row + each : a.spatial;
+    count = channel < a.channels && first < last ? int((last - first + rows - 1) >> log2_of(rows)) : 0;
+    start = (image * a.spatial + first) * a.channels + channel;
+    step = rows * a.channels;
   }
-  __device__ __forceinline__ int64_t at(const Norm<T>& a, int64_t pixel) const {
-    return (image * a.spatial + pixel) * a.channels + channel;
-  }
-  // The pixel's pack; nothing, that is zeros, beyond the last pixel.
-  __device__ __forceinline__ Raw<T, V> load(const Norm<T>& a, const T* data, int64_t pixel) const {
+  // The thread's k-th pack; nothing, that is zeros, beyond the last pixel.
+  __device__ __forceinline__ Raw<T, V> load(const T* data, int k) const {
     Raw<T, V> p = {};
-    if (pixel < end) p = load_raw<V>(data + at(a, pixel));
+    if (k < count) p = load_raw<V>(data + start + k * step);
     return p;
   }
-  __device__ __forceinline__ void store(const Norm<T>& a, T* data, int64_t pixel, const Pack<T, V>& p) const {
-    if (pixel < end) store_aligned(data + at(a, pixel), p);
+  __device__ __forceinline__ void store(T* data, int k, const Pack<T, V>& p) const {
+    if (k < count) store_aligned(data + start + k * step, p);
   }
 };
 
 __host__ __device__ __forceinline__ int64_t chunks_of(int64_t channels, int lanes, int vector) {
-  return (channels + int64_t(lanes) * vector - 1) / (int64_t(lanes) * vector);
+  return quotient(channels + int64_t(lanes) * vector - 1, int64_t(lanes) * vector);
 }
 
 // The pixels of a block of a cluster that holds a chunk of an image.
@@ -52,8 +49,8 @@ __device__ __forceinline__ Column<T, V> held_column(const Norm<T>& a, int lanes)
   const unsigned blocks = cluster_size();
   unsigned block = blockIdx.x;
   forget(block);  // a column made again is not one kept in registers
-  const int64_t unit = block / blocks, chunks = chunks_of(a.channels, lanes, V);
-  return {a, lanes, unit / chunks, unit % chunks, (a.spatial + blocks - 1) / blocks, int64_t(cluster_rank())};
+  const int64_t unit = block / blocks, chunks = chunks_of(a.channels, lanes, V), image = quotient(unit, chunks);
+  return {a, lanes, image, unit - image * chunks, quotient(a.spatial + blocks - 1, blocks), int64_t(cluster_rank())};
 }
 
 // The plane of a thread's i-th channel; the first one, to have one, beyond the last channel.
@@ -73,7 +70,8 @@ __host__ __device__ constexpr int column_scratch(int values, int lanes, int thre
 }
 
 // Sums v, M values for each channel, over the threads of the block, or of the cluster, that have the same channels.
-// Results are the same bits in all of them. The scratch memory is this sum's alone.
+// Results are the same bits in all of them. The scratch memory, [warps + 2][V * M][lanes], is this sum's alone: lanes
+// side by side, so that a warp's accesses meet no bank twice.
 template <class A, int V, int M>
 __device__ __forceinline__ void column_sum(A (&v)[V][M], int lanes, A* scratch) {
 #pragma unroll
@@ -84,7 +82,7 @@ __device__ __forceinline__ void column_sum(A (&v)[V][M], int lanes, A* scratch) 
   A *total = scratch + warps * width, *result = total + width;
   if (lane < lanes) {
 #pragma unroll
-    for (int i = 0; i < V * M; ++i) scratch[(int(threadIdx.x) / 32 * lanes + lane) * V * M + i] = v[i / M][i % M];
+    for (int i = 0; i < V * M; ++i) scratch[(int(threadIdx.x) / 32 * V * M + i) * lanes + lane] = v[i / M][i % M];
   }
   __syncthreads();
   const unsigned blocks = cluster_size();
@@ -104,7 +102,7 @@ __device__ __forceinline__ void column_sum(A (&v)[V][M], int lanes, A* scratch) 
   }
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < V * M; ++i) v[i / M][i % M] = result[int(threadIdx.x) % lanes * V * M + i];
+  for (int i = 0; i < V * M; ++i) v[i / M][i % M] = result[i * lanes + int(threadIdx.x) % lanes];
 }
 
 // A block may not end while others of its cluster still read its memory: after the last sum, and at the end.
@@ -122,12 +120,11 @@ __device__ __forceinline__ Pack<T, V>& tile_at(Pack<T, V>* tile, int k) {
 }
 
 template <class T, int V>
-__device__ __forceinline__ void fetch(const Norm<T>& a, const Column<T, V>& column, const T* data, Pack<T, V>* tile,
-                                      int slots) {
-  for (int k = 0; k < slots; ++k) {
-    const int64_t pixel = column.first + int64_t(k) * column.rows;
-    if (pixel < column.end) {
-      copy_async(&tile_at(tile, k), data + column.at(a, pixel));
+__device__ __forceinline__ void fetch(const Column<T, V>& column, const T* data, Pack<T, V>* tile, int slots) {
+  int64_t at = column.start;
+  for (int k = 0; k < slots; ++k, at += column.step) {
+    if (k < column.count) {
+      copy_async(&tile_at(tile, k), data + at);
     } else {
       tile_at(tile, k) = Pack<T, V>{};
     }
@@ -142,7 +139,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   Pack<T, V>* tile = static_cast<Pack<T, V>*>(dynamic_shared());
   A* scratch = reinterpret_cast<A*>(tile + int64_t(slots) * blockDim.x);
 
-  fetch(a, column, a.in[0], tile, slots);
+  fetch(column, a.in[0], tile, slots);
   wait_copies();
   A near[V][1] = {};
 #pragma unroll 4
@@ -159,7 +156,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   A sums[V][2] = {};  // of deviations, and of their squares: about the mean but for rounding
 #pragma unroll 4
   for (int k = 0; k < slots; ++k) {
-    if (column.first + int64_t(k) * column.rows >= column.end) break;
+    if (k >= column.count) break;
     const Pack<T, V> p = tile_at(tile, k);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
@@ -183,54 +180,59 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
       a.rstd[plane] = rstd;
     }
   }
-  for (int k = 0; k < slots; k += kFlight) {
-    Raw<T, V> residual[kFlight] = {};
-    if (a.residual) {
+  with_residual(a, [&](auto residual) {
+    for (int k = 0; k < slots; k += kFlight) {
+      Raw<T, V> r[kFlight] = {};
+      if constexpr (residual()) {
+#pragma unroll
+        for (int j = 0; j < kFlight; ++j) r[j] = column.load(a.residual, k + j);
+      }
 #pragma unroll
       for (int j = 0; j < kFlight; ++j) {
-        residual[j] = column.load(a, a.residual, column.first + int64_t(k + j) * column.rows);
+        column.store(a.out[0], k + j, activated<residual(), V>(a, tile_at(tile, k + j), r[j], planes));
       }
     }
-#pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> p = tile_at(tile, k + j), r = unpack<T, V>(residual[j]);
-      Pack<T, V> y;
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(p.v[i]), widen(r.v[i]), planes[i], a.slopes.slope));
-      }
-      column.store(a, a.out[0], column.first + int64_t(k + j) * column.rows, y);
-    }
-  }
+  });
   finish();
 }
 
-// `slots`: packs of each input that a thread holds.
-template <class D, class T, int V>
+// `slots`: packs that a thread holds, of each of the first kHeld inputs. What is not held is read again, soon enough for
+// the second-level cache to have it still.
+template <class D, class T, int V, int kHeld>
 __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
   const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>* tiles = static_cast<Pack<T, V>*>(dynamic_shared());
   const int tile = slots * int(blockDim.x);
-  [[maybe_unused]] constexpr int kUnrolled = D::kInputs > 2 ? 1 : 2;
-  A* scratch = reinterpret_cast<A*>(tiles + D::kInputs * tile);
+  constexpr int kStep = kHeld < D::kInputs ? kFlight : D::kInputs > 2 ? 1 : 2;
+  A* scratch = reinterpret_cast<A*>(tiles + kHeld * tile);
 
 #pragma unroll
-  for (int n = 0; n < D::kInputs; ++n) fetch(a, column, a.in[n], tiles + n * tile, slots);
-  const auto held = [&](int k, Raw<T, V> (&to)[D::kInputs]) {
+  for (int n = 0; n < kHeld; ++n) fetch(column, a.in[n], tiles + n * tile, slots);
+  // kStep packs of every input, from the k-th on
+  const auto inputs = [&](const Column<T, V>& from, int k, Raw<T, V> (&to)[kStep][D::kInputs]) {
 #pragma unroll
-    for (int n = 0; n < D::kInputs; ++n) to[n] = raw(tile_at(tiles + n * tile, k));
+    for (int j = 0; j < kStep; ++j) {
+#pragma unroll
+      for (int n = kHeld; n < D::kInputs; ++n) to[j][n] = from.load(a.in[n], k + j);
+    }
+#pragma unroll
+    for (int j = 0; j < kStep; ++j) {
+#pragma unroll
+      for (int n = 0; n < kHeld; ++n) to[j][n] = raw(tile_at(tiles + n * tile, k + j));
+    }
   };
   BackwardPlane<A> planes[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i), channel_at(a, column, i));
   wait_copies();
   A sums[V][D::kSums] = {}, shared[V][D::kShared];
-#pragma unroll kUnrolled
-  for (int k = 0; k < slots; ++k) {
-    Raw<T, V> in[D::kInputs];
-    held(k, in);
-    add_packs<D, V>(a, in, planes, sums);
+#pragma unroll 1
+  for (int k = 0; k < slots; k += kStep) {
+    Raw<T, V> in[kStep][D::kInputs];
+    inputs(column, k, in);
+#pragma unroll
+    for (int j = 0; j < kStep; ++j) add_packs<D, V>(a, in[j], planes, sums);
   }
   column_sum(sums, lanes, scratch);
   done_reading();
@@ -244,14 +246,17 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
     share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
   }
   const Column<T, V> to = held_column<T, V>(a, lanes);
-#pragma unroll kUnrolled
-  for (int k = 0; k < slots; ++k) {
-    Raw<T, V> in[D::kInputs];
-    held(k, in);
-    Pack<T, V> out[D::kOutputs];
-    apply_packs<D, V>(a, in, planes, shared, out);
+#pragma unroll 1
+  for (int k = 0; k < slots; k += kStep) {
+    Raw<T, V> in[kStep][D::kInputs];
+    inputs(to, k, in);
 #pragma unroll
-    for (int n = 0; n < D::kOutputs; ++n) to.store(a, a.out[n], to.first + int64_t(k) * to.rows, out[n]);
+    for (int j = 0; j < kStep; ++j) {
+      Pack<T, V> out[D::kOutputs];
+      apply_packs<D, V>(a, in[j], planes, shared, out);
+#pragma unroll
+      for (int n = 0; n < D::kOutputs; ++n) to.store(a.out[n], k + j, out[n]);
+    }
   }
   finish();
 }

@@ -12,9 +12,10 @@ constexpr int kMomentsFlight = 8;  // pixels a thread merges into its moments at
 template <class T, int V>
 __device__ __forceinline__ Column<T, V> split_column(const Norm<T>& a, const Parts& parts, int lanes, int64_t block,
                                                      int64_t& part) {
-  const int64_t chunks = chunks_of(a.channels, lanes, V);
-  part = block / chunks % parts.count;
-  return {a, lanes, block / chunks / parts.count, block % chunks, parts.each, part};
+  const int64_t chunks = chunks_of(a.channels, lanes, V), strip = quotient(block, chunks);
+  const int64_t image = quotient(strip, parts.count);
+  part = strip - image * parts.count;
+  return {a, lanes, image, block - strip * chunks, parts.each, part};
 }
 
 template <class T, int V, int M>
@@ -34,12 +35,11 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   int64_t part;
   const Column<T, V> column = split_column<T, V>(a, parts, lanes, blockIdx.x, part);
   A mean[V] = {}, m2[V] = {}, seen = 0;
-  for (int64_t pixel = column.first; pixel < column.end; pixel += kMomentsFlight * column.rows) {
+  for (int k = 0; k < column.count; k += kMomentsFlight) {
     Pack<T, V> p[kMomentsFlight];
 #pragma unroll
-    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a, a.in[0], pixel + j * column.rows));
-    const int64_t left = (column.end - pixel + column.rows - 1) / column.rows;
-    const int count = left < kMomentsFlight ? int(left) : kMomentsFlight;
+    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a.in[0], k + j));
+    const int count = column.count - k < kMomentsFlight ? column.count - k : kMomentsFlight;
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       A sum = 0, squares = 0;
@@ -88,25 +88,21 @@ __global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> 
     const int64_t plane = plane_at(a, column, i);
     planes[i] = plane_of(a, channel_at(a, column, i), a.mean[plane], a.rstd[plane]);
   }
-  for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
-    Raw<T, V> x[kFlight], residual[kFlight] = {};
+  with_residual(a, [&](auto residual) {
+    for (int k = 0; k < column.count; k += kFlight) {
+      Raw<T, V> x[kFlight], r[kFlight] = {};
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) x[j] = column.load(a, a.in[0], pixel + j * column.rows);
-    if (a.residual) {
+      for (int j = 0; j < kFlight; ++j) x[j] = column.load(a.in[0], k + j);
+      if constexpr (residual()) {
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) residual[j] = column.load(a, a.residual, pixel + j * column.rows);
-    }
-#pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> v = unpack<T, V>(x[j]), r = unpack<T, V>(residual[j]);
-      Pack<T, V> y;
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), planes[i], a.slopes.slope));
+        for (int j = 0; j < kFlight; ++j) r[j] = column.load(a.residual, k + j);
       }
-      column.store(a, a.out[0], pixel + j * column.rows, y);
+#pragma unroll
+      for (int j = 0; j < kFlight; ++j) {
+        column.store(a.out[0], k + j, activated<residual(), V>(a, unpack<T, V>(x[j]), r[j], planes));
+      }
     }
-  }
+  });
 }
 
 // Sums of a part, or (kApply) the derivative's outputs from those of the plane.
@@ -128,12 +124,12 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
       share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
     }
   }
-  for (int64_t pixel = column.first; pixel < column.end; pixel += kFlight * column.rows) {
+  for (int k = 0; k < column.count; k += kFlight) {
     Raw<T, V> in[kFlight][D::kInputs];
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
 #pragma unroll
-      for (int n = 0; n < D::kInputs; ++n) in[j][n] = column.load(a, a.in[n], pixel + j * column.rows);
+      for (int n = 0; n < D::kInputs; ++n) in[j][n] = column.load(a.in[n], k + j);
     }
 #pragma unroll
     for (int j = 0; j < kFlight; ++j) {
@@ -141,7 +137,7 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
         Pack<T, V> out[D::kOutputs];
         apply_packs<D, V>(a, in[j], planes, shared, out);
 #pragma unroll
-        for (int n = 0; n < D::kOutputs; ++n) column.store(a, a.out[n], pixel + j * column.rows, out[n]);
+        for (int n = 0; n < D::kOutputs; ++n) column.store(a.out[n], k + j, out[n]);
       } else {
         add_packs<D, V>(a, in[j], planes, sums);
       }

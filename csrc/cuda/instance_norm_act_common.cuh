@@ -37,9 +37,26 @@ __device__ __forceinline__ Plane<wide_t<T>> plane_of(const Norm<T>& a, int64_t c
   return {mean, affine(a, a.weight, c, wide_t<T>(1)) * rstd, affine(a, a.bias, c, wide_t<T>(0))};
 }
 
-template <class A>
-__device__ __forceinline__ A activated(A x, A residual, const Plane<A>& p, A slope) {
-  return leaky_relu(pre_activation(x, p), slope) + residual;
+// -- forward ----------------------------------------------------------------------------------------------------------
+
+// Calls f with whether there is a residual, as a type: without, it costs no instruction, which counts in 16 bits.
+template <class T, class F>
+__device__ __forceinline__ void with_residual(const Norm<T>& a, const F& f) {
+  a.residual ? f(std::true_type()) : f(std::false_type());
+}
+
+// A pack of y. P planes: one for the whole pack, or one for each of its elements.
+template <bool kResidual, int V, class T, int P, class A = wide_t<T>>
+__device__ __forceinline__ Pack<T, V> activated(const Norm<T>& a, const Pack<T, V>& x, const Raw<T, V>& residual,
+                                                const Plane<A> (&planes)[P]) {
+  const Pack<T, V> r = unpack<T, V>(residual);
+  Pack<T, V> y;
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    const A v = leaky_relu(pre_activation<A>(widen(x.v[i]), planes[i % P]), a.slopes.slope);
+    y.v[i] = convert<T>(kResidual ? v + widen(r.v[i]) : v);
+  }
+  return y;
 }
 
 // -- derivatives: D is Asked or Told, of one of the rules of ../instance_norm_act_backward.h --------------------------

@@ -33,6 +33,7 @@ struct Plan {
   unsigned threads = 0, cluster = 1;
   int held = 0;   // packs that a thread holds
   int width = 0;  // rows: lanes of a plane; columns: packs of a pixel that a block takes
+  int64_t arrays = 0;  // columns: how many are held; the rest is read again
   int64_t parts = 1, each = 0;
   int64_t shared_bytes = 0;  // columns
 };
@@ -54,9 +55,10 @@ constexpr int64_t power_of_two(int64_t at_least) {
 constexpr int64_t kPart = 32 * 1024;  // bytes of a part, at least: enough to be worth a block
 constexpr int64_t element_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
-// Parts of a multiple of `step` elements, so many that the device has four blocks a multiprocessor, if they can be.
+// Parts of a multiple of `step` elements, so many that the device has a dozen blocks a multiprocessor, if they can be:
+// some four run at a time, and the fewer follow them, the longer the last ones run alone.
 inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, int64_t step, const Device& device) {
-  const int64_t wanted = ceil_div(4 * device.multiprocessors, units), most = larger(bytes / kPart, 1);
+  const int64_t wanted = ceil_div(12 * device.multiprocessors, units), most = larger(bytes / kPart, 1);
   plan.way = Way::split;
   plan.each = ceil_div(ceil_div(elements, smaller(wanted, most)), step) * step;
   plan.parts = ceil_div(elements, plan.each);
@@ -64,7 +66,8 @@ inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, in
 }
 
 // NCHW. A thread has registers for 16 packs of one array (8 leave more blocks to a multiprocessor), for 8 of two, or 4
-// of three.
+// of three. Two blocks a multiprocessor are wanted, so that one loads while the other computes or stores. Of 512 threads
+// only float32's forward, which has 64 registers a thread, finds room twice; the others are wanted at 256.
 inline Plan plan_rows(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
   constexpr int64_t kMost = 512;  // threads of a block that takes a plane
   const int64_t size = element_bytes(shape.dtype), planes = shape.batch * shape.channels;
@@ -82,11 +85,12 @@ inline Plan plan_rows(const InstanceNormActShape& shape, Access access, const Ke
   }
   plan.way = Way::block;
   plan.held = kept.arrays > 1 || access == Access::whole ? few : 16;
-  int64_t cluster = 1;
-  const auto too_large = [&] { return packs > kMost * plan.held * cluster; };
+  int64_t cluster = 1, most = kept.arrays == 1 && plan.held == 8 && size == 4 ? kMost : kMost / 2;
+  const auto too_large = [&] { return packs > most * plan.held * cluster; };
   const auto too_few = [&] { return planes * cluster < 2 * device.multiprocessors && packs >= 2 * cluster * kMost; };
   while (2 * cluster <= smaller(device.max_cluster, kPortableCluster) && (too_large() || too_few())) cluster *= 2;
   if (too_large() && kept.arrays == 1) plan.held = 16;
+  if (too_large()) most = kMost;
   while (2 * cluster <= device.max_cluster && too_large()) cluster *= 2;
   if (too_large()) {
     plan.threads = 256;
@@ -104,21 +108,28 @@ inline int64_t columns_scratch(const Kept& kept, int64_t threads, int64_t channe
   return kept.sums * (threads / 32 + 2) * channels * larger(element_bytes(dtype), 4);
 }
 
+// What the runtime takes of a block's shared memory for itself.
+constexpr int64_t kReserved = 1024;
+
 // The widest rows of packs that still give every multiprocessor a block, down to sectors of 32 bytes, held by at most
 // `most` blocks a cluster; false where those cannot.
-inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Kept& kept, const Device& device,
-                         int64_t widest, int64_t vector, int64_t most) {
+inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Kept& kept, int64_t arrays,
+                         const Device& device, int64_t widest, int64_t vector, int64_t most) {
   const int64_t bytes = vector * element_bytes(shape.dtype);
   for (int64_t lanes = widest; lanes == widest || lanes * bytes >= 32; lanes /= 2) {
     const int64_t units = shape.batch * ceil_div(shape.channels, lanes * vector);
     int64_t cluster = 1, threads = 0, slots = 0, shared = 0;
+    // Two blocks a multiprocessor are wanted: one loads while the other computes or stores.
+    const auto alone = [&] { return 2 * shared + kReserved > device.shared_bytes; };
     const auto spread = [&] {
       const int64_t pixels = ceil_div(shape.spatial, cluster);
-      threads = smaller(larger(power_of_two(ceil_div(pixels * lanes, 8)), 64), 512);
-      slots = ceil_div(ceil_div(pixels, threads / lanes), 4) * 4;
-      shared = kept.arrays * slots * threads * bytes + columns_scratch(kept, threads, lanes * vector, shape.dtype);
-      const bool few = units * cluster < 2 * device.multiprocessors && pixels * lanes * bytes > kPart;
-      return 2 * shared > device.shared_bytes || few;  // two blocks a multiprocessor: one loads while the other stores
+      for (int64_t most_threads = 256; most_threads <= 512; most_threads *= 2) {
+        threads = smaller(larger(power_of_two(ceil_div(pixels * lanes, 8)), 64), most_threads);
+        slots = ceil_div(ceil_div(pixels, threads / lanes), 4) * 4;
+        shared = arrays * slots * threads * bytes + columns_scratch(kept, threads, lanes * vector, shape.dtype);
+        if (!alone()) break;
+      }
+      return alone() || (units * cluster < 2 * device.multiprocessors && pixels * lanes * bytes > kPart);
     };
     while (spread() && 2 * cluster <= most) cluster *= 2;
     const bool fits = shared <= device.shared_bytes;
@@ -126,6 +137,7 @@ inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Ke
     if (fits && (units * cluster >= device.multiprocessors || !narrower)) {
       plan.way = Way::block;
       plan.held = int(slots);
+      plan.arrays = arrays;
       plan.width = int(lanes);
       plan.cluster = unsigned(cluster);
       plan.threads = unsigned(threads);
@@ -143,8 +155,11 @@ inline Plan plan_columns(const InstanceNormActShape& shape, Access access, const
   const int64_t size = element_bytes(shape.dtype), vector = access == Access::whole ? 16 / size : 1;
   const int64_t widest = smaller(power_of_two(ceil_div(shape.channels, vector)), access == Access::whole ? 8 : 32);
   Plan plan{access};
-  for (int64_t most = smaller(device.max_cluster, kPortableCluster); most <= device.max_cluster; most *= 2) {
-    if (hold_columns(plan, shape, kept, device, widest, vector, most)) return plan;
+  const int64_t fewest = access == Access::whole && kept.arrays > 1 ? kept.arrays - 1 : kept.arrays;
+  for (int64_t arrays = kept.arrays; arrays >= fewest; --arrays) {
+    for (int64_t most = smaller(device.max_cluster, kPortableCluster); most <= device.max_cluster; most *= 2) {
+      if (hold_columns(plan, shape, kept, arrays, device, widest, vector, most)) return plan;
+    }
   }
   plan.width = int(widest);
   plan.threads = 256;

@@ -25,8 +25,8 @@ struct Team {
       member = int(cluster_rank() * blockDim.x + threadIdx.x);
       size = int(blocks * blockDim.x);
     } else {
-      plane = (int64_t(block) * blockDim.x + threadIdx.x) / width;
-      member = int(threadIdx.x) % width;
+      plane = (int64_t(block) * blockDim.x + threadIdx.x) >> log2_of(width);
+      member = int(threadIdx.x) & (width - 1);
       size = width;
     }
   }
@@ -90,13 +90,8 @@ struct Row {
     return kEdges ? at(k) + i >= 0 && at(k) + i < n : at(k) < n;
   }
   __device__ __forceinline__ Raw<T, V> load(const T* plane, int k) const {
-    Raw<T, V> p = {};
-    if (!kEdges || (at(k) >= 0 && at(k) + V <= n)) {
-      if (at(k) < n) p = load_raw<V>(plane + at(k));
-    } else {
-      p = raw(load_pack<V>(plane, at(k), n));
-    }
-    return p;
+    if constexpr (kEdges) return load_raw<V>(plane, at(k), n);
+    return at(k) < n ? load_raw<V>(plane + at(k)) : Raw<T, V>{};
   }
   __device__ __forceinline__ void store(T* plane, int k, const Pack<T, V>& p) const {
     if constexpr (kEdges) return store_pack<V>(plane, at(k), n, p);
@@ -105,7 +100,7 @@ struct Row {
 };
 
 template <class T, int V, int K, bool kEdges, bool kBlock>
-__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 : 3)
+__global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, !kBlock ? 3 : K == 8 && sizeof(T) == 4 ? 2 : 1)
     rows_forward(const Norm<T> a, int width) {
   using A = wide_t<T>;
   const Team<A, kBlock> team(width);
@@ -116,6 +111,8 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
   Raw<T, V> held[K];
 #pragma unroll
   for (int k = 0; k < K; ++k) held[k] = row.load(a.in[0] + start, k);
+  const int64_t c = modulo(plane, a.channels);
+  const A weight = affine(a, a.weight, c, A(1)), bias = affine(a, a.bias, c, A(0));  // long before they are needed
 
   A sum[1] = {0};
 #pragma unroll
@@ -148,27 +145,24 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
     a.rstd[plane] = rstd;
   }
 
-  const Plane<A> p = plane_of(a, plane % a.channels, mean, rstd);
-  constexpr int kBatch = K == 8 ? 4 : 2;  // packs of the residual on their way at a time
+  const Plane<A> p[1] = {{mean, weight * rstd, bias}};
+  constexpr int kBatch = 2;  // packs of the residual on their way at a time
+  with_residual(a, [&](auto residual) {
 #pragma unroll
-  for (int first = 0; first < K; first += kBatch) {
-    row.forget_offsets();
-    Raw<T, V> residual[kBatch] = {};
-    if (a.residual) {
+    for (int first = 0; first < K; first += kBatch) {
+      row.forget_offsets();
+      Raw<T, V> r[kBatch] = {};
+      if constexpr (residual()) {
 #pragma unroll
-      for (int j = 0; j < kBatch; ++j) residual[j] = row.load(a.residual + start, first + j);
-    }
-#pragma unroll
-    for (int j = 0; j < kBatch; ++j) {
-      const Pack<T, V> v = unpack<T, V>(held[first + j]), r = unpack<T, V>(residual[j]);
-      Pack<T, V> y;
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slopes.slope));
+        for (int j = 0; j < kBatch; ++j) r[j] = row.load(a.residual + start, first + j);
       }
-      row.store(a.out[0] + start, first + j, y);
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const Pack<T, V> x = unpack<T, V>(held[first + j]);
+        row.store(a.out[0] + start, first + j, activated<residual(), V>(a, x, r[j], p));
+      }
     }
-  }
+  });
   team.finish();
 }
 
@@ -188,14 +182,15 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
     for (int n = 0; n < D::kInputs; ++n) held[k][n] = row.load(a.in[n] + start, k);
   }
 
-  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane, plane % a.channels)};
+  const int64_t c = modulo(plane, a.channels);
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane, c)};
   A sums[1][D::kSums] = {}, shared[1][D::kShared];
 #pragma unroll
   for (int k = 0; k < K; ++k) add_packs<D, V>(a, held[k], p, sums);
   team.sum(sums[0]);
   team.done_reading();
   if (active && team.member == 0) store_sums<D>(a, plane, sums[0]);
-  share_of<D>(a, plane % a.channels, sums[0], p[0], shared[0]);
+  share_of<D>(a, c, sums[0], p[0], shared[0]);
 
   row.forget_offsets();
   const int64_t to = Team<A, kBlock>(width).plane * a.spatial;  // where there is no plane, nothing is stored

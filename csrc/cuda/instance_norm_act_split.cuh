@@ -26,8 +26,8 @@ struct RowPart {
   int n;
 
   __device__ __forceinline__ RowPart(const Norm<T>& a, const Parts& parts, int64_t block)
-      : plane(block / parts.count),
-        part(block % parts.count),
+      : plane(quotient(block, parts.count)),
+        part(block - plane * parts.count),
         start(plane * a.spatial + part * parts.each),
         n(int(part_size(parts, a.spatial, part))) {}
   __device__ __forceinline__ Row<T, V, kEdges> row(const T* data) const {
@@ -86,26 +86,23 @@ __global__ void __launch_bounds__(kSplitThreads, 1) rows_apply(const Norm<T> a, 
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, gridDim.x - 1 - int64_t(blockIdx.x));
   const auto row = part.row(a.in[0]);
-  const Plane<A> p = plane_of(a, part.plane % a.channels, a.mean[part.plane], a.rstd[part.plane]);
-  for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Raw<T, V> x[kFlight], residual[kFlight] = {};
+  const Plane<A> p[1] = {
+      plane_of(a, modulo(part.plane, a.channels), a.mean[part.plane], a.rstd[part.plane])};
+  with_residual(a, [&](auto residual) {
+    for (int k = 0; row.at(k) < row.n; k += kFlight) {
+      Raw<T, V> x[kFlight], r[kFlight] = {};
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.in[0] + part.start, k + j);
-    if (a.residual) {
+      for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.in[0] + part.start, k + j);
+      if constexpr (residual()) {
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) residual[j] = row.load(a.residual + part.start, k + j);
-    }
-#pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
-      const Pack<T, V> v = unpack<T, V>(x[j]), r = unpack<T, V>(residual[j]);
-      Pack<T, V> y;
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        y.v[i] = convert<T>(activated<A>(widen(v.v[i]), widen(r.v[i]), p, a.slopes.slope));
+        for (int j = 0; j < kFlight; ++j) r[j] = row.load(a.residual + part.start, k + j);
       }
-      row.store(a.out[0] + part.start, k + j, y);
+#pragma unroll
+      for (int j = 0; j < kFlight; ++j) {
+        row.store(a.out[0] + part.start, k + j, activated<residual(), V>(a, unpack<T, V>(x[j]), r[j], p));
+      }
     }
-  }
+  });
 }
 
 // Sums of a part, or (kApply) the derivative's outputs from those of the plane.
@@ -115,11 +112,12 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   using A = wide_t<T>;
   const RowPart<T, V, kEdges> part(a, parts, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x));
   const auto row = part.row(a.in[0]);
-  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane, part.plane % a.channels)};
+  const int64_t c = modulo(part.plane, a.channels);
+  const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane, c)};
   A sums[1][D::kSums] = {}, shared[1][D::kShared];
   if constexpr (kApply) {
     load_sums<D>(a, part.plane, sums[0]);
-    share_of<D>(a, part.plane % a.channels, sums[0], p[0], shared[0]);
+    share_of<D>(a, c, sums[0], p[0], shared[0]);
   }
   for (int k = 0; row.at(k) < row.n; k += kFlight) {
     Raw<T, V> in[kFlight][D::kInputs];

@@ -14,12 +14,7 @@ namespace gankit {
 
 constexpr unsigned kReluThreads = 256;
 constexpr int kReluPacks = 4;           // of a lane, in flight together
-constexpr int64_t kReluBlocks = 2048;   // enough for any device; not asked of it, so that sums are the same on all
-
-// A quotient of numbers that are not negative: with 32 bits where that is enough, several times faster.
-__host__ __device__ __forceinline__ int64_t quotient(int64_t a, int64_t b) {
-  return ((a | b) >> 32) == 0 ? int64_t(uint32_t(a) / uint32_t(b)) : a / b;
-}
+constexpr int64_t kReluBlocks = 1024;   // enough for any device; not asked of it, so that sums are the same on all
 
 struct ReluBias {
   const void* data;
@@ -64,16 +59,17 @@ __global__ void __launch_bounds__(kReluThreads)
   if (part.plane >= p.planes) return;  // a whole warp
   const T* run = x + part.plane * p.inner;
   T* out = y + part.plane * p.inner;
-  const W b = bias.at<W>(part.plane - quotient(part.plane, p.channels) * p.channels);
+  const W b = bias.at<W>(modulo(part.plane, p.channels));
   const int64_t first = part.pack * V - misalignment(run) % V;
-  Pack<T, V> packs[kReluPacks];
+  Raw<T, V> packs[kReluPacks];
 #pragma unroll
-  for (int k = 0; k < kReluPacks; ++k) packs[k] = load_pack<V>(run, first + k * 32 * V, p.inner);
+  for (int k = 0; k < kReluPacks; ++k) packs[k] = load_raw<V>(run, first + k * 32 * V, p.inner);
 #pragma unroll
   for (int k = 0; k < kReluPacks; ++k) {
+    Pack<T, V> q = unpack<T, V>(packs[k]);
 #pragma unroll
-    for (int i = 0; i < V; ++i) packs[k].v[i] = convert<T>(leaky_relu_value(convert<W>(packs[k].v[i]), b, slope));
-    store_pack<V>(out, first + k * 32 * V, p.inner, packs[k]);
+    for (int i = 0; i < V; ++i) q.v[i] = convert<T>(leaky_relu_value(widen(q.v[i]), b, slope));
+    store_pack<V>(out, first + k * 32 * V, p.inner, q);
   }
 }
 
@@ -87,22 +83,24 @@ __global__ void __launch_bounds__(kReluThreads)
   if (part.plane >= p.planes) return;
   const int64_t offset = part.plane * p.inner;
   const int64_t first = part.pack * V - misalignment(y + offset) % V;
-  Pack<T, V> g[kReluPacks], v[kReluPacks];
+  Raw<T, V> g[kReluPacks], v[kReluPacks];
 #pragma unroll
   for (int k = 0; k < kReluPacks; ++k) {
-    g[k] = load_pack<V>(grad + offset, first + k * 32 * V, p.inner);
-    v[k] = load_pack<V>(y + offset, first + k * 32 * V, p.inner);
+    g[k] = load_raw<V>(grad + offset, first + k * 32 * V, p.inner);
+    v[k] = load_raw<V>(y + offset, first + k * 32 * V, p.inner);
   }
   W sum = W(0);  // what lies outside of the plane adds 0
 #pragma unroll
   for (int k = 0; k < kReluPacks; ++k) {
+    Pack<T, V> d = unpack<T, V>(g[k]);
+    const Pack<T, V> out = unpack<T, V>(v[k]);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const W d = leaky_relu_grad(convert<W>(g[k].v[i]), convert<W>(v[k].v[i]), slope);
-      sum += d;
-      g[k].v[i] = convert<T>(d);
+      const W e = leaky_relu_grad(widen(d.v[i]), widen(out.v[i]), slope);
+      sum += e;
+      d.v[i] = convert<T>(e);
     }
-    if (dx) store_pack<V>(dx + offset, first + k * 32 * V, p.inner, g[k]);
+    if (dx) store_pack<V>(dx + offset, first + k * 32 * V, p.inner, d);
   }
   if (!partial) return;
   sum = warp_sum(sum);
@@ -140,7 +138,7 @@ __global__ void __launch_bounds__(kReluThreads)
   if (at.row >= p.rows) return;
   const int64_t place = at.column * V;
   int64_t c = quotient(place, p.inner), rest = place - c * p.inner;
-  c -= quotient(c, p.channels) * p.channels;
+  c = modulo(c, p.channels);
   W b[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
@@ -150,18 +148,24 @@ __global__ void __launch_bounds__(kReluThreads)
       if (++c == p.channels) c = 0;
     }
   }
-#pragma unroll 4
-  for (int64_t row = at.row; row < p.rows; row += int64_t(p.row_blocks) * at.lanes) {
-    Pack<T, V> pack = load_pack<V>(x, row * p.length + place, p.total);
+  const int64_t step = p.length * p.row_blocks * at.lanes;
+  for (int64_t first = at.row * p.length + place; first < p.total; first += kReluPacks * step) {
+    Raw<T, V> packs[kReluPacks];
 #pragma unroll
-    for (int i = 0; i < V; ++i) pack.v[i] = convert<T>(leaky_relu_value(convert<W>(pack.v[i]), b[i], slope));
-    store_pack<V>(y, row * p.length + place, p.total, pack);
+    for (int k = 0; k < kReluPacks; ++k) packs[k] = load_raw<V>(x, first + k * step, p.total);
+#pragma unroll
+    for (int k = 0; k < kReluPacks; ++k) {
+      Pack<T, V> q = unpack<T, V>(packs[k]);
+#pragma unroll
+      for (int i = 0; i < V; ++i) q.v[i] = convert<T>(leaky_relu_value(widen(q.v[i]), b[i], slope));
+      store_pack<V>(y, first + k * step, p.total, q);
+    }
   }
 }
 
 // `dx` or `partial` ([row_blocks, length]) may be null. Dynamic shared memory: V sums a thread.
 template <int V, typename T>
-__global__ void __launch_bounds__(kReluThreads, 1)
+__global__ void __launch_bounds__(kReluThreads, 2)
     relu_rows_backward(const T* __restrict__ grad, const T* __restrict__ y, T* __restrict__ dx,
                        wide_t<T>* __restrict__ partial, const ReluRows p, wide_t<T> slope) {
   using W = wide_t<T>;
@@ -170,17 +174,26 @@ __global__ void __launch_bounds__(kReluThreads, 1)
   W sums[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) sums[i] = W(0);
-#pragma unroll 2
-  for (int64_t row = at.row; row < p.rows; row += int64_t(p.row_blocks) * at.lanes) {
-    Pack<T, V> g = load_pack<V>(grad, row * p.length + place, p.total);
-    const Pack<T, V> v = load_pack<V>(y, row * p.length + place, p.total);
+  const int64_t step = p.length * p.row_blocks * at.lanes;
+  for (int64_t first = at.row * p.length + place; first < p.total; first += kReluPacks * step) {
+    Raw<T, V> g[kReluPacks], v[kReluPacks];
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const W d = leaky_relu_grad(convert<W>(g.v[i]), convert<W>(v.v[i]), slope);
-      sums[i] += d;
-      g.v[i] = convert<T>(d);
+    for (int k = 0; k < kReluPacks; ++k) {
+      g[k] = load_raw<V>(grad, first + k * step, p.total);
+      v[k] = load_raw<V>(y, first + k * step, p.total);
     }
-    if (dx) store_pack<V>(dx, row * p.length + place, p.total, g);
+#pragma unroll
+    for (int k = 0; k < kReluPacks; ++k) {
+      Pack<T, V> d = unpack<T, V>(g[k]);
+      const Pack<T, V> out = unpack<T, V>(v[k]);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        const W e = leaky_relu_grad(widen(d.v[i]), widen(out.v[i]), slope);
+        sums[i] += e;
+        d.v[i] = convert<T>(e);
+      }
+      if (dx) store_pack<V>(dx, first + k * step, p.total, d);
+    }
   }
   if (!partial) return;
   W* shared = static_cast<W*>(dynamic_shared());
@@ -198,16 +211,31 @@ __global__ void __launch_bounds__(kReluThreads, 1)
 
 // -- the bias's gradient from partial sums ([outer, channels, inner]) -------------------------------------------------
 
+constexpr unsigned kBiasThreads = 4 * kReluThreads;  // few blocks: what they wait for must be on its way all at once
+
+// value(first) + value(first + step) + ..., below n, several on their way at a time.
+template <typename W, typename F>
+__device__ __forceinline__ W strided_sum(int64_t first, int64_t step, int64_t n, const F& value) {
+  constexpr int kFlight = 8;
+  W sums[kFlight] = {};
+  for (int64_t k = first; k < n; k += kFlight * step) {
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) sums[j] += k + j * step < n ? value(k + j * step) : W(0);
+  }
+#pragma unroll
+  for (int j = 1; j < kFlight; ++j) sums[0] += sums[j];
+  return sums[0];
+}
+
 // inner = 1: a block takes 32 channels, which lie side by side; else a channel.
 template <typename W>
-__global__ void __launch_bounds__(kReluThreads)
+__global__ void __launch_bounds__(kBiasThreads)
     relu_bias_grad(const W* __restrict__ partial, W* __restrict__ db, int64_t outer, int64_t channels, int64_t inner) {
   W* shared = static_cast<W*>(dynamic_shared());
-  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  W sum = W(0);
   if (inner == 1) {
+    const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const int64_t c = int64_t(blockIdx.x) * 32 + lane;
-    for (int64_t o = warp; o < outer && c < channels; o += warps) sum += partial[o * channels + c];
+    W sum = strided_sum<W>(warp, warps, c < channels ? outer : 0, [&](int64_t o) { return partial[o * channels + c]; });
     shared[threadIdx.x] = sum;
     __syncthreads();
     if (warp != 0 || c >= channels) return;
@@ -215,10 +243,10 @@ __global__ void __launch_bounds__(kReluThreads)
     db[c] = sum;
   } else {
     const int64_t c = blockIdx.x;
-    for (int64_t k = threadIdx.x; k < outer * inner; k += blockDim.x) {
+    W sum = strided_sum<W>(threadIdx.x, blockDim.x, outer * inner, [&](int64_t k) {
       const int64_t o = quotient(k, inner);
-      sum += partial[(o * channels + c) * inner + (k - o * inner)];
-    }
+      return partial[(o * channels + c) * inner + (k - o * inner)];
+    });
     sum = block_sum(sum, shared);
     if (threadIdx.x == 0) db[c] = sum;
   }

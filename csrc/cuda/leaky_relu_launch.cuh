@@ -86,7 +86,8 @@ void launch_leaky_relu_backward(ReluShape s, const T* grad, const T* y, T* dx, w
     W* partial = static_cast<W*>(static_cast<void*>(scratch(size_t(outer * s.channels * inner) * sizeof(W))));
     sum_up(partial);
     const int64_t blocks = inner == 1 ? relu_ceil_div(s.channels, 32) : s.channels;
-    launch({blocks, threads, stream, 1, threads * sizeof(W)}, relu_bias_grad<W>, partial, db, outer, s.channels, inner);
+    const unsigned many = threads * (kBiasThreads / kReluThreads);
+    launch({blocks, many, stream, 1, many * sizeof(W)}, relu_bias_grad<W>, partial, db, outer, s.channels, inner);
   };
   relu_with_packs<T>(s, {y, grad, dx ? static_cast<const T*>(dx) : y}, [&](auto pack) {
     constexpr int V = decltype(pack)::value;

@@ -78,9 +78,9 @@ __device__ __forceinline__ bool last_block(unsigned* counter, int* answer) {
   if (threadIdx.x == 0) {
     __threadfence();
     *answer = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;
+    __threadfence();  // for the block, which the barrier ties to this thread
   }
   __syncthreads();
-  __threadfence();
   return *answer;
 }
 

@@ -16,12 +16,14 @@ namespace {
 // Small ones, so that small tensors are split and spread; the last has all that a large tensor would want.
 const Device kDevices[] = {{4, 16, 20000}, {2, 1, 20000}, {1, 8, 232448}};
 const Kept kKernels[] = {kForwardKept, kKept<Asked<Backward, float>>, kKept<Asked<DoubleBackward, float>>};
-int64_t cases = 0, by_lanes = 0, by_block = 0, by_cluster = 0, by_split = 0, by_16[2][3] = {};  // [rows, columns]
+int64_t cases = 0, by_lanes = 0, by_block = 0, by_cluster = 0, by_split = 0;
+int64_t by_16[2][3] = {}, partly[3] = {};  // clusters of 16: [rows, columns][kernel]; some arrays held, one read again
 
 void note(const InstanceNormActShape& shape, Access access, int kernel, const Device& device) {
   if (shape.batch * shape.channels * shape.spatial == 0) return;
   const Plan plan = plan_of(shape, access, kKernels[kernel], device);
   by_16[shape.channels_last][kernel] += plan.cluster == 16;
+  partly[kernel] += plan.arrays > 0 && plan.arrays < kKernels[kernel].arrays;
   ++(plan.way == Way::lanes ? by_lanes : plan.way == Way::split ? by_split : plan.cluster > 1 ? by_cluster : by_block);
 }
 
@@ -171,5 +173,7 @@ int main() {
   for (const auto& layout : by_16) {
     for (const int64_t times : layout) CHECK(kBrief || times > 0);
   }
+  CHECK(partly[0] == 0);
+  for (int kernel = 1; kernel < 3; ++kernel) CHECK(kBrief || partly[kernel] > 0);
   return failures == 0 ? 0 : 1;
 }

@@ -285,10 +285,11 @@ def test_result_does_not_depend_on_the_number_of_threads(kind: Kind) -> None:
         (lambda x: patchgan_d_loss([x], [x, x]), ValueError, "as many scales, got 1 and 2"),
         (lambda x: patchgan_d_loss(x.int(), x), TypeError, "real_logits must be tensors of float32.*got torch.int32"),
         (lambda x: patchgan_d_loss(x, [1.0]), TypeError, "fake_logits must be tensors of float32.*got float"),
-        (
+        pytest.param(
             lambda x: patchgan_d_loss(x, x.to("meta")),
             ValueError,
             "logits must be on one device, got (cpu|cuda:0), meta",
+            marks=native,  # elsewhere torch adds a "meta" tensor to any other, and says nothing
         ),
     ],
 )
