@@ -247,7 +247,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   }
   const Column<T, V> to = held_column<T, V>(a, lanes);
 #pragma unroll 1
-  for (int k = 0; k < slots; k += kStep) {
+  for (int k = slots - kStep; k >= 0; k -= kStep) {  // backwards, as the cache has what was read last
     Raw<T, V> in[kStep][D::kInputs];
     inputs(to, k, in);
 #pragma unroll

@@ -90,8 +90,13 @@ struct Row {
     return kEdges ? at(k) + i >= 0 && at(k) + i < n : at(k) < n;
   }
   __device__ __forceinline__ Raw<T, V> load(const T* plane, int k) const {
-    if constexpr (kEdges) return load_raw<V>(plane, at(k), n);
-    return at(k) < n ? load_raw<V>(plane + at(k)) : Raw<T, V>{};
+    Raw<T, V> p = {};
+    if (!kEdges || (at(k) >= 0 && at(k) + V <= n)) {
+      if (at(k) < n) p = load_raw<V>(plane + at(k));
+    } else {
+      p = raw(load_edge<V>(plane, at(k), n));
+    }
+    return p;
   }
   __device__ __forceinline__ void store(T* plane, int k, const Pack<T, V>& p) const {
     if constexpr (kEdges) return store_pack<V>(plane, at(k), n, p);

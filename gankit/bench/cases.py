@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gankit.bench.suite import OPS, Op, shapes_of
 
-__all__ = ["DIRECTIONS", "LAYOUTS", "Case", "op_cases"]
+__all__ = ["DIRECTIONS", "LAYOUTS", "Candidate", "Case", "in_turn", "op_cases"]
 
 Candidate = Callable[[], Any]
 DIRECTIONS = ("forward", "forward+backward", "penalty")  # penalty: the derivative of backward too
@@ -74,34 +74,44 @@ class Case:
             x = x.contiguous(memory_format=torch.channels_last)
         return x.requires_grad_(grad)
 
-    def candidates(
+    def candidates(self, device: torch.device, compiled: bool = True) -> dict[str, Candidate]:
+        """What to time, by name: see `calls`, of which there is one each."""
+        return {name: calls[0] for name, calls in self.calls(device, compiled).items()}
+
+    def calls(
         self, device: torch.device, compiled: bool = True, copies: int = 1, gpu: bool | None = None
-    ) -> dict[str, Candidate]:
+    ) -> dict[str, list[Candidate]]:
         """What to time, by name: ours, eager, compile, copy (into memory at hand), clone (into fresh memory).
 
-        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each call takes the next
-        of `copies` sets of tensors, which all share. Backward is driven by a dense gradient in the output's layout, or
-        by 1 for a loss.
+        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each candidate has a call
+        for each of `copies` sets of tensors, which all share. On CUDA a call's results stay until it is made again, so
+        that calls that take turns write to as much memory as they read. Backward is driven by a dense gradient in the
+        output's layout, or by 1 for a loss.
         """
         sets = [self._set(device) for _ in range(copies)]
         gpu = device.type == "cuda" if gpu is None else gpu
-        candidates = {
-            "ours": self._round(self.op.fused, sets),
-            "eager": self._round(self.op.eager, sets),
-            "copy": _in_turn([_copy(leaves[: self._maps]) for leaves, _ in sets]),
-            "clone": _in_turn([_clone(leaves[: self._maps]) for leaves, _ in sets]),
+
+        def of(function: Callable[..., Tensor]) -> list[Candidate]:
+            return [_driver(function, leaves, self.direction, incoming) for leaves, incoming in sets]
+
+        calls = {
+            "ours": of(self.op.fused),
+            "eager": of(self.op.eager),
+            "copy": [_copy(leaves[: self._maps]) for leaves, _ in sets],
+            "clone": [_clone(leaves[: self._maps]) for leaves, _ in sets],
         }
         if gpu and self.op.aten is not None:
-            candidates["aten"] = self._round(self.op.aten, sets)
+            calls["aten"] = of(self.op.aten)
         if compiled and self.direction != "penalty":  # compiled functions have no second derivatives
             reset_compiled()
             # A compiled copy of what eager torch computes, for these shapes alone: its best case.
             modes = {"compile": "max-autotune", "compile_no_graphs": "max-autotune-no-cudagraphs"}
             for name, mode in modes.items() if gpu else [("compile", None)]:
-                candidates[name] = self._round(torch.compile(self.op.eager, dynamic=False, mode=mode), sets)
-                if name == "compile" and gpu:
-                    candidates[name] = _new_step(candidates[name])
-        return candidates
+                calls[name] = of(torch.compile(self.op.eager, dynamic=False, mode=mode))
+        if gpu:  # a CUDA graph's memory is its own, and is free for its next replay once nobody holds it
+            keep = {name: _new_step if name == "compile" else _kept for name in calls}
+            calls = {name: [keep[name](call) for call in calls[name]] for name in calls}
+        return calls
 
     def _set(self, device: torch.device) -> tuple[list[Tensor], Tensor | None]:
         """The op's arguments, and the gradient that comes in."""
@@ -112,9 +122,6 @@ class Case:
             for _ in range(self.op.channel_args)
         ]
         return [*tensors, *channels], None if self.op.logits else torch.randn_like(tensors[0])
-
-    def _round(self, function: Callable[..., Tensor], sets: Sequence[tuple[list[Tensor], Tensor | None]]) -> Candidate:
-        return _in_turn([_driver(function, leaves, self.direction, incoming) for leaves, incoming in sets])
 
 
 def reset_compiled() -> None:
@@ -128,14 +135,17 @@ def _driver(
     def forward() -> Tensor:
         return function(*leaves)
 
-    def forward_backward() -> None:
-        function(*leaves).backward(incoming)
-        for leaf in leaves:  # at once: a CUDA graph's memory is free for its next replay then
+    def forward_backward() -> list[Tensor | None]:
+        y = function(*leaves)
+        y.backward(incoming)
+        results = [y.detach(), *(leaf.grad for leaf in leaves)]
+        for leaf in leaves:
             leaf.grad = None
+        return results
 
-    def penalty() -> None:
+    def penalty() -> list[Tensor]:
         (dx,) = torch.autograd.grad(function(*leaves), leaves[0], incoming, create_graph=True)
-        torch.autograd.grad(dx, leaves[0], incoming)
+        return [dx.detach(), *torch.autograd.grad(dx, leaves[0], incoming)]
 
     return {"forward": forward, "forward+backward": forward_backward, "penalty": penalty}[direction]
 
@@ -156,12 +166,22 @@ def _clone(sources: Sequence[Tensor]) -> Candidate:
     return lambda: [s.clone() for s in sources]
 
 
-def _in_turn(calls: Sequence[Candidate]) -> Candidate:
+def in_turn(calls: Sequence[Candidate]) -> Candidate:
     """Each call is the next one's."""
     if len(calls) == 1:
         return calls[0]
     order = itertools.cycle(calls)
     return lambda: next(order)()
+
+
+def _kept(call: Candidate) -> Candidate:
+    """Holds what the call returned until it is made again."""
+    results: list[Any] = [None]
+
+    def kept() -> None:
+        results[0] = call()
+
+    return kept
 
 
 def _new_step(call: Candidate) -> Candidate:

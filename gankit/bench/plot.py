@@ -54,7 +54,7 @@ def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
         share, speed = axes[:, column]
         share.set_title(direction)
         here = [row for row in rows if row["direction"] == direction]
-        _lines(share, here, "share_copy", colors)
+        _lines(share, here, "device_share_copy" if first["device"] == "cuda" else "share_copy", colors)
         _lines(speed, here, "ratio_eager", colors)
         speed.set_yscale("log")
         speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -85,7 +85,7 @@ def _lines(axis: Axes, rows: Sequence[dict[str, Any]], column: str, colors: dict
         points = sorted(
             (row["bytes"] / 2**20, row[column])
             for row in rows
-            if (row["op"], row["dtype"], row["layout"]) == (op, dtype, layout)
+            if (row["op"], row["dtype"], row["layout"]) == (op, dtype, layout) and row[column] is not None
         )
         axis.plot(
             [size for size, _ in points],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import random
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +15,9 @@ from typing import Any
 import torch
 
 import gankit
-from gankit.bench.cases import Candidate, Case, op_cases
+from gankit.bench.cases import Candidate, Case, in_turn, op_cases
 from gankit.bench.clock import Clock, clock_for
+from gankit.bench.replay import replays
 from gankit.ops._library import native_status
 
 __all__ = ["bench_ops", "machine", "measure"]
@@ -74,7 +77,9 @@ def bench_ops(
     On CUDA times are those of events on the stream, calls go round through `copies` sets of tensors that together are
     larger than the second-level cache (64 sets at most: tensors so small are all overhead), and torch.compile runs with
     mode "max-autotune", and without its CUDA graphs (`ratio_compile_no_graphs`); `ratio_aten` is torch's own kernel
-    where it has one: instance norm without cuDNN, and the losses of `torch.nn.functional`.
+    where it has one: instance norm without cuDNN, and the losses of `torch.nn.functional`. Small calls take longer on
+    the host than on the device, so all are timed a second time as a CUDA graph replays them: `device_ms`,
+    `device_gbps`, `device_share_copy`, `device_ratio_eager` and so on are what the kernels themselves take.
     """
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
@@ -84,7 +89,10 @@ def bench_ops(
     rows = []
     for case in op_cases(ops, quick, where.type):
         copies = copies_beyond(case.bytes, about["l2_bytes"])
-        row = _row(case, measure(case.candidates(where, compiled, copies), clock))
+        calls = case.calls(where, compiled, copies)
+        row = _row(case, measure({name: in_turn(each) for name, each in calls.items()}, clock))
+        if where.type == "cuda":
+            row |= _device_figures(case, measure(replays(calls), clock), copies)
         row |= {"kept_bytes": None, "kept_bytes_eager": None, "copies": copies} | about
         if case.direction == "forward+backward":
             row["kept_bytes"] = case.kept_bytes(case.op.fused, where)
@@ -154,6 +162,20 @@ def _row(case: Case, timings: dict[str, list[float]]) -> dict[str, Any]:
             present = name in ordered
             row[f"ratio_{name}{suffix}"] = at(name, fraction) / at("ours", fraction) if present else None
     return row
+
+
+def _device_figures(case: Case, timings: dict[str, list[float]], copies: int) -> dict[str, Any]:
+    """Of replays, each of which makes `copies` calls; None where one could not be captured."""
+    medians = {name: statistics.median(times) / copies for name, times in timings.items()}
+    ours = medians.get("ours", math.nan)
+    figures = {
+        "device_ms": ours * 1e3,
+        "device_gbps": case.passes * case.bytes / ours / 1e9,
+        "device_share_copy": case.passes / 2 * medians.get("copy", math.nan) / ours,
+    }
+    for name in ("eager", "compile_no_graphs", "aten"):
+        figures[f"device_ratio_{name}"] = medians.get(name, math.nan) / ours
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def _cpu_name() -> str:

@@ -12,6 +12,31 @@ from rich.table import Table
 __all__ = ["print_ops"]
 
 
+# Column of a row: its head, its format. Heads that begin with x are of ratios above 1 where ours is faster.
+_CPU = {
+    "median_ms": ("ms", ".4g"),
+    "gbps": ("GB/s", ".1f"),
+    "share_copy": ("of copy", ".0%"),
+    "ratio_copy": ("/ copy", ".2f"),
+    "ratio_clone": ("/ clone", ".2f"),
+    "ratio_eager": ("x eager", ".2f"),
+    "ratio_compile": ("x compile", ".2f"),
+}
+_GPU = {
+    "median_ms": ("ms", ".4g"),
+    "ratio_eager": ("x eager", ".2f"),
+    "ratio_compile": ("x compile", ".2f"),
+    "ratio_compile_no_graphs": ("x no graphs", ".2f"),
+    "ratio_aten": ("x aten", ".2f"),
+    "device_ms": ("device ms", ".4g"),
+    "device_gbps": ("GB/s", ".1f"),
+    "device_share_copy": ("of copy", ".0%"),
+    "device_ratio_eager": ("x eager", ".2f"),
+    "device_ratio_compile_no_graphs": ("x no graphs", ".2f"),
+    "device_ratio_aten": ("x aten", ".2f"),
+}
+
+
 def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Prints one line a row; red where ours is slower than one of the others."""
     console = console or Console()
@@ -24,10 +49,9 @@ def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) ->
     table = Table(title=f"{first['device_name']}, {about}, torch {first['torch']}", title_justify="left")
     for name in ("op", "shape", "dtype", "layout", "direction"):
         table.add_column(name, no_wrap=True)
-    ratios = ["ratio_eager", "ratio_compile", *(["ratio_compile_no_graphs", "ratio_aten"] if gpu else [])]
-    heads = {name: "x " + name.removeprefix("ratio_").replace("compile_no_graphs", "no graphs") for name in ratios}
-    for name in ("ms", "GB/s", "of copy", "/ copy", "/ clone", *heads.values()):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = _GPU if gpu else _CPU
+    for head, _ in columns.values():
+        table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             escape(row["op"]),
@@ -35,18 +59,19 @@ def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) ->
             row["dtype"],
             row["layout"],
             row["direction"],
-            f"{row['median_ms']:.4g}",
-            f"{row['gbps']:.1f}",
-            f"{row['share_copy']:.0%}",
-            f"{row['ratio_copy']:.2f}",
-            f"{row['ratio_clone']:.2f}",
-            *("" if row[name] is None else f"{row[name]:.2f}" for name in ratios),
-            style="red" if any(row[name] is not None and row[name] < 1 for name in ratios) else None,
+            *("" if row[name] is None else format(row[name], form) for name, (_, form) in columns.items()),
+            style="red"
+            if any(row[n] is not None and row[n] < 1 for n, (x, _) in columns.items() if x[0] == "x")
+            else None,
         )
     console.print(table)
     console.print(
         "ms: median of a call. GB/s: bytes that have to move; of copy: that, as a share of a copy's. "
-        "/ copy, / clone: times a copy of the same bytes; x: times faster than."
+        + ("" if gpu else "/ copy, / clone: times a copy of the same bytes; ")
+        + "x: times faster than."
     )
     if gpu:
-        console.print("compile: mode max-autotune; no graphs: the same without CUDA graphs; aten: torch's own kernel.")
+        console.print(
+            "compile: mode max-autotune; no graphs: the same without CUDA graphs; aten: torch's own kernel. "
+            "device: as a CUDA graph replays it, without what the host takes; GB/s and of copy too."
+        )

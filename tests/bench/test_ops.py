@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from rich.console import Console
 
 from gankit.bench import EventClock, HostClock, bench_ops, check_plot, measure, op_cases, plot_ops, print_ops
 from gankit.bench import run as bench_run
+from gankit.bench.cases import in_turn
+from gankit.bench.replay import replays
 from gankit.bench.run import copies_beyond
 
 NAMES = {"ours", "eager", "copy", "clone", "compile"}
@@ -90,12 +95,12 @@ def test_calls_go_round_through_their_copies(monkeypatch: pytest.MonkeyPatch) ->
         return x + bias.view(1, -1, 1, 1)
 
     for case in op_cases(["leaky_relu"], quick=True)[-2:]:  # forward, forward + backward
-        monkeypatch.setattr("gankit.bench.cases.Case._round", _with(fused, type(case)._round))
-        candidates = case.candidates(torch.device("cpu"), compiled=False, copies=3)
-        for candidate in candidates.values():
+        case = replace(case, op=replace(case.op, fused=fused, eager=fused))
+        calls = case.calls(torch.device("cpu"), compiled=False, copies=3)
+        for name in ("ours", "eager"):
+            call = in_turn(calls[name])
             for _ in range(6):
-                candidate()
-        monkeypatch.undo()
+                call()
         for at in (0, 6):  # ours, then eager, on the same memory
             assert len(set(seen[at : at + 3])) == 3
             assert seen[at : at + 3] == seen[at + 3 : at + 6]
@@ -103,8 +108,44 @@ def test_calls_go_round_through_their_copies(monkeypatch: pytest.MonkeyPatch) ->
         seen.clear()
 
 
-def _with(function: Any, original: Any) -> Any:
-    return lambda self, _, sets: original(self, function, sets)
+@pytest.mark.parametrize("direction", ["forward", "forward+backward", "penalty"])
+def test_on_a_gpu_results_stay_until_the_same_call_comes_again(direction: str) -> None:
+    """Else every call would write where the one before did, in memory that the cache still has."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def fused(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        y = (x + bias.view(1, -1, 1, 1)) ** 2
+        alive.append(weakref.ref(y.untyped_storage()))  # type: ignore[arg-type]
+        return y
+
+    case = next(c for c in op_cases(["leaky_relu"], quick=True))
+    case = replace(case, op=replace(case.op, fused=fused), shape=(1, 2, 3, 3), direction=direction)
+    for gpu in (False, True):
+        calls = case.calls(torch.device("cpu"), compiled=False, copies=2, gpu=gpu)["ours"]
+        alive.clear()
+        for call in (*calls, calls[0]):
+            call()
+        kept = [storage() is not None for storage in alive]
+        assert kept == ([False, True, True] if gpu and direction != "penalty" else [False] * 3)
+
+
+def test_replays_make_every_call_once_and_leave_out_what_cannot_be_captured() -> None:
+    made: list[str] = []
+
+    def capture(work: Any) -> Any:
+        work()
+        if "refused" in made:
+            made.clear()
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return work
+
+    names = ("ours", "refused", "compile", "copy")
+    calls = {name: [lambda name=name: made.append(name)] * 3 for name in names}  # type: ignore[misc]
+    graphs = replays(calls, capture)
+    assert set(graphs) == {"ours", "copy"}  # compile has graphs of its own
+    made.clear()
+    graphs["ours"]()
+    assert made == ["ours"] * 3
 
 
 def test_suite_of_a_gpu_has_4_and_64_mib_in_float32_and_bfloat16() -> None:
@@ -169,13 +210,14 @@ def test_all_that_a_gpu_is_asked_runs_on_paper(op: str, monkeypatch: pytest.Monk
         modes.append(mode)
         return function
 
-    def candidates(case: Any, device: torch.device, compiled: bool, copies: int) -> dict[str, Any]:
+    def calls(case: Any, device: torch.device, compiled: bool, copies: int) -> dict[str, Any]:
         assert device.type == "cuda"
         return real(case, torch.device("cpu"), compiled, copies, gpu=True)
 
     case = op_cases([op])[-1]
-    real = type(case).candidates
-    monkeypatch.setattr(type(case), "candidates", candidates)
+    real = type(case).calls
+    monkeypatch.setattr(type(case), "calls", calls)
+    monkeypatch.setattr(bench_run, "replays", functools.partial(replays, capture=lambda work: work))
     monkeypatch.setattr(type(case), "kept_bytes", lambda *_: 0)  # it would make tensors on the GPU
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -189,6 +231,11 @@ def test_all_that_a_gpu_is_asked_runs_on_paper(op: str, monkeypatch: pytest.Monk
     assert row["share_copy"] == case.passes / 2
     assert row["ratio_compile"] == row["ratio_compile_no_graphs"] == row["ratio_eager"] == 1
     assert row["ratio_aten"] == (1 if case.op.aten else None)
+    assert row["device_ms"] == 1e3 / 10  # a replay makes ten calls
+    assert row["device_share_copy"] == case.passes / 2
+    assert row["device_gbps"] == pytest.approx(case.passes * case.bytes / 0.1 / 1e9)
+    assert row["device_ratio_eager"] == row["device_ratio_compile_no_graphs"] == 1
+    assert row["device_ratio_aten"] == (1 if case.op.aten else None)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +266,9 @@ def test_rows_say_what_was_measured_where(rows: list[dict[str, Any]]) -> None:
 
 def on_a_gpu(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     gpu = {"device": "cuda", "device_name": "a GPU of paper", "cuda": "13.0", "ratio_compile": 1.5, "ratio_aten": 0.9}
-    return [row | gpu for row in rows]
+    figures = ("ms", "gbps", "share_copy", "ratio_eager", "ratio_compile_no_graphs", "ratio_aten")
+    gpu |= {f"device_{name}": 0.5 + i for i, name in enumerate(figures)}
+    return [row | gpu for row in rows[:-1]] + [row | gpu | {"device_share_copy": None} for row in rows[-1:]]
 
 
 @pytest.mark.parametrize("gpu", [False, True])
