@@ -118,18 +118,22 @@ __device__ __forceinline__ void* dynamic_shared() {
 // Starts a copy of an aligned pack to shared memory that passes by no register; wait_copies() waits for this thread's.
 template <typename T, int V>
 __device__ __forceinline__ void copy_async(Pack<T, V>* to, const T* from) {
+  if constexpr (sizeof(Pack<T, V>) < 4) {  // less than such a copy takes
+    *to = load_aligned<V>(from);
+  } else {
 #if defined(__CUDACC__)
-  if constexpr (sizeof(Pack<T, V>) >= 4) {
     __pipeline_memcpy_async(to, from, sizeof(Pack<T, V>));
-    return;
-  }
+#else
+    shim::copy_async(to, from, sizeof(Pack<T, V>));
 #endif
-  *to = load_aligned<V>(from);
+  }
 }
 __device__ __forceinline__ void wait_copies() {
 #if defined(__CUDACC__)
   __pipeline_commit();
   __pipeline_wait_prior(0);
+#else
+  shim::wait_copies();
 #endif
 }
 
@@ -158,7 +162,7 @@ template <typename... P, typename... Q>
 void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   if (how.blocks == 0) return;
 #if defined(__CUDACC__)
-  if (how.shared_bytes > 48 * 1024) {  // not this launch's size: another thread may be about to launch with a larger one
+  if (how.shared_bytes > 48 * 1024) {  // all, and not this launch's: another thread may be launching with more
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared_bytes());
   }
   cudaLaunchAttribute cluster;

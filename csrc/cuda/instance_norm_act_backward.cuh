@@ -46,8 +46,8 @@ void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t st
     launch(how, columns_backward<Shared, T, V, D::kInputs>, a, plan.width, plan.held);
   } else if (plan.arrays == D::kInputs) {
     launch(how, columns_backward<D, T, V, D::kInputs>, a, plan.width, plan.held);
-  } else {
-    launch(how, columns_backward<Shared, T, V, D::kInputs - 1>, a, plan.width, plan.held);
+  } else if constexpr (D::kInputs == 2) {
+    launch(how, columns_backward<Shared, T, V, 1>, a, plan.width, plan.held);
   }
 }
 

@@ -196,8 +196,8 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   finish();
 }
 
-// `slots`: packs that a thread holds, of each of the first kHeld inputs. What is not held is read again, soon enough for
-// the second-level cache to have it still.
+// `slots`: packs that a thread holds, of each of the first kHeld inputs. What is not held is read again, soon enough
+// for the second-level cache to have it still.
 template <class D, class T, int V, int kHeld>
 __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;

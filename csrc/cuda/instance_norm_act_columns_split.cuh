@@ -28,7 +28,7 @@ __device__ __forceinline__ void store_partial(const Norm<T>& a, const Parts& par
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kSplitThreads, 1)
+__global__ void __launch_bounds__(kSplitThreads, 2)
     columns_moments(const Norm<T> a, const Parts parts, int lanes, wide_t<T>* partial) {
   using A = wide_t<T>;
   A* scratch = static_cast<A*>(dynamic_shared());

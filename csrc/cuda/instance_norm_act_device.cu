@@ -6,8 +6,8 @@ namespace {
 
 __global__ void __launch_bounds__(512) nothing() {}
 
-// Whether a cluster of `blocks` runs, where each block has a multiprocessor to itself, as the largest launched have.
-bool runs(int blocks, int shared_bytes) {
+// How many clusters of `blocks` run at a time whose blocks have a multiprocessor each, as the largest launched do.
+int running(int blocks, int shared_bytes) {
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim.x = unsigned(blocks);
@@ -24,7 +24,7 @@ bool runs(int blocks, int shared_bytes) {
       cudaFuncSetAttribute(nothing, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
       cudaOccupancyMaxActiveClusters(&clusters, nothing, &config) == cudaSuccess;
   if (!known) cudaGetLastError();  // what is no error of the caller's is not left for him to find
-  return known && clusters > 0;
+  return known ? clusters : 0;
 }
 
 }  // namespace
@@ -40,9 +40,11 @@ Device query_device(int index) {
   cudaFuncAttributes compiled = {};
   const bool clusters = attribute(cudaDevAttrClusterLaunch) &&
                         cudaFuncGetAttributes(&compiled, nothing) == cudaSuccess && compiled.ptxVersion >= 90;
-  int largest = clusters ? 16 : 1;
-  while (largest > 1 && !runs(largest, shared_bytes)) largest /= 2;
-  return {attribute(cudaDevAttrMultiProcessorCount), largest, shared_bytes};
+  const int multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  // Clusters of 16 are worth it where groups of multiprocessors have that many, so that few are left idle.
+  int largest = !clusters ? 1 : 4 * 16 * running(16, shared_bytes) >= 3 * multiprocessors ? 16 : 8;
+  while (largest > 1 && running(largest, shared_bytes) == 0) largest /= 2;
+  return {multiprocessors, largest, shared_bytes};
 }
 
 }  // namespace gankit::instance_norm_act

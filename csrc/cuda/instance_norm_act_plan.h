@@ -56,7 +56,7 @@ constexpr int64_t kPart = 32 * 1024;  // bytes of a part, at least: enough to be
 constexpr int64_t element_bytes(DType dtype) { return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2; }
 
 // Parts of a multiple of `step` elements, so many that the device has a dozen blocks a multiprocessor, if they can be:
-// some four run at a time, and the fewer follow them, the longer the last ones run alone.
+// two to four run at a time, and the fewer follow them, the longer the last ones run alone.
 inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, int64_t step, const Device& device) {
   const int64_t wanted = ceil_div(12 * device.multiprocessors, units), most = larger(bytes / kPart, 1);
   plan.way = Way::split;
@@ -66,7 +66,7 @@ inline void split(Plan& plan, int64_t units, int64_t elements, int64_t bytes, in
 }
 
 // NCHW. A thread has registers for 16 packs of one array (8 leave more blocks to a multiprocessor), for 8 of two, or 4
-// of three. Two blocks a multiprocessor are wanted, so that one loads while the other computes or stores. Of 512 threads
+// of three. Two blocks a multiprocessor are wanted, so that one loads while the other computes or stores. At 512 threads
 // only float32's forward, which has 64 registers a thread, finds room twice; the others are wanted at 256.
 inline Plan plan_rows(const InstanceNormActShape& shape, Access access, const Kept& kept, const Device& device) {
   constexpr int64_t kMost = 512;  // threads of a block that takes a plane
@@ -134,7 +134,9 @@ inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Ke
     while (spread() && 2 * cluster <= most) cluster *= 2;
     const bool fits = shared <= device.shared_bytes;
     const bool narrower = lanes * bytes >= 64 && lanes > 1;
-    if (fits && (units * cluster >= device.multiprocessors || !narrower)) {
+    // What is held in part is read again, like what is split: few blocks would be worse than that.
+    const bool worse = arrays < kept.arrays && 2 * units * cluster < device.multiprocessors;
+    if (fits && (units * cluster >= device.multiprocessors || !(narrower || worse))) {
       plan.way = Way::block;
       plan.held = int(slots);
       plan.arrays = arrays;
@@ -155,7 +157,7 @@ inline Plan plan_columns(const InstanceNormActShape& shape, Access access, const
   const int64_t size = element_bytes(shape.dtype), vector = access == Access::whole ? 16 / size : 1;
   const int64_t widest = smaller(power_of_two(ceil_div(shape.channels, vector)), access == Access::whole ? 8 : 32);
   Plan plan{access};
-  const int64_t fewest = access == Access::whole && kept.arrays > 1 ? kept.arrays - 1 : kept.arrays;
+  const int64_t fewest = access == Access::whole && kept.arrays == 2 ? 1 : kept.arrays;  // of three: no registers
   for (int64_t arrays = kept.arrays; arrays >= fewest; --arrays) {
     for (int64_t most = smaller(device.max_cluster, kPortableCluster); most <= device.max_cluster; most *= 2) {
       if (hold_columns(plan, shape, kept, arrays, device, widest, vector, most)) return plan;

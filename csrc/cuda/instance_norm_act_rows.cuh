@@ -151,7 +151,8 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, !kBlock ? 3
   }
 
   const Plane<A> p[1] = {{mean, weight * rstd, bias}};
-  constexpr int kBatch = 2;  // packs of the residual on their way at a time
+  // Packs of the residual on their way at a time: what 64 registers leave room for, or others.
+  constexpr int kBatch = kBlock && K == 8 && sizeof(T) == 4 ? 1 : 2;
   with_residual(a, [&](auto residual) {
 #pragma unroll
     for (int first = 0; first < K; first += kBatch) {

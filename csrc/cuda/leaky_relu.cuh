@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kReluThreads)
 
 // `dx` or `partial` ([planes, chunks]) may be null.
 template <int V, typename T>
-__global__ void __launch_bounds__(kReluThreads)
+__global__ void __launch_bounds__(kReluThreads, 3)
     relu_planes_backward(const T* __restrict__ grad, const T* __restrict__ y, T* __restrict__ dx,
                          wide_t<T>* __restrict__ partial, const ReluPlanes p, wide_t<T> slope) {
   using W = wide_t<T>;
@@ -213,17 +213,17 @@ __global__ void __launch_bounds__(kReluThreads, 2)
 
 constexpr unsigned kBiasThreads = 4 * kReluThreads;  // few blocks: what they wait for must be on its way all at once
 
+constexpr int kBiasFlight = 8;                       // loads of a thread
 // value(first) + value(first + step) + ..., below n, several on their way at a time.
 template <typename W, typename F>
 __device__ __forceinline__ W strided_sum(int64_t first, int64_t step, int64_t n, const F& value) {
-  constexpr int kFlight = 8;
-  W sums[kFlight] = {};
-  for (int64_t k = first; k < n; k += kFlight * step) {
+  W sums[kBiasFlight] = {};
+  for (int64_t k = first; k < n; k += kBiasFlight * step) {
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) sums[j] += k + j * step < n ? value(k + j * step) : W(0);
+    for (int j = 0; j < kBiasFlight; ++j) sums[j] += k + j * step < n ? value(k + j * step) : W(0);
   }
 #pragma unroll
-  for (int j = 1; j < kFlight; ++j) sums[0] += sums[j];
+  for (int j = 1; j < kBiasFlight; ++j) sums[0] += sums[j];
   return sums[0];
 }
 

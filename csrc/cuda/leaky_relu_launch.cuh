@@ -1,6 +1,7 @@
 // leaky_relu on CUDA: which kernel, in which grid. See leaky_relu.cuh.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "leaky_relu.cuh"
@@ -86,7 +87,9 @@ void launch_leaky_relu_backward(ReluShape s, const T* grad, const T* y, T* dx, w
     W* partial = static_cast<W*>(static_cast<void*>(scratch(size_t(outer * s.channels * inner) * sizeof(W))));
     sum_up(partial);
     const int64_t blocks = inner == 1 ? relu_ceil_div(s.channels, 32) : s.channels;
-    const unsigned many = threads * (kBiasThreads / kReluThreads);
+    // As many as have a full flight to sum: where inner = 1 a warp takes 32 channels at a time.
+    const int64_t warps = relu_ceil_div(outer * inner, kBiasFlight * (inner == 1 ? 1 : 32));
+    const unsigned many = 32 * unsigned(std::min<int64_t>(warps, threads * (kBiasThreads / kReluThreads) / 32));
     launch({blocks, many, stream, 1, many * sizeof(W)}, relu_bias_grad<W>, partial, db, outer, s.channels, inner);
   };
   relu_with_packs<T>(s, {y, grad, dx ? static_cast<const T*>(dx) : y}, [&](auto pack) {

@@ -1,7 +1,8 @@
 // Executes CUDA kernels on the CPU, for tests: g++ compiles csrc/cuda/*.cuh against this file in place of the toolkit.
 //
 // A thread of a kernel is a fiber (ucontext) on one host thread. Blocks run one after another, the blocks of a cluster
-// together. Threads change turns only where they wait for each other (__syncthreads, __syncwarp, shuffles, cluster
+// together, each as far as it gets by itself; one that has ended has no shared memory left. Asynchronous copies happen
+// when they are waited for. Threads change turns only where they wait for each other (__syncthreads, __syncwarp, shuffles, cluster
 // barriers), in order or in reverse order, so that a missing barrier changes the result of one of the two.
 // AddressSanitizer follows the fibers, and memory of every kind is as long as was asked for and no longer. Under
 // ThreadSanitizer nothing but those barriers orders the threads: two that touch the same byte without one are a race.
@@ -108,6 +109,20 @@ T* cluster_map(T* mine, unsigned rank) {
   const ptrdiff_t offset = reinterpret_cast<const char*>(mine) - block->memory.get();
   if (offset < 0 || size_t(offset) >= block->bytes) fail("an address outside of dynamic shared memory");
   if (rank >= block->cluster_size) fail("a rank beyond the cluster");
+  if (machine.blocks[rank]->threads_left == 0) fail("the shared memory of a block that has ended");
   return reinterpret_cast<T*>(machine.blocks[rank]->memory.get() + offset);
+}
+
+// What a copy brings is there once it was waited for, and not before.
+inline void copy_async(void* to, const void* from, size_t bytes) {
+  global_read(from, bytes);
+  memset(to, 0xff, bytes);
+  Unwatched section;
+  machine.current->copies.push_back({to, from, bytes});
+}
+inline void wait_copies() {
+  for (const Copy& c : machine.current->copies) memcpy(c.to, c.from, c.bytes);
+  Unwatched section;
+  machine.current->copies.clear();
 }
 }  // namespace shim

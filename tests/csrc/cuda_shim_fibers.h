@@ -86,7 +86,7 @@ struct Warp {
 
 struct Block {
   uint3 index;
-  unsigned rank = 0, cluster_size = 1;
+  unsigned rank = 0, cluster_size = 1, threads_left = 0;
   Meeting meeting;
   std::vector<Warp> warps;
   std::unique_ptr<char[]> memory;  // exactly as long as asked for: what lies beyond is the sanitizer's
@@ -94,6 +94,12 @@ struct Block {
 };
 
 constexpr size_t kStack = 256 * 1024;
+
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
 
 struct Thread {
   ucontext_t context;
@@ -105,6 +111,7 @@ struct Thread {
   Meeting* waits_for = nullptr;
   unsigned round = 0;
   bool done = true;
+  std::vector<Copy> copies;  // begun and not waited for
   void *fake_stack = nullptr, *fiber = nullptr;
 };
 
@@ -192,6 +199,9 @@ inline void entry() {
   release(&machine.finished);
   {
     Unwatched section;
+    if (!machine.current->copies.empty()) fail("a copy to shared memory that nobody waited for");
+    Block& block = *machine.current->block;
+    if (--block.threads_left == 0) memset(block.memory.get(), 0xff, block.bytes);  // it is another block's now
     machine.current->done = true;
     ++machine.progress;
   }
@@ -220,23 +230,30 @@ inline void prepare(Thread& t) {
   makecontext(&t.context, &entry, 0);
   t.done = false;
   t.waits_for = nullptr;
+  t.copies.clear();
   t.cluster_round = t.barriers = t.accesses = 0;
 }
 
-// Runs the resident blocks to their end.
-inline void run_resident(size_t count) {
-  size_t left = count;
+// Runs the resident blocks, `threads` each, to their end: every block as far as it gets before another has its turn.
+inline void run_resident(unsigned threads) {
+  const size_t blocks = machine.blocks.size();
+  size_t left = blocks * threads;
   while (left > 0) {
     const uint64_t before = machine.progress;
-    for (size_t i = 0; i < count; ++i) {
-      Thread& t = *machine.pool[reverse ? count - 1 - i : i];
-      if (t.done || (t.waits_for && t.waits_for->round == t.round)) continue;
-      switch_to(&t);
-      if (t.done) {
-        --left;
+    for (size_t b = 0; b < blocks; ++b) {
+      const size_t first = (reverse ? blocks - 1 - b : b) * threads;
+      for (uint64_t turn = machine.progress + 1; turn != machine.progress;) {
+        turn = machine.progress;
+        for (unsigned i = 0; i < threads; ++i) {
+          Thread& t = *machine.pool[first + (reverse ? threads - 1 - i : i)];
+          if (t.done || (t.waits_for && t.waits_for->round == t.round)) continue;
+          switch_to(&t);
+          if (!t.done) continue;
+          --left;
 #if defined(__SANITIZE_THREAD__)
-        __tsan_destroy_fiber(t.fiber);
+          __tsan_destroy_fiber(t.fiber);
 #endif
+        }
       }
     }
     if (left > 0 && machine.progress == before) fail("threads wait at a barrier that others never reach");
@@ -272,6 +289,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
       b->index = {unsigned(at % grid.x), unsigned(at / grid.x % grid.y), unsigned(at / grid.x / grid.y)};
       b->rank = rank;
       b->cluster_size = cluster;
+      b->threads_left = threads;
       b->meeting.expected = threads;
       b->warps.resize(threads / 32);
       for (Warp& w : b->warps) w.meeting.expected = 32;
@@ -288,7 +306,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
       machine.blocks.push_back(std::move(b));
     }
     threads_run += int64_t(threads) * cluster;
-    run_resident(size_t(threads) * cluster);
+    run_resident(threads);
     if (watcher) watcher->blocks_end();
   }
   machine.blocks.clear();

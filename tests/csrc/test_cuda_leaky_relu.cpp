@@ -127,6 +127,9 @@ int main() {
   check_shape(2, 33, 100);
   check_shape(1, 37, 49, 256);
   check_shape(6, 2, 127);
+  // More partial sums than the few threads that add them up take at a time.
+  check<float, float>(DType::f32, 70000, 8, 1, 0.2, 32);
+  check<float, float>(DType::f32, 13, 2, 40100, 0.2, 32);
   // Tensors that begin an element, or several, into a pack, alike and not.
   for (const int64_t inner : {1, 6, 300, 513}) {
     for (const Offsets& at : {Offsets{1, 1, 1, 1}, {3, 0, 0, 0}, {0, 1, 2, 0}, {1, 1, 1, 0}, {2, 2, 2, 2}}) {

@@ -60,6 +60,26 @@ __global__ void gather(unsigned* out) {
   cluster_wait();
 }
 
+// The last block to read has others that are gone already.
+__global__ void gather_and_leave(unsigned* out) {
+  unsigned* mine = static_cast<unsigned*>(dynamic_shared());
+  cluster_arrive();
+  cluster_wait();
+  if (threadIdx.x == 0) out[blockIdx.x] = *cluster_map(mine, cluster_size() - 1 - cluster_rank());
+}
+
+template <bool wait>
+__global__ void copy_through(const float* in, float* out) {
+  auto* tile = static_cast<Pack<float, 4>*>(dynamic_shared());
+  copy_async(&tile[threadIdx.x], in + 4 * threadIdx.x);
+  if (wait) wait_copies();
+  store_aligned(out + 4 * threadIdx.x, tile[threadIdx.x]);
+  if (!wait) wait_copies();
+}
+__global__ void copy_and_leave(const float* in) {
+  copy_async(static_cast<Pack<float, 4>*>(dynamic_shared()) + threadIdx.x, in + 4 * threadIdx.x);
+}
+
 [[maybe_unused]] __global__ void write_at(char* out, int at, char value) {
   if (threadIdx.x == 3) out[at] = value;
 }
@@ -115,6 +135,13 @@ void check_results() {
   launch(one_block(96, 512), sum, numbers.data(), sums.data());
   for (const double s : sums) CHECK(s == 95 * 48 + 96);
 
+  alignas(16) float source[128], target[128];
+  for (int i = 0; i < 128; ++i) source[i] = float(i);
+  launch(one_block(32, 512), copy_through<true>, source, target);
+  for (int i = 0; i < 128; ++i) CHECK(target[i] == source[i]);
+  launch(one_block(32, 512), copy_through<false>, source, target);
+  for (int i = 0; i < 128; ++i) CHECK(std::isnan(target[i]));
+
   std::vector<unsigned> gathered(8 * 4);
   launch({8, 32, nullptr, 4, 16}, gather, gathered.data());
   for (unsigned b = 0; b < 8; ++b) {
@@ -154,6 +181,10 @@ void check_refusals() {
   CHECK(dies([] { launch(one_block(33), half_warp); }));
   CHECK(dies([] { launch(one_block(32, 300000), write_shared, 0); }));
   CHECK(dies([] { launch({6, 32, nullptr, 4, 16}, write_shared, 0); }));
+  std::vector<unsigned> from_each(2);
+  CHECK(dies([&] { launch({2, 32, nullptr, 2, 16}, gather_and_leave, from_each.data()); }));
+  alignas(16) float numbers[128] = {};
+  CHECK(dies([&] { launch(one_block(32, 512), copy_and_leave, static_cast<const float*>(numbers)); }));
 #if defined(__SANITIZE_ADDRESS__)
   std::vector<char> exact(100);
   CHECK(!dies([&] { launch(one_block(32), write_at, exact.data(), 99, char(1)); }));
