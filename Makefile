@@ -39,7 +39,7 @@ lint: $(VENV)/.dev       ## style and types
 ctest: $(VENV)/.dev      ## the kernels without Python, under AddressSanitizer and UBSan
 	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --preset asan-ubsan -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python
 	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --build --preset asan-ubsan
-	PATH="$(abspath $(VENV))/bin:$$PATH" ctest --preset asan-ubsan
+	PATH="$(abspath $(VENV))/bin:$$PATH" ctest --preset asan-ubsan --parallel $$(nproc)
 
 bench: install           ## kernels against a plain copy, eager torch and torch.compile
 	$(VENV)/bin/gankit bench ops
