@@ -6,6 +6,11 @@ PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/gankit-plugin-*)
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*) $(PLUGINS:%=%/pyproject.toml)
 
+# Kernels for a GPU that is not here take minutes and serve nobody: to build them all the same, name an architecture.
+ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell nvidia-smi -L 2>/dev/null),)
+export GANKIT_CUDA ?= 0
+endif
+
 .PHONY: demo install test lint ctest bench clean
 .DELETE_ON_ERROR:
 

@@ -2,7 +2,8 @@
 
 Both are optional: where one cannot be built, a warning says why, the installation goes on, and the reference formulas
 run in its place. Environment: GANKIT_CUDA=0/1 leaves out or insists on CUDA, TORCH_CUDA_ARCH_LIST picks the
-architectures, MAX_JOBS limits the parallel compiler processes.
+architectures (else those of the GPUs that are here, or many where there is none), MAX_JOBS limits the parallel compiler
+processes.
 """
 
 from __future__ import annotations
@@ -68,11 +69,15 @@ def wants_cuda() -> bool:
 
 
 def cuda_archs() -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of the default list that this nvcc knows, the newest with PTX."""
+    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list, the newest with PTX; of the
+    last two what this nvcc knows."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
     listed = subprocess.run([nvcc(), "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
     known = {f"{int(a) // 10}.{int(a) % 10}" for a in re.findall(r"compute_(\d+)\b", listed)}
+    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    if (here := {f"{major}.{minor}" for major, minor in capabilities}) and here <= known:
+        return ";".join(sorted(here, key=float))
     return ";".join(a for a in DEFAULT_ARCHS if a in known) + "+PTX"
 
 
