@@ -69,8 +69,8 @@ def wants_cuda() -> bool:
 
 
 def cuda_archs() -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list, the newest with PTX; of the
-    last two what this nvcc knows."""
+    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list with PTX of the newest; of
+    the last two what this nvcc knows."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
     listed = subprocess.run([nvcc(), "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
