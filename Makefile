@@ -6,8 +6,8 @@ PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/gankit-plugin-*)
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*) $(PLUGINS:%=%/pyproject.toml)
 
-# Kernels for a GPU that is not here take minutes and serve nobody: to build them all the same, name an architecture.
-ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell nvidia-smi -L 2>/dev/null),)
+# Kernels for a GPU that is not here take minutes and serve nobody. GANKIT_CUDA=1 builds them all the same.
+ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell timeout 10 nvidia-smi -L 2>/dev/null | grep '^GPU '),)
 export GANKIT_CUDA ?= 0
 endif
 
@@ -26,6 +26,7 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.gankit: $(VENV)/.torch $(SOURCES)
+	@test "$$GANKIT_CUDA" != 0 || echo "Without CUDA kernels: no NVIDIA GPU was found. GANKIT_CUDA=1 make -B install builds them."
 	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation -e . $(PLUGINS:%=-e ./%)
 	touch $@
 

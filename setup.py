@@ -68,16 +68,25 @@ def wants_cuda() -> bool:
     return wish == "1" or (wish == "" and torch.version.cuda is not None and nvcc() is not None)
 
 
+def gpus() -> set[str]:
+    """Capabilities of the GPUs that are here."""
+    try:
+        found = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    except (AssertionError, RuntimeError) as error:  # a driver that is too old for torch, say
+        warn(f"there is a GPU that torch cannot use ({str(error).strip().splitlines()[0]})")
+        return set()
+    return {f"{major}.{minor}" for major, minor in found}
+
+
 def cuda_archs() -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list with PTX of the newest; of
-    the last two what this nvcc knows."""
+    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list; of the last two what this
+    nvcc knows, and PTX of the newest, which later GPUs can run too."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
     listed = subprocess.run([nvcc(), "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
     known = {f"{int(a) // 10}.{int(a) % 10}" for a in re.findall(r"compute_(\d+)\b", listed)}
-    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
-    if (here := {f"{major}.{minor}" for major, minor in capabilities}) and here <= known:
-        return ";".join(sorted(here, key=float))
+    if here := sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float):
+        return ";".join(here) + "+PTX"
     return ";".join(a for a in DEFAULT_ARCHS if a in known) + "+PTX"
 
 
@@ -91,6 +100,8 @@ def extensions() -> list:
         **common,
     )
     if not wants_cuda():
+        for stale in glob("gankit/_C_cuda*.so"):  # of an earlier build, for another _C
+            os.unlink(stale)
         return [cpu]
     find_toolkit(nvcc())
     os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs()

@@ -85,14 +85,14 @@ class Case:
 
         On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each candidate has a call
         for each of `copies` sets of tensors, which all share. On CUDA a call's results stay until it is made again, so
-        that calls that take turns write to as much memory as they read. Backward is driven by a dense gradient in the
-        output's layout, or by 1 for a loss.
+        that calls that take turns write to as much memory as they read; those of compile, whose CUDA graphs have memory
+        of their own, do not. Backward is driven by a dense gradient in the output's layout, or by 1 for a loss.
         """
         sets = [self._set(device) for _ in range(copies)]
         gpu = device.type == "cuda" if gpu is None else gpu
 
         def of(function: Callable[..., Tensor]) -> list[Candidate]:
-            return [_driver(function, leaves, self.direction, incoming) for leaves, incoming in sets]
+            return [_driver(function, leaves, self.direction, incoming, gpu) for leaves, incoming in sets]
 
         calls = {
             "ours": of(self.op.fused),
@@ -108,7 +108,7 @@ class Case:
             modes = {"compile": "max-autotune", "compile_no_graphs": "max-autotune-no-cudagraphs"}
             for name, mode in modes.items() if gpu else [("compile", None)]:
                 calls[name] = of(torch.compile(self.op.eager, dynamic=False, mode=mode))
-        if gpu:  # a CUDA graph's memory is its own, and is free for its next replay once nobody holds it
+        if gpu:
             keep = {name: _new_step if name == "compile" else _kept for name in calls}
             calls = {name: [keep[name](call) for call in calls[name]] for name in calls}
         return calls
@@ -130,22 +130,26 @@ def reset_compiled() -> None:
 
 
 def _driver(
-    function: Callable[..., Tensor], leaves: Sequence[Tensor], direction: str, incoming: Tensor | None
+    function: Callable[..., Tensor], leaves: Sequence[Tensor], direction: str, incoming: Tensor | None, results: bool
 ) -> Candidate:
+    """A call; with `results` it returns all that it wrote, which costs a microsecond."""
+
     def forward() -> Tensor:
         return function(*leaves)
 
-    def forward_backward() -> list[Tensor | None]:
+    def forward_backward() -> list[Tensor | None] | None:
         y = function(*leaves)
         y.backward(incoming)
-        results = [y.detach(), *(leaf.grad for leaf in leaves)]
+        written = [y.detach(), *(leaf.grad for leaf in leaves)] if results else None
         for leaf in leaves:
             leaf.grad = None
-        return results
+        return written
 
-    def penalty() -> list[Tensor]:
-        (dx,) = torch.autograd.grad(function(*leaves), leaves[0], incoming, create_graph=True)
-        return [dx.detach(), *torch.autograd.grad(dx, leaves[0], incoming)]
+    def penalty() -> list[Tensor] | None:
+        y = function(*leaves)
+        (dx,) = torch.autograd.grad(y, leaves[0], incoming, create_graph=True)
+        (second,) = torch.autograd.grad(dx, leaves[0], incoming)
+        return [y.detach(), dx.detach(), second] if results else None
 
     return {"forward": forward, "forward+backward": forward_backward, "penalty": penalty}[direction]
 

@@ -38,12 +38,12 @@ class EventClock:
 
     Args:
         event: makes an event with `record()`, `synchronize()` and `elapsed_time(other)` in milliseconds.
+        min_sample: as of `Clock`. Events tell half a microsecond, and the queue has to fill.
     """
 
-    min_sample = 200e-6  # events tell half a microsecond, and the queue has to fill
-
-    def __init__(self, event: Callable[[], Any] | None = None) -> None:
+    def __init__(self, event: Callable[[], Any] | None = None, min_sample: float = 200e-6) -> None:
         self._event = event or (lambda: torch.cuda.Event(enable_timing=True))
+        self.min_sample = min_sample
 
     def time(self, call: Callable[[], Any], count: int) -> float:
         start, end = self._event(), self._event()
@@ -55,5 +55,5 @@ class EventClock:
         return start.elapsed_time(end) * 1e-3
 
 
-def clock_for(device: torch.device) -> Clock:
-    return EventClock() if device.type == "cuda" else HostClock()
+def clock_for(device: torch.device, min_sample: float = 200e-6) -> Clock:
+    return EventClock(min_sample=min_sample) if device.type == "cuda" else HostClock()

@@ -33,7 +33,8 @@ def check_plot(path: Path) -> None:
 
 
 def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws bandwidth, as a share of a copy's, and speed against eager torch, both over the size of the tensors.
+    """Draws bandwidth, as a share of a copy's, and speed against eager torch, both over the size of the tensors; of
+    CUDA what the kernels take, without the host.
 
     Args:
         rows: what `gankit.bench.bench_ops` returns, at least one.
@@ -55,7 +56,7 @@ def plot_ops(rows: Sequence[dict[str, Any]], path: Path) -> None:
         share.set_title(direction)
         here = [row for row in rows if row["direction"] == direction]
         _lines(share, here, "device_share_copy" if first["device"] == "cuda" else "share_copy", colors)
-        _lines(speed, here, "ratio_eager", colors)
+        _lines(speed, here, "device_ratio_eager" if first["device"] == "cuda" else "ratio_eager", colors)
         speed.set_yscale("log")
         speed.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         speed.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))

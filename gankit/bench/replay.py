@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from gankit.bench.cases import Candidate
 
 __all__ = ["cuda_graph", "replays"]
 
-_OWN_GRAPHS = frozenset({"compile"})  # of torch.compile's: they can be no part of another
+_LEFT_OUT = frozenset({"compile", "clone"})  # has graphs of its own, which can be no part of another; says nothing new
 
 
 def cuda_graph(work: Callable[[], Any]) -> Candidate:
@@ -23,25 +24,28 @@ def cuda_graph(work: Callable[[], Any]) -> Candidate:
         for _ in range(3):
             work()
     current.wait_stream(side)
+    torch.cuda.synchronize()  # an error of the work itself is none of the capture
+    gc.collect()  # not while the capture lasts: what it frees may be graphs and modules
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.stream(current), torch.cuda.graph(graph):
         work()
     return graph.replay
 
 
 def replays(
     calls: Mapping[str, Sequence[Candidate]], capture: Callable[[Callable[[], Any]], Candidate] = cuda_graph
-) -> dict[str, Candidate]:
-    """One graph for each candidate, in which each of its calls comes once. What cannot be captured is left out."""
+) -> tuple[dict[str, Candidate], dict[str, str]]:
+    """One graph for each candidate, in which each of its calls comes once; and why others could not be captured."""
     graphs: dict[str, Candidate] = {}
-    for name, sequence in calls.items():
-        if name in _OWN_GRAPHS:
-            continue
+    refused: dict[str, str] = {}
+    for name in (name for name in calls if name not in _LEFT_OUT):
         try:
-            graphs[name] = capture(functools.partial(_all, sequence))
-        except RuntimeError:  # torch's and CUDA's errors are of this kind
-            continue
-    return graphs
+            graphs[name] = capture(functools.partial(_all, calls[name]))
+        except RuntimeError as error:
+            if "captur" not in str(error):
+                raise
+            refused[name] = str(error).splitlines()[0]
+    return graphs, refused
 
 
 def _all(sequence: Sequence[Candidate]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import platform
 import random
@@ -33,6 +35,8 @@ def measure(
     The order is another one in each round, and each timing follows an untimed call of its own: who comes after whom
     decides what is in the caches, which is worth a quarter of a small loss's time.
     """
+    if not candidates:
+        return {}
     repeats: dict[str, int] = {}
     spent = 0.0
     for name, call in candidates.items():
@@ -78,29 +82,40 @@ def bench_ops(
     larger than the second-level cache (64 sets at most: tensors so small are all overhead), and torch.compile runs with
     mode "max-autotune", and without its CUDA graphs (`ratio_compile_no_graphs`); `ratio_aten` is torch's own kernel
     where it has one: instance norm without cuDNN, and the losses of `torch.nn.functional`. Small calls take longer on
-    the host than on the device, so all are timed a second time as a CUDA graph replays them: `device_ms`,
-    `device_gbps`, `device_share_copy`, `device_ratio_eager` and so on are what the kernels themselves take.
+    the host than on the device, so all but compile's, which are replayed in any case, are timed a second time as a
+    CUDA graph replays them: `device_ms`, `device_gbps`, `device_share_copy`, `device_ratio_eager` and so on are what
+    the kernels themselves take. `device_refused` says which could not be captured, and why.
     """
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one that torch finds here, got {device!r}; use 'cpu'")
     about = machine(where)
-    clock = clock_for(where)
     rows = []
-    for case in op_cases(ops, quick, where.type):
-        copies = copies_beyond(case.bytes, about["l2_bytes"])
-        calls = case.calls(where, compiled, copies)
-        row = _row(case, measure({name: in_turn(each) for name, each in calls.items()}, clock))
-        if where.type == "cuda":
-            row |= _device_figures(case, measure(replays(calls), clock), copies)
-        row |= {"kept_bytes": None, "kept_bytes_eager": None, "copies": copies} | about
-        if case.direction == "forward+backward":
-            row["kept_bytes"] = case.kept_bytes(case.op.fused, where)
-            row["kept_bytes_eager"] = case.kept_bytes(case.op.eager, where)
-        rows.append(row)
-        if progress is not None:
-            progress(row)
+    with torch.cuda.device(where) if where.type == "cuda" else contextlib.nullcontext():
+        for case in op_cases(ops, quick, where.type):
+            row = _measured(case, where, compiled, copies_beyond(case.bytes, about["l2_bytes"])) | about
+            rows.append(row)
+            if progress is not None:
+                progress(row)
     return rows
+
+
+def _measured(case: Case, where: torch.device, compiled: bool, copies: int) -> dict[str, Any]:
+    calls = case.calls(where, compiled, copies)
+    if where.type == "cuda":
+        for call in itertools.chain.from_iterable([*calls.values()] * 2):  # until their results take no new memory
+            call()
+    row = _row(case, measure({name: in_turn(each) for name, each in calls.items()}, clock_for(where)))
+    if where.type == "cuda":
+        graphs, refused = replays(calls)
+        # The host starts the first replay while the clock runs already: samples so long that it does not matter.
+        row |= _device_figures(case, measure(graphs, clock_for(where, min_sample=5e-3)), copies)
+        row["device_refused"] = refused or None
+    row |= {"kept_bytes": None, "kept_bytes_eager": None, "copies": copies}
+    if case.direction == "forward+backward":
+        row["kept_bytes"] = case.kept_bytes(case.op.fused, where)
+        row["kept_bytes_eager"] = case.kept_bytes(case.op.eager, where)
+    return row
 
 
 def copies_beyond(size: int, cache: int | None) -> int:

@@ -73,7 +73,7 @@ def print_ops(rows: Sequence[dict[str, Any]], console: Console | None = None) ->
     console.print(
         "ms: median of a call. GB/s: bytes that have to move; of copy: that, as a share of a copy's. "
         + ("" if gpu else "/ copy, / clone: times a copy of the same bytes. ")
-        + "x: times faster than. last: channels_last."
+        + "x: times faster than; a row in red is slower than one of those. last: channels_last."
     )
     if gpu:
         console.print(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,13 +45,21 @@ def ops(
     try:
         if plot is not None:
             check_plot(plot)
-        rows = bench_ops(device, op or None, quick, compiled=compile, progress=_progress)
+        with _lines(file) as write:
+
+            def progress(row: dict[str, Any]) -> None:
+                _progress(row)
+                write(row)
+
+            rows = bench_ops(device, op or None, quick, compiled=compile, progress=progress)
     except (ValueError, KeyError) as error:  # an unknown op or device
         raise UsageError(str(error.args[0] if error.args else error)) from error
-    if json:
-        _deliver(rows, file)
-    else:
+    if not json:
         print_ops(rows)
+    elif file is not None and file.suffix == ".jsonl":
+        warn(f"{len(rows)} rows in {file}")
+    else:
+        _deliver(rows, file)
     if plot is not None:
         plot_ops(rows, plot)
         warn(f"{len(rows)} rows drawn in {plot}")
@@ -100,6 +110,20 @@ def _writable(file: Path | None, json: bool) -> None:
         raise UsageError(f"{file} exists already. Give another name.")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"cannot write {file}: there is no directory {file.absolute().parent}")
+
+
+@contextmanager
+def _lines(file: Path | None) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """What writes a row at once, so that none is lost where a later one fails; of formats other than lines nothing."""
+    if file is None or file.suffix != ".jsonl":
+        yield lambda row: None
+        return
+    with file.open("x", encoding="utf-8", buffering=1) as stream:
+        try:
+            yield lambda row: stream.write(json_module.dumps(row) + "\n")
+        finally:
+            if stream.tell() == 0:  # not in the way of another try
+                file.unlink()
 
 
 def _deliver(rows: list[dict[str, Any]], file: Path | None) -> None:

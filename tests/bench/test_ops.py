@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import weakref
@@ -17,7 +18,7 @@ from gankit.bench import EventClock, HostClock, bench_ops, check_plot, measure, 
 from gankit.bench import run as bench_run
 from gankit.bench.cases import in_turn
 from gankit.bench.replay import replays
-from gankit.bench.run import copies_beyond
+from gankit.bench.run import _device_figures, copies_beyond
 
 NAMES = {"ours", "eager", "copy", "clone", "compile"}
 
@@ -87,7 +88,7 @@ def test_copies_make_twice_the_cache() -> None:
     assert copies_beyond(0, 50 * 2**20) == copies_beyond(16, 50 * 2**20) == 64
 
 
-def test_calls_go_round_through_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_go_round_through_their_copies() -> None:
     seen: list[int] = []
 
     def fused(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -125,27 +126,53 @@ def test_on_a_gpu_results_stay_until_the_same_call_comes_again(direction: str) -
         alive.clear()
         for call in (*calls, calls[0]):
             call()
-        kept = [storage() is not None for storage in alive]
-        assert kept == ([False, True, True] if gpu and direction != "penalty" else [False] * 3)
+        assert [storage() is not None for storage in alive] == ([False, True, True] if gpu else [False] * 3)
 
 
 def test_replays_make_every_call_once_and_leave_out_what_cannot_be_captured() -> None:
     made: list[str] = []
 
     def capture(work: Any) -> Any:
+        made.clear()
         work()
-        if "refused" in made:
-            made.clear()
-            raise RuntimeError("operation not permitted when stream is capturing")
+        if made[0] in errors:
+            raise errors[made[0]]
         return work
 
-    names = ("ours", "refused", "compile", "copy")
+    names = ("ours", "eager", "compile", "clone", "copy")
     calls = {name: [lambda name=name: made.append(name)] * 3 for name in names}  # type: ignore[misc]
-    graphs = replays(calls, capture)
+    errors: dict[str, Exception] = {"eager": RuntimeError("operation not permitted when stream is capturing\nmore")}
+    graphs, refused = replays(calls, capture)
     assert set(graphs) == {"ours", "copy"}  # compile has graphs of its own
+    assert refused == {"eager": "operation not permitted when stream is capturing"}
     made.clear()
     graphs["ours"]()
     assert made == ["ours"] * 3
+    errors["ours"] = RuntimeError("an illegal memory access")  # is no matter of capturing
+    with pytest.raises(RuntimeError, match="illegal"):
+        replays(calls, capture)
+
+
+def test_figures_of_replays() -> None:
+    case = op_cases(["leaky_relu"], quick=True)[0]
+    timings = {"ours": [1.0, 2.0, 9.0], "eager": [6.0], "copy": [1.0], "aten": [1.0]}
+    figures = _device_figures(case, timings, copies=10)
+    assert figures["device_ms"] == 200.0
+    assert figures["device_gbps"] == pytest.approx(2 * case.bytes / 0.2 / 1e9)
+    assert figures["device_share_copy"] == 0.5
+    assert figures["device_ratio_eager"] == pytest.approx(3.0)
+    assert figures["device_ratio_aten"] == pytest.approx(0.5)
+    assert figures["device_ratio_compile_no_graphs"] is None
+    assert set(_device_figures(case, {"eager": [1.0]}, 1).values()) == {None}
+    assert measure({}, HostClock()) == {}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_measured_with_and_without_its_host() -> None:
+    for row in bench_ops("cuda", ["leaky_relu", "instance_norm_act", "patchgan_d_loss[bce]"], quick=True):
+        assert row["device_refused"] is None
+        assert 0 < row["device_ms"] <= row["median_ms"] * 1.5
+        assert None not in (row["device_share_copy"], row["device_ratio_eager"])
 
 
 def test_suite_of_a_gpu_has_4_and_64_mib_in_float32_and_bfloat16() -> None:
@@ -222,7 +249,8 @@ def test_all_that_a_gpu_is_asked_runs_on_paper(op: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(bench_run, "machine", lambda _: {"device": "cuda", "l2_bytes": 5 * case.bytes})
-    monkeypatch.setattr(bench_run, "clock_for", lambda _: EventClock(PaperEvent))
+    monkeypatch.setattr(bench_run, "clock_for", lambda *_, **__: EventClock(PaperEvent))
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(bench_run, "op_cases", lambda *arguments: [case] if arguments[2] == "cuda" else [])
     (row,) = bench_ops("cuda", [op])
     assert modes == ["max-autotune", "max-autotune-no-cudagraphs"]
@@ -268,7 +296,8 @@ def on_a_gpu(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     gpu = {"device": "cuda", "device_name": "a GPU of paper", "cuda": "13.0", "ratio_compile": 1.5, "ratio_aten": 0.9}
     figures = ("ms", "gbps", "share_copy", "ratio_eager", "ratio_compile_no_graphs", "ratio_aten")
     gpu |= {f"device_{name}": 0.5 + i for i, name in enumerate(figures)}
-    return [row | gpu for row in rows[:-1]] + [row | gpu | {"device_share_copy": None} for row in rows[-1:]]
+    rows = [row | gpu | {"device_ratio_aten": 1 + i / 7} for i, row in enumerate(rows)]
+    return [*rows[:-1], rows[-1] | {"device_share_copy": None}]
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -284,6 +313,7 @@ def test_table(rows: list[dict[str, Any]], gpu: bool) -> None:
     for row in rows:  # in full, however narrow the console is
         ratio = row["device_ratio_aten"] if gpu else row["ratio_eager"]
         assert any("x".join(map(str, row["shape"])) in line and f"{ratio:.2f}" in line for line in lines)
+    assert gpu or max(map(len, lines)) <= 80
 
 
 def test_bench_refuses_a_gpu_that_is_not_there() -> None:

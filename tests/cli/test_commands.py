@@ -62,6 +62,22 @@ def test_bench_step(gankit, toy, tmp_path):
     assert "exists already" in refused.err
 
 
+def test_bench_ops_keeps_the_rows_before_one_that_fails(gankit, tmp_path, monkeypatch):
+    shape = {"op": "leaky_relu", "shape": [1, 1, 2, 2], "dtype": "float32", "layout": "nchw", "direction": "forward"}
+
+    def bench_ops(*_, progress, **__):
+        progress(shape)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("gankit.bench.bench_ops", bench_ops)
+    assert gankit("bench", "ops", "--json", "rows.jsonl").code != 0
+    assert json.loads((tmp_path / "rows.jsonl").read_text()) == shape
+    monkeypatch.undo()
+    refused = gankit("bench", "ops", "--op", "relu", "--json", "none.jsonl")
+    assert "unknown op 'relu'" in refused.err
+    assert not (tmp_path / "none.jsonl").exists()  # not in the way of another try
+
+
 def test_new_plugin_works(gankit, tmp_path, monkeypatch):
     outcome = gankit("plugins", "new", "my-gan", "--dir", "here", "--json")
     assert outcome.code == 0, outcome.err
