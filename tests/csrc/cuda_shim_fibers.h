@@ -13,20 +13,8 @@
 #include <memory>
 #include <vector>
 
+#include "cuda_shim_sanitizers.h"
 #include "cuda_shim_types.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-extern "C" void AnnotateIgnoreReadsBegin(const char*, int);
-extern "C" void AnnotateIgnoreReadsEnd(const char*, int);
-extern "C" void AnnotateIgnoreWritesBegin(const char*, int);
-extern "C" void AnnotateIgnoreWritesEnd(const char*, int);
-#endif
-
 
 inline dim3 gridDim, blockDim;
 inline uint3 blockIdx, threadIdx;
@@ -48,28 +36,6 @@ inline int64_t launches = 0, threads_run = 0, largest_cluster = 0;
 [[noreturn]] inline void fail(const char* text) {
   fprintf(stderr, "cuda shim: %s\n", text);
   abort();
-}
-
-// The scheduler's own data is no part of what ThreadSanitizer watches.
-struct Unwatched {
-#if defined(__SANITIZE_THREAD__)
-  Unwatched() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__); AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
-  ~Unwatched() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__); AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
-#else
-  Unwatched() {}
-  ~Unwatched() {}
-#endif
-};
-
-inline void release([[maybe_unused]] void* at) {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_release(at);
-#endif
-}
-inline void acquire([[maybe_unused]] void* at) {
-#if defined(__SANITIZE_THREAD__)
-  __tsan_acquire(at);
-#endif
 }
 
 // A barrier for a fixed number of threads, used again and again.
