@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, !kBlock ? 3
   }
 
   const Plane<A> p[1] = {{mean, weight * rstd, bias}};
-  // Packs of the residual on their way at a time: what 64 registers leave room for, or others.
+  // Packs of the residual on their way at a time: one where a thread has 64 registers.
   constexpr int kBatch = kBlock && K == 8 && sizeof(T) == 4 ? 1 : 2;
   with_residual(a, [&](auto residual) {
 #pragma unroll
