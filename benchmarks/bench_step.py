@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.bench.step import Loop, bench_step
-from gankit.training.device import autocast
+from gankit.device import autocast
 from gankit.training.session import Session
 
 

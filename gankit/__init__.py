@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gankit.version import __version__
+
 if TYPE_CHECKING:
     from gankit.api import Run, Samples, open_run, train
-
-__version__ = "0.1.0"
 
 _LAZY = ("Run", "Samples", "open_run", "train")
 

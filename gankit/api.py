@@ -17,20 +17,21 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gankit.config import Resolved, read_toml
-from gankit.discover import load_dataset, load_variant
+from gankit.device import resolve_device
+from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError, UsageError
-from gankit.hints import given_as, in_file
+from gankit.events import Note, OnEvent, ignore
+from gankit.files import replace_text
+from gankit.options.resolve import Resolved, read_toml
+from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
-from gankit.training import checkpoint as checkpoints
-from gankit.training.device import resolve_device
-from gankit.training.events import Note, OnEvent, ignore
-from gankit.training.job import Job, open_split, tell_notes
-from gankit.training.log import read_log
+from gankit.runs import checkpoint as checkpoints
+from gankit.runs.directory import RunDir
+from gankit.runs.log import read_log
+from gankit.sampling.draw import columns, conditions, draw
+from gankit.sampling.samples import Samples
+from gankit.training.launch import Job, open_split, tell_notes
 from gankit.training.plan import Plan, make_plan
-from gankit.training.run_dir import RunDir
-from gankit.training.samples import Samples
-from gankit.training.sampling import columns, conditions, draw
 from gankit.training.session import Session, build_networks, by_network, check_owner, load_weights
 from gankit.training.stages import finished, inherited_by, read_config
 from gankit.training.trainer import Trainer
@@ -50,7 +51,7 @@ def train(
 
     `options` are those of ``gankit run``, with ``__`` for a dot or nested mappings: ``steps=500, optim__lr=1e-3``,
     ``data={"size": 32}``. Of a variant with stages, the stage asked for, or all; a missing earlier stage is trained
-    first. `on_event` is called with each of `gankit.training.events`. Raises :class:`UsageError` before anything is
+    first. `on_event` is called with each of `gankit.events`. Raises :class:`UsageError` before anything is
     written if an option or the data is wrong.
     """
     job = Job.make(variant, dataset, preset, config, options, Path(out), on_event or ignore)
@@ -247,7 +248,7 @@ class Run:
         with given_as(self._in_config):
             session = Session(self.variant, train, resolved)
         if resolved is not self.config:
-            checkpoints.replace_text(self.path / "config.toml", resolved.to_toml())
+            replace_text(self.path / "config.toml", resolved.to_toml())
             self.config = resolved
         inherited = inherited_by(self.directory, self.variant.inherits()) if saved is None else None
         self._cache = None

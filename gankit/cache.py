@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
+
+from gankit.files import write_whole
 
 
 def cache_directory() -> Path:
@@ -22,11 +23,4 @@ def cache_directory() -> Path:
 def keep(path: Path, content: bytes) -> None:
     """Write a file, and its directory: whole or not at all, also when several processes write the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, content)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gankit.training.device import autocast
+from gankit.device import autocast
 from gankit.training.optim import make_optimizer
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def bench_step(
     written out in plain torch.
     """
     from gankit.api import make_session
-    from gankit.training.environment import environment
+    from gankit.runs.environment import environment
 
     session = make_session(variant, dataset, preset=preset, **options)
     session.begin(lambda text: None)

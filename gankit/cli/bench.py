@@ -14,7 +14,7 @@ import typer
 from gankit.cli.options import Set, assigned
 from gankit.cli.output import at_least, emit, number, say, table, warn
 from gankit.errors import UsageError
-from gankit.hints import by_set, given_as
+from gankit.options.spelling import by_set, given_as
 
 app = typer.Typer(help="Measure kernels and the training loop on this machine.", rich_markup_mode="rich")
 

@@ -14,7 +14,7 @@ MARKS = {True: "ok", False: "!!", None: ""}
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False) -> None:
     """Say what this machine offers, which kernels run, and which plugins are broken."""
-    from gankit.doctor import facts
+    from gankit.cli.doctor_facts import facts
 
     found = facts()
     if json:

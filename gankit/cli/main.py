@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import bench, doctor, plugins, run, runs
+from gankit.cli import bench, doctor, existing, plugins, train
 from gankit.cli.output import only_data_on_stdout
 from gankit.errors import GankitError
 
@@ -50,10 +50,10 @@ def build() -> typer.Typer:
     """All commands."""
     app = typer.Typer(name="gankit", cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.callback()(_root)
-    app.add_typer(run.app, name="run")
-    app.command("resume")(runs.resume)
-    app.command("sample")(runs.sample)
-    app.command("eval")(runs.evaluate)
+    app.add_typer(train.app, name="run")
+    app.command("resume")(existing.resume)
+    app.command("sample")(existing.sample)
+    app.command("eval")(existing.evaluate)
     app.command("list")(plugins.list_all)
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(bench.app, name="bench")
@@ -101,7 +101,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, s
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED, "interrupted"
     if isinstance(error, ImportError):  # of a plugin that imports where it needs something, or of gankit's own needs
-        from gankit.discover import blame
+        from gankit.discovery.entry_points import blame
 
         return 3, f"error: {blame(error) or error}"
     if hasattr(error, "format_message"):  # typer's and click's own

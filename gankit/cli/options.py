@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gankit.errors import UsageError
-from gankit.hints import flag
+from gankit.options.spelling import flag
 
 if TYPE_CHECKING:
-    from gankit.fields import Leaf
+    from gankit.options.schema import Leaf
     from gankit.plugin import Dataset, Variant
 
 Settings = Mapping[str, Any]
@@ -92,8 +92,8 @@ def _grouped(
     name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str
 ) -> Iterator[tuple[str, Leaf]]:
     """(panel, option) in the order of the help page."""
-    from gankit.config import RunConfig
-    from gankit.fields import leaves
+    from gankit.options.resolve import RunConfig
+    from gankit.options.schema import leaves
 
     titles = {"optim": "Optimiser", "augment": "Augmentation"}
 
@@ -111,7 +111,7 @@ def _grouped(
 
 
 def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) -> inspect.Parameter:
-    from gankit.fields import without_none
+    from gankit.options.schema import without_none
 
     is_flag = without_none(leaf.annotation) is bool
     choices = leaf.choices
@@ -132,7 +132,7 @@ def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) ->
 
 def typed(leaf: Leaf) -> str:
     """An option as it is typed: ``--batch-size``, or ``--cache/--no-cache``."""
-    from gankit.fields import without_none
+    from gankit.options.schema import without_none
 
     name = flag(leaf.name)
     return f"{name}/--no-{name[2:]}" if without_none(leaf.annotation) is bool else name
@@ -142,7 +142,7 @@ def _shown_values(
     name: str, variant: type[Variant[Any]], dataset: type[Dataset[Any]] | None, dataset_name: str, preset: str | None
 ) -> dict[str, str]:
     """What an option is if it is not given, as text: with the preset laid over the models' defaults, stage by stage."""
-    from gankit.config import resolve
+    from gankit.options.resolve import resolve
 
     if dataset is None:
         return {}
@@ -189,7 +189,7 @@ def as_text(value: Any) -> str:
 
 
 def _datasets(incomplete: str) -> list[str]:
-    from gankit.discover import datasets
+    from gankit.discovery.entry_points import datasets
 
     return [name for name in datasets() if name.startswith(incomplete)]
 

@@ -13,7 +13,7 @@ from gankit.cli.options import Set, as_text, assigned, typed
 from gankit.cli.output import emit, say, shown, table
 
 if TYPE_CHECKING:
-    from gankit.discover import Found
+    from gankit.discovery.found import Found
 
 app = typer.Typer(help="List, describe, check and start plugins.", rich_markup_mode="rich")
 
@@ -23,8 +23,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A variant or a datase
 
 def list_all(json: Json = False) -> None:
     """List the installed variants and datasets. Nothing is imported."""
-    from gankit.discover import datasets, variants
-    from gankit.failures import marked
+    from gankit.discovery.entry_points import datasets, variants
+    from gankit.discovery.problems import marked
 
     found = {"variants": marked(variants()), "datasets": marked(datasets())}
     if json:
@@ -43,8 +43,8 @@ def list_all(json: Json = False) -> None:
 @app.command("list")
 def list_plugins(json: Json = False) -> None:
     """List the installed plugins by distribution. Nothing is imported."""
-    from gankit.discover import datasets, variants
-    from gankit.failures import marked
+    from gankit.discovery.entry_points import datasets, variants
+    from gankit.discovery.problems import marked
 
     grouped: dict[str, dict[str, Any]] = {}
     for entry in [*marked(variants()).values(), *marked(datasets()).values()]:
@@ -72,8 +72,8 @@ def list_plugins(json: Json = False) -> None:
 @app.command()
 def info(name: Name, json: Json = False) -> None:
     """Describe a variant or a dataset: what it is, what it needs, its options."""
-    from gankit.discover import datasets, load_dataset, load_variant, unknown, variants
-    from gankit.fields import leaves
+    from gankit.discovery.entry_points import datasets, load_dataset, load_variant, unknown, variants
+    from gankit.options.schema import leaves
 
     if name in variants():
         entry: Found = variants()[name]
@@ -116,8 +116,8 @@ def check(
     json: Json = False,
 ) -> None:
     """Check that a plugin keeps the contract: data, networks, gradients, samples, saving. Exit code 3 if not."""
-    from gankit.check import check_plugin
-    from gankit.hints import by_set, given_as
+    from gankit.check.plugin import check_plugin
+    from gankit.options.spelling import by_set, given_as
 
     with given_as(by_set):
         results = check_plugin(name, dataset=dataset, options=assigned(options))

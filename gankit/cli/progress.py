@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gankit.cli.output import duration, figures, say, shown, warn
 
 if TYPE_CHECKING:
-    from gankit.training.events import Event
+    from gankit.events import Event
 
 SILENCE = 5.0
 """Seconds of other work than training after which a line says how far it is."""
@@ -42,7 +42,7 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        from gankit.training import events
+        from gankit import events
 
         match event:
             case events.RunStarted():

@@ -6,7 +6,7 @@ import keyword
 import re
 from pathlib import Path
 
-from gankit.discover import datasets, variants
+from gankit.discovery.entry_points import datasets, variants
 from gankit.errors import UsageError
 
 PYPROJECT = """\

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from gankit.errors import UsageError
-from gankit.hints import give
+from gankit.options.spelling import give
 
 __all__ = ["SUFFIXES", "Listing", "directory", "held_out", "list_images"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gankit.errors import GankitError, UsageError
+from gankit.files import write_whole
 
 __all__ = [
     "Fit",
@@ -198,20 +197,12 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool =
     picture = Image.fromarray(_for_png(torch.as_tensor(image)))
     data = io.BytesIO()
     picture.save(data, "PNG")
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with open(unfinished, "xb") as file:
-            file.write(data.getbuffer())
-        if overwrite:
-            os.replace(unfinished, path)
-        else:
-            os.link(unfinished, path)  # unlike rename, refuses to replace
+        write_whole(path, data.getbuffer(), overwrite=overwrite)
     except FileExistsError:
         raise UsageError(f"{path} exists already; name another file or remove it") from None
     except OSError as error:
         raise GankitError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _for_png(image: Tensor) -> np.ndarray:

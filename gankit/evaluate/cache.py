@@ -12,7 +12,7 @@ import torch
 
 from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, class_keys, describe, subset, train_judge
-from gankit.training.events import OnEvent, ignore
+from gankit.events import OnEvent, ignore
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, DataSpec

@@ -16,8 +16,8 @@ from gankit.errors import GankitError, UsageError
 from gankit.evaluate import metrics as measure
 from gankit.evaluate.neighbours import memorised, write_neighbours
 from gankit.evaluate.reference import Reference, fit, look, reference_for
+from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
-from gankit.training.events import OnEvent, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -172,7 +172,7 @@ def _draw(
     tell: OnEvent,
 ) -> tuple[Samples, list[str]]:
     from gankit.data.images import to_float, to_uint8
-    from gankit.training.sampling import conditions, draw
+    from gankit.sampling.draw import conditions, draw
 
     rows = (reference.test or reference.train).data
     batch, records = conditions(variant, spec, n, rows=lambda: rows, seed=seed)

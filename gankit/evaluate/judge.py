@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
+from gankit.events import Note, OnEvent, ignore, progress
 from gankit.plugin import DataSpec
-from gankit.training.events import Note, OnEvent, ignore, progress
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gankit.evaluate.cache import Judged, judge_for
 from gankit.evaluate.judge import Judge, class_keys, subset
 from gankit.evaluate.metrics import reduce_to
-from gankit.training.events import OnEvent, progress
+from gankit.events import OnEvent, progress
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch, Dataset

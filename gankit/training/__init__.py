@@ -1,1 +1,1 @@
-"""The training loop and everything a run leaves on disk."""
+"""The training loop: what a step is, and everything that happens between steps."""

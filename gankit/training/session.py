@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-import gankit
 from gankit.data.augment import DiffAugment
 from gankit.data.loader import Loader
-from gankit.errors import GankitError, PluginError, UsageError
-from gankit.plugin import Dataset, DataSpec, Preparation, Variant
-from gankit.training.checkpoint import Checkpoint, decode_bytes, encode_bytes
-from gankit.training.device import (
+from gankit.device import (
     check_precision,
     derive_seed,
     make_generator,
     memory_format,
     resolve_device,
 )
+from gankit.errors import GankitError, PluginError, UsageError
+from gankit.plugin import Dataset, DataSpec, Preparation, Variant
+from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
+from gankit.runs.log import Meter
 from gankit.training.ema import Ema
-from gankit.training.log import Meter
 from gankit.training.step import Feed, TrainStep
 from gankit.training.turn import Turn
+from gankit.version import __version__
 
 if TYPE_CHECKING:
-    from gankit.config import Resolved
+    from gankit.options.resolve import Resolved
 
 
 class Session:
@@ -113,7 +113,7 @@ class Session:
             if tensors and not torch.stack([n.float() for n in torch._foreach_norm(tensors)]).sum().isfinite():
                 bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
                 if bad is not None:
-                    from gankit.training.events import TrainingDiverged
+                    from gankit.events import TrainingDiverged
 
                     raise TrainingDiverged(f"step {step}: weight {name}.{bad} is not finite")
 
@@ -142,7 +142,7 @@ class Session:
             "scalers": scalers,
             "meter": self.meter.state_dict(),
             "best": dict(best) if best else None,
-            "versions": {"gankit": gankit.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": {"gankit": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
         return Checkpoint(step=step, tensors=tensors, state=state)
 
@@ -207,7 +207,7 @@ def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) 
 
 def _datasets_with(needed: frozenset[str]) -> str:
     """The installed datasets whose spec, with default options, has all of `needed`, as a sentence."""
-    from gankit.discover import datasets, load_dataset
+    from gankit.discovery.entry_points import datasets, load_dataset
 
     able = []
     for name in datasets():

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gankit.config import Resolved, read_toml, resolve
 from gankit.errors import GankitError, PluginError
+from gankit.options.resolve import Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
-from gankit.training import checkpoint
-from gankit.training.run_dir import RunDir
+from gankit.runs import checkpoint
+from gankit.runs.directory import RunDir
 from gankit.training.session import by_network
 
 

@@ -13,8 +13,8 @@ from gankit.data.images import to_float
 from gankit.plugin import DataSpec, Step
 
 if TYPE_CHECKING:
-    from gankit.config import Augment
     from gankit.data.loader import Loader
+    from gankit.options.resolve import Augment
     from gankit.plugin import Batch
 
 

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import sheet, write_png
+from gankit.device import derive_seed, fork_rng
 from gankit.errors import GankitError
-from gankit.plugin import Dataset
-from gankit.training.checkpoint import Checkpoint
-from gankit.training.device import derive_seed, fork_rng
-from gankit.training.events import (
+from gankit.events import (
     Evaluated,
     Finished,
     Interrupted,
@@ -30,12 +28,14 @@ from gankit.training.events import (
     TrainingDiverged,
     ignore,
 )
-from gankit.training.judging import improves, judge
-from gankit.training.log import Board, JsonLines
-from gankit.training.run_dir import RunDir
-from gankit.training.sampling import columns, conditions, draw
+from gankit.plugin import Dataset
+from gankit.runs.checkpoint import Checkpoint
+from gankit.runs.directory import RunDir
+from gankit.runs.log import Board, JsonLines
+from gankit.sampling.draw import columns, conditions, draw
+from gankit.training.interruption import Interruption
 from gankit.training.session import Session
-from gankit.training.signals import Interruption
+from gankit.training.validation import improves, judge
 
 DRAIN = 500
 """Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""

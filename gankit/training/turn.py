@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gankit.device import Precision, autocast
 from gankit.errors import PluginError
 from gankit.plugin import Phase, Step
-from gankit.training.device import Precision, autocast
 from gankit.training.optim import make_optimizer, scheduled_lr
 
 

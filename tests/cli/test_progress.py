@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from gankit.cli import progress
-from gankit.training.events import Note, Progress, RunStarted
-from gankit.training.events import progress as told
+from gankit.events import Note, Progress, RunStarted
+from gankit.events import progress as told
 
 
 @pytest.fixture

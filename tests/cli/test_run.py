@@ -136,7 +136,7 @@ def test_missing_kernels_are_told_of_once_and_only_when_training_begins(gankit, 
         assert "gankit doctor says more" not in gankit("run", name, *wrong).err
 
 
-@pytest.mark.parametrize("what", ["gankit.discover.load_variant", "gankit.api.train"])
+@pytest.mark.parametrize("what", ["gankit.discovery.entry_points.load_variant", "gankit.api.train"])
 def test_interrupted_before_training_is_one_line(gankit, toy, monkeypatch, what):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from evaluation_toys import Constant, Copier, Free, Painter, Reader, Shapes, Sha
 
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
-from gankit.training.events import Event, Progress
+from gankit.events import Event, Progress
 
 
 def test_good_samples_score_well_and_the_result_is_json() -> None:

@@ -10,7 +10,7 @@ from evaluation_toys import Shapes, ShapesConfig
 from gankit.errors import UsageError
 from gankit.evaluate import cache
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, distort, subset, train_judge
-from gankit.training.events import Note, Progress
+from gankit.events import Note, Progress
 
 TINY = JudgeConfig(width=4, steps=5, batch_size=16)
 

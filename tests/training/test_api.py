@@ -11,8 +11,8 @@ from training_helpers import train
 
 import gankit
 from gankit.errors import UsageError
+from gankit.events import Logged, RunStarted, Sampled
 from gankit.plugin import DataSpec, Key, Optim
-from gankit.training.events import Logged, RunStarted, Sampled
 
 
 def test_importing_gankit_imports_no_torch():

@@ -17,8 +17,8 @@ from training_helpers import Stop, final, numbers
 
 import gankit
 from gankit.errors import UsageError
-from gankit.training import checkpoint
-from gankit.training.events import Note, RunInterrupted, Saved
+from gankit.events import Note, RunInterrupted, Saved
+from gankit.runs import checkpoint
 
 STARTED: list[subprocess.Popen[str]] = []
 

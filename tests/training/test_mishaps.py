@@ -10,8 +10,8 @@ from training_helpers import final
 
 import gankit
 from gankit.errors import GankitError, UsageError
-from gankit.training import checkpoint
-from gankit.training.events import TrainingDiverged
+from gankit.events import TrainingDiverged
+from gankit.runs import checkpoint
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
@@ -89,6 +89,6 @@ def test_a_log_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
     def full(self, row):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gankit.training.log.JsonLines.write", full)
+    monkeypatch.setattr("gankit.runs.log.JsonLines.write", full)
     with pytest.raises(GankitError, match=r"failed: .*No space left(.|\n)*last good checkpoint is .*step-000000"):
         gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)

@@ -11,8 +11,8 @@ from training_helpers import Stop, final, numbers, stop_at
 
 import gankit
 from gankit.errors import UsageError
-from gankit.training import checkpoint
-from gankit.training.events import Finished, Note
+from gankit.events import Finished, Note
+from gankit.runs import checkpoint
 
 CASES = {
     "plain": {},

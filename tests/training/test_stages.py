@@ -16,7 +16,7 @@ from training_helpers import train
 
 import gankit
 from gankit.errors import GankitError, UsageError
-from gankit.training.events import Logged, Note, RunInterrupted, RunStarted, Sampled
+from gankit.events import Logged, Note, RunInterrupted, RunStarted, Sampled
 
 
 class StagedConfig(TinyConfig):

@@ -11,8 +11,8 @@ from tiny_gan import SMALL, Blobs, Tiny
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gankit.config import resolve
 from gankit.errors import PluginError
+from gankit.options.resolve import resolve
 from gankit.plugin import Optim, Phase
 from gankit.training.ema import Ema
 from gankit.training.optim import make_optimizer, scheduled_lr

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
-from gankit.hints import give
 from gankit.nn import LeakyReLU
+from gankit.options.spelling import give
 from gankit.plugin import DataSpec
 from gankit_plugin_cgan.variant import CGANConfig
 

@@ -13,9 +13,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.hints import give
 from gankit.nn import LeakyReLU
 from gankit.nn.init import init_normal
+from gankit.options.spelling import give
 from gankit.plugin import DataSpec
 from gankit_plugin_dcgan.variant import DCGANConfig
 

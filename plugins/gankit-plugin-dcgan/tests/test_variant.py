@@ -14,10 +14,10 @@ from gankit_plugin_dcgan.folder import Folder
 from torch import Tensor
 
 import gankit.api
-from gankit.config import resolve
 from gankit.data.images import decode
-from gankit.discover import load_dataset
+from gankit.discovery.entry_points import load_dataset
 from gankit.errors import UsageError
+from gankit.options.resolve import resolve
 from gankit.plugin import DataSpec, Key, SampleRequest, Step
 
 ALL = ("color", "translation", "cutout")

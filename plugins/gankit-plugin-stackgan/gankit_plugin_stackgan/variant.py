@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from gankit.errors import UsageError
-from gankit.hints import give
+from gankit.options.spelling import give
 from gankit.plugin import DataSpec, Phase, Preparation, SampleRequest, Step, Variant
 from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
 

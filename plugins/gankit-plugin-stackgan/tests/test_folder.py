@@ -11,8 +11,8 @@ import torch
 from gankit_plugin_stackgan.folder import CaptionedFolder, CaptionedFolderConfig
 from PIL import Image
 
-from gankit.check import Checker
-from gankit.check_data import check_data
+from gankit.check.checker import Checker
+from gankit.check.data import check_data
 from gankit.data.files import held_out
 from gankit.data.text import decode_text
 from gankit.errors import UsageError

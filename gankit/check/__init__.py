@@ -1,0 +1,1 @@
+"""``gankit plugins check``: does a plugin keep the contract of `gankit.plugin`?"""

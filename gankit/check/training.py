@@ -1,0 +1,187 @@
+"""The part of ``gankit plugins check`` that trains: networks, phases, gradients, samples, saving and loading."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gankit.check.checker import BATCH, Checker, Failed
+from gankit.device import make_generator
+from gankit.plugin import Dataset, SampleRequest, Variant
+from gankit.runs import checkpoint as checkpoints
+from gankit.sampling.draw import conditions, evaluating
+from gankit.training.session import Session, build_networks
+from gankit.training.validation import check_metric
+
+if TYPE_CHECKING:
+    from gankit.options.resolve import Resolved
+    from gankit.training.turn import Turn
+
+CPU = torch.device("cpu")
+
+
+def check_training(
+    checker: Checker,
+    variant: type[Variant[Any]],
+    dataset: Dataset[Any],
+    resolve: Callable[[int | None], Resolved],
+    stage: int | None,
+    previous: Session | None,
+) -> Session | None:
+    """Check `variant` on `dataset`; the trained session, or None if it did not come to that."""
+    suffix = f", stage {stage}" if stage else ""
+    made: list[Session] = []
+
+    def session(origin: Resolved) -> Session:
+        run = origin.run.model_copy(update={"batch_size": min(BATCH, len(dataset)), "workers": 0, "accumulate": 1})
+        return Session(variant(origin.options), dataset, replace(origin, run=run))
+
+    def networks() -> str:
+        origin = resolve(stage)
+        first = build_networks(variant(origin.options), dataset.spec, origin.run.seed)
+        _same_weights(first, build_networks(variant(origin.options), dataset.spec, origin.run.seed))
+        return ", ".join(f"{name} {sum(p.numel() for p in net.parameters()):,}" for name, net in first.items())
+
+    def phases() -> str:
+        check_metric(variant.metric)
+        made.append(session(resolve(stage)))
+        updated = {name for turn in made[0].turns for name in turn.phase.updates}
+        idle = [name for name in made[0].networks if name not in updated]
+        if constant := [name for name in idle if name in variant.averaged]:
+            raise Failed(f"`averaged` names {constant[0]!r}, but no phase updates it")
+        return ", ".join(turn.name for turn in made[0].turns) + (f"; none updates {', '.join(idle)}" if idle else "")
+
+    def prepare() -> str:
+        inherited = _inherited(made[0], previous)
+        made[0].begin(lambda text: None, inherited)
+        return f"takes over {', '.join(inherited)}" if inherited else ""
+
+    def gradients() -> str:
+        torch.manual_seed(0)
+        return "; ".join(_check_turn(made[0], turn) for turn in made[0].turns)
+
+    def samples() -> str:
+        return _check_samples(made[0])
+
+    def saving() -> str:
+        return _check_saving(made[0], lambda: session(resolve(stage)))
+
+    steps = {"networks": networks, "phases": phases, "prepare": prepare, "losses": gradients}
+    for name, check in {**steps, "samples": samples, "saving": saving}.items():
+        if not checker.run(name + suffix, check):
+            return None
+    return made[0]
+
+
+def _same_weights(one: Mapping[str, nn.Module], other: Mapping[str, nn.Module]) -> None:
+    for name, network in one.items():
+        for (key, a), b in zip(network.state_dict().items(), other[name].state_dict().values(), strict=True):
+            if not torch.equal(a, b):
+                raise Failed(f"{name}.{key} differs between two builds with one seed: draw from torch's generator")
+
+
+def _inherited(session: Session, previous: Session | None) -> dict[str, dict[str, Tensor]] | None:
+    inherits = session.variant.inherits()
+    if not inherits:
+        return None
+    if previous is None:
+        raise Failed("inherits() names networks, but there is no earlier stage")
+    weights = previous.sampling_networks()
+    for name, source in inherits.items():
+        if source not in weights:
+            raise Failed(f"inherits() takes {source!r} from the earlier stage, which has {', '.join(weights)}")
+        if name not in session.networks:
+            raise Failed(f"inherits() fills {name!r}; this stage has {', '.join(session.networks)}")
+    return {name: dict(weights[source].state_dict()) for name, source in inherits.items()}
+
+
+def _check_turn(session: Session, turn: Turn) -> str:
+    """One real training step of a phase: finite scalars, and gradient in every network that it updates."""
+    step = session.new_step(0)
+    before = {name: (values, values.clone()) for name, values in step.batch.items()}
+    (terms,) = turn.run([step])
+    for name, (values, copy) in before.items():
+        if not torch.equal(values, copy):
+            raise Failed(f"phase {turn.name!r} changes step.batch[{name!r}] in place; other phases see it too")
+    for name, term in terms.items():
+        if term.dim():
+            raise Failed(f"phase {turn.name!r}: term {name!r} must be a scalar, its shape is {tuple(term.shape)}")
+        if not term.isfinite():
+            raise Failed(f"phase {turn.name!r}: term {name!r} is {float(term)} in the first step")
+    for name in turn.phase.updates:
+        trained = [p for p in session.networks[name].parameters() if p.requires_grad]
+        grads = [p.grad for p in trained if p.grad is not None]
+        if not any(bool(grad.any()) for grad in grads):
+            raise Failed(f"phase {turn.name!r} updates {name!r}, but its loss gives that network no gradient")
+        if not all(bool(grad.isfinite().all()) for grad in grads):
+            raise Failed(f"phase {turn.name!r}: a gradient of {name!r} is not finite")
+    return f"{turn.name}: " + ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+
+
+def _check_samples(session: Session) -> str:
+    shape: tuple[int, ...] = ()
+    for n in (1, 5):
+        images = _draw(session, n, 0)
+        shape = tuple(images.shape)
+        if images.dim() != 4 or shape[0] != n:
+            raise Failed(f"sample() returned shape {shape}; asked for ({n}, C, H, W)")
+        if shape[1] != session.spec.image_shape[0]:
+            raise Failed(f"sample() returned {shape[1]} channels; the data has {session.spec.image_shape[0]}")
+        if not images.is_floating_point():
+            raise Failed(f"sample() returned {images.dtype}; images are floating point")
+        if not images.isfinite().all():
+            raise Failed("sample() returned values that are not finite")
+        if float(images.abs().max()) > 1 + 1e-3:
+            low, high = float(images.min()), float(images.max())
+            raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; images are in [-1, 1]")
+    if not torch.equal(_draw(session, 5, 1), _draw(session, 5, 1)):
+        raise Failed("sample() gives different images for one seed: draw all noise from request.generator")
+    if torch.equal(_draw(session, 5, 1), _draw(session, 5, 2)):
+        raise Failed("sample() gives the same images for different seeds: draw noise from request.generator")
+    return "x".join(map(str, shape[1:]))
+
+
+@torch.no_grad()
+def _draw(session: Session, n: int, seed: int) -> Tensor:
+    """As the trainer draws, without its clamping; the conditions stay the same for all seeds."""
+    networks = session.sampling_networks()
+    batch, _ = conditions(session.variant, session.spec, n, rows=lambda: session.dataset, seed=0)
+    with evaluating(networks):
+        generator = make_generator(seed, "sample", CPU)
+        request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU)
+        return session.variant.sample(networks, request)
+
+
+def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
+    """Two sessions restored from a checkpoint hold its weights, and train on to those of the one that went on."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "step-000001"
+        checkpoints.write(place, session.checkpoint(1, 0.0, None))
+        first, second = fresh(), fresh()
+        for restored in (first, second):
+            restored.restore(checkpoints.read(place), lambda text: None)
+    _compare(session, first, "does not come back from a checkpoint as it was saved")
+    for one in (first, second, session):
+        torch.manual_seed(0)
+        for index in (1, 2):
+            one.train_step(index)
+    _compare(first, second, "differs between two runs from one checkpoint: draw all randomness from step.generator")
+    _compare(session, first, "differs after resuming: keep what steps change in networks, as parameters or buffers")
+    return "restored and trained on, bit for bit"
+
+
+def _compare(one: Session, other: Session, complaint: str) -> None:
+    for name, network in one.networks.items():
+        theirs = other.networks[name].state_dict()
+        for key, value in network.state_dict().items():
+            if not torch.equal(value, theirs[key]):
+                raise Failed(f"{name}.{key} {complaint}")
+
+
+__all__ = ["check_training"]

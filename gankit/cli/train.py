@@ -1,0 +1,209 @@
+"""``gankit run VARIANT``: one command a variant, made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from gankit.cli.output import duration, emit, figures, say, shown, size, table, warn
+
+if TYPE_CHECKING:
+    from gankit.api import Run
+    from gankit.discovery.found import Found
+    from gankit.training.plan import Plan
+
+
+class Variants(TyperGroup):
+    """Lists variants by metadata; loads the one that is named."""
+
+    @cached_property
+    def found(self) -> dict[str, Found]:
+        from gankit.discovery.entry_points import variants
+        from gankit.discovery.problems import marked
+
+        return marked(variants())
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.found)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A placeholder for help pages and completion: nothing is imported for it."""
+        found = self.found.get(cmd_name)
+        if found is None:
+            return None
+        return TyperCommand(cmd_name, help=f"(broken: {found.problem})" if found.problem else found.summary)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from gankit.errors import UsageError
+
+        if not args and not ctx.resilient_parsing:
+            raise UsageError(f"name the variant to train: gankit run VARIANT\ninstalled: {', '.join(self.found)}")
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, rest = args[0], args[1:]
+        if ctx.resilient_parsing:  # completing: a broken plugin has nothing to offer
+            try:
+                return name, command(name, rest), rest
+            except Exception:
+                return super().resolve_command(ctx, args)
+        return name, command(name, rest), rest
+
+
+app = typer.Typer(
+    cls=Variants,
+    help="Train a variant. `gankit run VARIANT --help` shows its options.",
+    subcommand_metavar="VARIANT [OPTIONS]",
+    rich_markup_mode="rich",
+)
+
+
+def command(name: str, args: Sequence[str]) -> Any:
+    """The command of the variant `name`. Its options depend on the dataset, hence on `args`."""
+    from gankit.cli.options import make_command
+    from gankit.discovery.entry_points import load_dataset, load_variant
+    from gankit.errors import GankitError
+    from gankit.options.resolve import read_toml
+
+    helping = "--help" in args
+    variant = load_variant(name)
+    file = _value(args, "--config")
+    content = read_toml(Path(file)) if file and not helping else {}
+    dataset_name = _value(args, "--dataset") or content.get("dataset") or variant.dataset
+    try:
+        dataset = load_dataset(dataset_name)
+    except GankitError as error:
+        if not helping:
+            raise
+        warn(f"note: options of the data are left out: {error}")
+        dataset = None
+    preset = _value(args, "--preset") or content.get("preset")
+    return make_command(name, variant, dataset, dataset_name, preset, execute)
+
+
+def _value(args: Sequence[str], option: str) -> str | None:
+    """The value of an option among arguments that are not parsed yet; the last one counts, as it will then."""
+    found = None
+    for index, argument in enumerate(args):
+        if argument.startswith(f"{option}="):
+            found = argument.partition("=")[2]
+        elif argument == option and index + 1 < len(args):
+            found = args[index + 1]
+    return found
+
+
+def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
+    """Train, or say what would be done."""
+    from gankit import api
+
+    json = settings["json"]
+    what = {key: settings[key] for key in ("dataset", "preset", "config")}
+    if settings["dry_run"]:
+        plans = api.plan(name, **what, out=settings["out"], **options)
+        if json:
+            emit({"plans": [plan.to_dict() for plan in plans]})
+        else:
+            say("\n\n".join(describe(plan) for plan in plans))
+        return
+
+    from gankit.cli.progress import reporter
+
+    with reporter(json=json) as tell:
+        run = None
+        if settings["resume"]:
+            run = _go_on(name, what, settings["out"], options, tell)
+        if run is None:
+            run = api.train(name, **what, out=settings["out"], on_event=tell, **options)
+    conclude(run, tell, json=json)
+
+
+def _go_on(name: str, what: dict[str, Any], out: Path, options: dict[str, Any], tell: Any) -> Run | None:
+    """Resume the latest run of this variant and dataset, and train the stages that are still missing after it."""
+    from gankit import api
+    from gankit.discovery.entry_points import load_variant
+    from gankit.events import Note
+    from gankit.options.resolve import read_toml
+
+    variant = load_variant(name)
+    content = read_toml(what["config"]) if what["config"] else {}
+    home = out.expanduser() / f"{name}-{what['dataset'] or content.get('dataset') or variant.dataset}"
+    stage = options.get("stage", content.get("stage"))
+    last = int(stage) if stage is not None and str(stage).isdecimal() else variant.stages
+    run = _latest(home, last if variant.stages > 1 else None)
+    if run is None:
+        return None
+    tell(Note(text=f"Going on with {shown(run.path)}, with the options it was started with."))
+    current = run.config.stage or 1
+    steps = options.get("steps") if stage is None or current == last else None  # of a stage asked for, and it alone
+    steps = int(steps) if steps is not None and str(steps).isdecimal() and int(steps) > run.config.run.steps else None
+    run = run.resume(steps, tell)
+    if variant.stages > 1 and current < last:
+        for later in range(current + 1, last + 1) if stage is None else (last,):
+            run = api.train(name, **what, out=out, on_event=tell, **{**options, "stage": later})
+    return run
+
+
+def _latest(home: Path, stage: int | None) -> Run | None:
+    """The newest run in `home`; of a variant with stages, of none later than `stage`."""
+    from gankit import api
+
+    directories = [path for path in home.glob("[0-9]*") if path.name.isdecimal() and (path / "config.toml").is_file()]
+    for path in sorted(directories, key=lambda path: int(path.name), reverse=True):
+        run = api.open_run(path)
+        if stage is None or (run.config.stage or 1) <= stage:
+            return run
+    return None
+
+
+def conclude(run: Run, tell: Any, *, json: bool) -> None:
+    """The end of a training: where it is, its last figures, what to type next."""
+    metrics = dict(tell.metrics or run.metrics)
+    if json:
+        result = {"run": str(run.path), "steps": run.steps, "seconds": round(run.seconds, 3), "metrics": metrics}
+        emit({**result, "losses": dict(tell.losses)})
+        return
+    say(f"run: {shown(run.path)}  ({run.steps} steps, {duration(run.seconds)})")
+    if tell.losses:
+        say(f"losses: {figures(tell.losses)}")
+    if metrics:
+        say(f"metrics: {figures(metrics)}")
+    if sheets := sorted((run.path / "samples").glob("*.png")):
+        say(f"samples: {shown(sheets[-1])}")
+    asked = ' --text "..."' if "text" in run.variant.conditions else ""
+    say(f"next: gankit sample {quote(shown(run.path))}{asked}")
+
+
+def describe(plan: Plan) -> str:
+    """A plan for people."""
+    stage = f", stage {plan.stage}" if plan.stage else ""
+    batch = f"{plan.batch_size}" + (f" x {plan.accumulate}" if plan.accumulate > 1 else "")
+    networks = [
+        (n["name"], f"{n['parameters']:,}", f"{n['trainable']:,}", "yes" if n["averaged"] else "")
+        for n in plan.networks
+    ]
+    phases = [
+        (
+            phase["name"],
+            ", ".join(phase["updates"]),
+            f"every {phase['every']}" + (f", {phase['repeat']} times" if phase["repeat"] > 1 else ""),
+            f"{phase['optim']['kind']} {phase['optim']['lr']:g} {phase['optim']['schedule']}",
+        )
+        for phase in plan.phases
+    ]
+    memory = [(key, "unknown" if value is None else size(value)) for key, value in plan.memory.items()]
+    return "\n\n".join(
+        [
+            f"{plan.variant} on {plan.dataset}{stage}, preset {plan.preset}: {plan.steps} steps of {batch} samples "
+            f"on {plan.device}, {plan.precision}, {plan.memory_format}",
+            table(networks, ("network", "parameters", "trainable", "averaged")),
+            table(phases, ("phase", "updates", "in a step", "optimiser")),
+            table([*plan.data.items(), ("samples", plan.samples)], ("data", "")),
+            table(memory, ("memory", "estimate")),
+        ]
+    )

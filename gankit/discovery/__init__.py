@@ -1,0 +1,1 @@
+"""Installed plugins: found by metadata, loaded when asked for, named when broken. Imports no torch."""

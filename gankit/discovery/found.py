@@ -1,0 +1,30 @@
+"""An entry point of a plugin, as its metadata describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An entry point: one variant or one dataset of an installed distribution."""
+
+    name: str
+    kind: str
+    """``variant`` or ``dataset``."""
+    distribution: str
+    version: str
+    value: str
+    """What it points to: ``module:attribute``."""
+    summary: str = ""
+    """The distribution's own one-line description."""
+    problem: str | None = None
+    """Why it cannot be used, as far as the metadata tells."""
+
+    @property
+    def remedy(self) -> str:
+        """The command that removes what is broken."""
+        return f"pip uninstall {self.distribution}"
+
+
+__all__ = ["Found"]

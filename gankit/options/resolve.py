@@ -1,0 +1,237 @@
+"""Options of a run: where they come from, how they are merged, checked once, and written down.
+
+A run's options have three owners: the run itself (:class:`RunConfig`), the variant and the dataset (each its own
+``Config``). To the user they are one flat set of dotted names, ``steps``, ``optim.lr``, ``data.size``; the same names
+serve on the command line, in a TOML file and in Python. Later layers win: the models' defaults, the preset, the file,
+the options. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from gankit.errors import UsageError
+from gankit.options import schema
+from gankit.options.run import OF_ONE_STAGE, RESERVED, Augment, RunConfig
+from gankit.options.spelling import nearest
+from gankit.plugin import Config, Dataset, Variant
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All options of a run, merged and checked."""
+
+    variant: str
+    dataset: str
+    preset: str
+    run: RunConfig
+    options: BaseModel
+    """The variant's own, an instance of its ``Config``."""
+    data: BaseModel
+    """The dataset's own, an instance of its ``Config``."""
+
+    @property
+    def stage(self) -> int | None:
+        """The stage, for a variant that is trained in stages."""
+        stage = getattr(self.options, "stage", None)
+        return stage if isinstance(stage, int) else None
+
+    def to_toml(self) -> str:
+        """As a file that ``--config`` reads."""
+        names = {"variant": self.variant, "dataset": self.dataset, "preset": self.preset}
+        tables = schema.dump(self.run) | schema.dump(self.options) | {"data": schema.dump(self.data)}
+        return tomli_w.dumps(names | tables)
+
+    def save(self, path: Path) -> None:
+        """Write :meth:`to_toml` to `path`."""
+        path.write_text(self.to_toml(), encoding="utf-8")
+
+
+def resolve(
+    variant_cls: type[Variant[Any]],
+    dataset_cls: type[Dataset[Any]],
+    *,
+    variant: str,
+    dataset: str,
+    preset: str | None = None,
+    file: Path | None = None,
+    options: Mapping[str, object] | None = None,
+    implied_by: int | None = None,
+) -> Resolved:
+    """Merge defaults < preset < `file` < `options` and check the result once.
+
+    `options` are keyed by dotted names; nested mappings are understood too. Values may be text, as on the command
+    line. `implied_by`: the stage that was asked for, if it is not this one but one that builds on it. Then
+    :data:`OF_ONE_STAGE` is left out of the options, and of a file that is that stage's own. UsageError names field,
+    bound and value, or the nearest name if an option is unknown.
+    """
+    content = read_toml(file) if file else {}
+    preset = preset or content.get("preset") or "default"
+    content = _own(content, file, variant, dataset)
+    if implied_by is not None:
+        options = _without(OF_ONE_STAGE, options or {})
+        content = _without(OF_ONE_STAGE, content) if content.get("stage") == implied_by else content
+    models = _Models(run=RunConfig, variant=variant_cls.Config, data=dataset_cls.Config)
+    chosen = _preset(variant_cls, variant, preset)
+    overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
+
+    layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
+    foreign = dataset != variant_cls.dataset
+    given = [*([(f"file {file}", content)] if file else []), ("options", options or {})]
+    merged = _merge(models, [*layers, *given], foreign=foreign)
+    stage = merged.get("stage")
+    if overlays and stage is not None and str(stage) not in ("none", ""):
+        layers.append((f"preset {preset!r}, stage {stage}", overlays.get(f"stage{stage}", {})))
+        merged = _merge(models, [*layers, *given], foreign=foreign)
+
+    run = {name: merged.pop(name) for name in RunConfig.model_fields if name in merged}
+    data = merged.pop("data", {})
+    return Resolved(
+        variant=variant,
+        dataset=dataset,
+        preset=preset,
+        run=_validated(RunConfig, run),  # type: ignore[arg-type]
+        options=_validated(variant_cls.Config, merged),
+        data=_validated(dataset_cls.Config, data, "data."),
+    )
+
+
+def data_options(dataset_cls: type[Dataset[Any]], options: Mapping[str, object]) -> BaseModel:
+    """The options of a dataset on its own, given as ``data.<name>``. UsageError as of :func:`resolve`."""
+    models = _Models(run=Config, variant=Config, data=dataset_cls.Config)
+    merged = _merge(models, [("options", options)])
+    return _validated(dataset_cls.Config, merged["data"], "data.")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; UsageError if it cannot be read, is not TOML, or names what is no name."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UsageError(f"config file {path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"config file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is not TOML: {error}") from None
+    for name in ("variant", "dataset", "preset"):
+        if not isinstance(content.get(name, ""), str):
+            raise UsageError(f"config file {path}: {name} = {content[name]!r}: must be a name, in quotes")
+    return content
+
+
+@dataclass(frozen=True)
+class _Models:
+    run: type[BaseModel]
+    variant: type[BaseModel]
+    data: type[BaseModel]
+
+    def annotation(self, name: str) -> Any:
+        """The type of a dotted option; KeyError if there is none of that name."""
+        head, _, rest = name.partition(".")
+        if head == "data":
+            return schema.annotation(self.data, rest) if rest else self.data
+        return schema.annotation(self.run if head in self.run.model_fields else self.variant, name)
+
+    def names(self) -> list[str]:
+        """All dotted names."""
+        data = [f"data.{leaf.name}" for leaf in schema.leaves(self.data)]
+        return [leaf.name for model in (self.run, self.variant) for leaf in schema.leaves(model)] + data
+
+
+def _preset(cls: type[Variant[Any]], variant: str, preset: str) -> dict[str, Any]:
+    if preset in cls.presets:
+        return dict(cls.presets[preset])
+    if preset == "default":
+        return {}
+    listed = ", ".join({"default": None, **cls.presets})
+    raise UsageError(f"{variant} has no preset {preset!r}{nearest(preset, cls.presets)}\npresets: {listed}")
+
+
+def _own(content: dict[str, Any], file: Path | None, variant: str, dataset: str) -> dict[str, Any]:
+    """The options in a file, without the names of what they are for."""
+    if content.get("variant", variant) != variant:
+        raise UsageError(f"{file} is a configuration of {content['variant']!r}, not of {variant!r}")
+    own = {key: value for key, value in content.items() if key not in ("variant", "dataset", "preset")}
+    if content.get("dataset", dataset) != dataset:
+        own.pop("data", None)  # options of another dataset than the one asked for
+    return own
+
+
+def _without(names: frozenset[str], values: Mapping[str, object]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key.partition(".")[0] not in names}
+
+
+def _merge(
+    models: _Models,
+    layers: Iterable[tuple[str, Mapping[str, object]]],
+    *,
+    foreign: bool = False,
+) -> dict[str, Any]:
+    """One nested mapping of all values, later layers over earlier ones over the defaults.
+
+    `foreign`: the dataset is not the variant's own, for which presets are written; it need not have the same options.
+    """
+    merged = schema.defaults(models.run) | schema.defaults(models.variant) | {"data": schema.defaults(models.data)}
+    for source, layer in layers:
+        lenient = foreign and source.startswith("preset")
+        for name, value in _flat(models, layer):
+            try:
+                annotation = models.annotation(name)
+            except KeyError:
+                if lenient and name.startswith("data."):
+                    continue
+                where = "" if source == "options" else f" in {source}"
+                raise UsageError(f"unknown option {name!r}{where}{nearest(name, models.names())}") from None
+            _put(merged, name, schema.from_text(annotation, value) if isinstance(value, str) else value)
+    return merged
+
+
+def _flat(models: _Models, layer: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
+    """(dotted name, value) of a layer; mappings are entered where the option is a nested model."""
+    for key, value in layer.items():
+        name = prefix + key
+        if isinstance(value, BaseModel):
+            value = {field: getattr(value, field) for field in value.model_fields_set}
+        try:
+            nested = schema.nested(models.annotation(name)) is not None
+        except KeyError:
+            nested = False
+        if isinstance(value, Mapping) and nested:
+            yield from _flat(models, value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _put(tree: dict[str, Any], name: str, value: object) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if not isinstance(tree.get(part), dict):
+            tree[part] = {}
+        tree = tree[part]
+    tree[last] = value
+
+
+def _validated(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(schema.explain(error, model, prefix)) from None
+
+
+__all__ = [
+    "OF_ONE_STAGE",
+    "RESERVED",
+    "Augment",
+    "Resolved",
+    "RunConfig",
+    "data_options",
+    "read_toml",
+    "resolve",
+]

@@ -1,0 +1,226 @@
+"""A run's directory: ``<out>/<variant>-<dataset>/0007``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+from typing import TypeVar
+
+from gankit.errors import GankitError, UsageError
+from gankit.files import replace_text
+from gankit.plugin import DataSpec
+from gankit.runs import checkpoint
+from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
+from gankit.runs.data_spec import difference, read_spec, write_spec
+
+T = TypeVar("T")
+
+
+class RunDir:
+    """Where everything about one training is kept. `path` exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: str | Path, variant: str, dataset: str) -> RunDir:
+        """A new, empty directory under ``out/<variant>-<dataset>`` with the next free number."""
+        home = Path(out) / f"{variant}-{dataset}"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            number = max((int(run.name) for run in _runs(home)), default=0)
+            while True:
+                number += 1
+                path = home / f"{number:04d}"
+                try:
+                    path.mkdir()  # fails if another run took the number in between
+                except FileExistsError:
+                    continue
+                (path / "checkpoints").mkdir()
+                (path / "samples").mkdir()
+                return cls(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to {home}: {error.strerror or error}. Give another --out.") from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """The run at `path`, or the latest one in it if `path` is ``out/<variant>-<dataset>``."""
+        path = Path(path).expanduser()
+        if (path / "config.toml").is_file():
+            return cls(path)
+        if not path.exists():
+            raise UsageError(f"there is no run at {path}. A run is a directory like runs/cgan-digits/0001.")
+        runs = sorted((run for run in _runs(path) if (run / "config.toml").is_file()), key=lambda run: int(run.name))
+        if not runs:
+            raise UsageError(f"{path} is not a run: it has no config.toml, nor runs in it.")
+        return cls(runs[-1])
+
+    @property
+    def store(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def spec(self) -> DataSpec | None:
+        """What the data was that the run was made with; None if the run was made before that was kept."""
+        return read_spec(self.path / "spec.json")
+
+    def keep_spec(self, spec: DataSpec) -> None:
+        """Writes what the data is, if it is not known; else as :meth:`check_spec`."""
+        if self.spec is None:
+            write_spec(self.path / "spec.json", spec)
+        self.check_spec(spec)
+
+    def check_spec(self, spec: DataSpec) -> None:
+        """:class:`UsageError` if the data of the run was not of `spec`."""
+        if (then := self.spec) is not None and (changed := difference(then, spec)):
+            raise UsageError(f"the data is not what {self.path} was made with: {changed}.")
+
+    def checkpoints(self) -> list[str]:
+        """Names, oldest first."""
+        if not self.store.is_dir():
+            return []
+        names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+        return sorted((name for name in names if _step(name) is not None), key=lambda name: _step(name) or 0)
+
+    @property
+    def latest(self) -> str | None:
+        """Name of the newest checkpoint."""
+        names = self.checkpoints()
+        named = self._pointer("latest")
+        return named if named in names else (names[-1] if names else None)
+
+    @property
+    def best(self) -> str | None:
+        """Name of the checkpoint that the variant's metric picked, if one was."""
+        named = self._pointer("best")
+        return named if named in self.checkpoints() else None
+
+    def resolve(self, name: str) -> str:
+        """``best`` (the latest if none was picked), ``latest``, ``step-000500`` or ``500`` as a checkpoint's name."""
+        names = self.checkpoints()
+        if not names:
+            raise UsageError(f"{self.path} has no checkpoint yet. Train it with: gankit resume {quote(str(self.path))}")
+        if name in ("best", "latest"):
+            return (self.best if name == "best" else None) or self.latest or names[-1]
+        wanted = checkpoint_name(int(name)) if name.isdecimal() else name
+        if wanted not in names:
+            raise UsageError(f"{self.path} has no checkpoint {name!r}. It has best, latest, {', '.join(names)}.")
+        return wanted
+
+    def load(self, name: str, parts: tuple[str, ...] = checkpoint.PARTS) -> Checkpoint:
+        """The checkpoint `name`; if it is damaged, the error names the file and the newest intact one."""
+        resolved = self.resolve(name)
+        try:
+            return checkpoint.read(self.store / resolved, parts)
+        except DamagedCheckpoint as error:
+            intact = self.newest_intact()
+            hint = f"The newest intact checkpoint is {intact}." if intact else "No checkpoint of this run is intact."
+            raise DamagedCheckpoint(f"{error}\n{hint}") from error
+
+    def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
+        """Name of the newest checkpoint whose files are all unaltered; `complain` is told of those that are not."""
+
+        def verified(folder: Path) -> str:
+            checkpoint.verify(folder)
+            return folder.name
+
+        return self._newest(verified, complain)
+
+    def load_newest(self, complain: Callable[[str], None] = lambda text: None) -> Checkpoint | None:
+        """The same checkpoint itself; it is looked through once."""
+        return self._newest(checkpoint.read, complain)
+
+    def _newest(self, use: Callable[[Path], T], complain: Callable[[str], None]) -> T | None:
+        for name in reversed(self.checkpoints()):
+            try:
+                return use(self.store / name)
+            except DamagedCheckpoint as error:
+                complain(str(error))
+        return None
+
+    def save(self, content: Checkpoint, keep: int, *, best: bool = False) -> Path:
+        """Writes a checkpoint, points ``latest`` (and ``best``) at it, removes the oldest but `keep` and the best."""
+        name = checkpoint_name(content.step)
+        try:
+            checkpoint.write(self.store / name, content)
+            replace_text(self.store / "latest", name + "\n")
+            if best:
+                replace_text(self.store / "best", name + "\n")
+        except (GankitError, OSError) as error:
+            intact = self.newest_intact()
+            command = f"gankit resume {quote(str(self.path))}"
+            hint = f"The last good checkpoint is {intact}: {command}" if intact else "Nothing is saved."
+            raise GankitError(f"saving step {content.step} failed: {error}\n{hint}") from error
+        self._prune(content.step, keep)
+        return self.store / name
+
+    def repair(self, content: Checkpoint) -> None:
+        """Points ``latest`` and ``best`` where the newest checkpoint says: a kill can fall between it and them."""
+        best = content.state["best"]
+        for pointer, step in (("latest", content.step), ("best", best["step"] if best else None)):
+            name = checkpoint_name(step) if step is not None else None
+            if name in self.checkpoints() and self._pointer(pointer) != name:
+                replace_text(self.store / pointer, f"{name}\n")
+
+    def clean(self) -> None:
+        """Removes what a killed process left half written, and brings back what it was about to replace."""
+        for path in self.store.glob(f"{checkpoint.ASIDE}step-*"):
+            checkpoint.recover(path.with_name(path.name.removeprefix(checkpoint.ASIDE)))
+        for path in self.store.glob(".tmp-*"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def relative(self, other: Path) -> str:
+        """`other` as seen from this run, so that ``runs`` can be moved as a whole."""
+        return Path(os.path.relpath(other, self.path)).as_posix()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process trains a run at a time. The lock goes with the process, however it ends."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.path} is being trained by another process.") from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(handle)
+
+    def _pointer(self, name: str) -> str | None:
+        try:
+            return (self.store / name).read_text().strip()
+        except OSError:
+            return None
+
+    def _prune(self, step: int, keep: int) -> None:
+        earlier = [name for name in self.checkpoints() if (_step(name) or 0) <= step]
+        best = self._pointer("best")
+        for name in earlier[: max(len(earlier) - keep, 0)]:
+            if name != best:
+                doomed = self.store / f".tmp-old-{name}"  # half removed, it must not look like a checkpoint
+                (self.store / name).rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _step(name: str) -> int | None:
+    kind, _, number = name.partition("-")
+    return int(number) if kind == "step" and number.isdecimal() else None
+
+
+def _runs(home: Path) -> list[Path]:
+    return [path for path in home.iterdir() if path.name.isdecimal() and path.is_dir()]

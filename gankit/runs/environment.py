@@ -1,0 +1,41 @@
+"""What a run was made with: ``environment.json``. Nothing that names the user or the machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from gankit.version import __version__
+
+
+def environment(device: torch.device, *classes: type) -> dict[str, Any]:
+    """Versions, device and threads; `classes` are the variant and the dataset, whose distributions are named."""
+    described: dict[str, Any] = {
+        "gankit": __version__,
+        "plugins": _distributions(*classes),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        described |= {
+            "cuda": torch.version.cuda,
+            "gpu": properties.name,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return described
+
+
+def _distributions(*classes: type) -> dict[str, str]:
+    """The installed distributions that `classes` come from, with their versions."""
+    owners = metadata.packages_distributions()
+    names = {name for cls in classes for name in owners.get(cls.__module__.partition(".")[0], ())}
+    return {name: metadata.version(name) for name in sorted(names)}

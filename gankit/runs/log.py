@@ -1,0 +1,138 @@
+"""What a run writes while it goes: loss terms, ``log.jsonl``, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gankit.events import TrainingDiverged
+
+
+class Meter:
+    """Loss terms on their way from the device to the log.
+
+    :meth:`add` only keeps the tensors; :meth:`drain` reads all of them back at once, looks for NaN and infinity, and
+    adds them up. So a step waits for nothing, and the watch still names the step and the term.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, str, dict[str, Tensor]]] = []
+        self._sums: dict[str, list[float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, step: int, phase: str, terms: dict[str, Tensor]) -> None:
+        self._pending.append((step, phase, terms))
+
+    def drain(self) -> None:
+        """Reads the terms back; :class:`TrainingDiverged` names the first that is not finite."""
+        if not self._pending:
+            return
+        tensors = [term for _, _, terms in self._pending for term in terms.values()]
+        values = iter(torch.stack([t if t.dtype is torch.float32 else t.float() for t in tensors]).tolist())
+        pending, self._pending = self._pending, []
+        for step, phase, terms in pending:
+            for name in terms:
+                value = next(values)
+                if not math.isfinite(value):
+                    raise TrainingDiverged(f"step {step + 1}: phase {phase!r}, loss term {name!r} is {value}")
+                total = self._sums.setdefault(f"{phase}/{name}", [0.0, 0])
+                total[0] += value
+                total[1] += 1
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, keyed ``phase/term``."""
+        means = {key: total / count for key, (total, count) in self._sums.items()}
+        self._sums = {}
+        return means
+
+    def state_dict(self) -> dict[str, list[float]]:
+        return {key: list(value) for key, value in self._sums.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        self._pending = []
+        self._sums = {key: list(value) for key, value in state.items()}
+
+
+class JsonLines:
+    """``log.jsonl``: one object a line. Opened at `step`, it forgets what was logged after that step."""
+
+    def __init__(self, path: Path, step: int = 0) -> None:
+        self.path = path
+        if path.exists():
+            _truncate_after(path, step)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``log.jsonl``; a last line that a killed process left unfinished is not one."""
+    rows = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _truncate_after(path: Path, step: int) -> None:
+    end = 0
+    with path.open("rb+") as file:
+        for line in file:
+            try:
+                whole = line.endswith(b"\n") and json.loads(line)["step"] <= step
+            except (ValueError, KeyError, TypeError):
+                whole = False
+            if not whole:
+                break
+            end += len(line)
+        file.truncate(end)
+
+
+class Board:
+    """TensorBoard scalars and images. Does nothing, and says so once, where tensorboard cannot be imported."""
+
+    def __init__(self, folder: Path, step: int, note: Callable[[str], None]) -> None:
+        self._folder, self._step, self._note = folder, step, note
+        self._writer: Any = None
+        self._missing = False
+
+    def _open(self) -> Any:
+        # imported when something is first written: it takes about a second
+        if self._writer is None and not self._missing:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._writer = SummaryWriter(str(self._folder), purge_step=self._step + 1 if self._step else None)
+            except ImportError as error:
+                self._missing = True
+                self._note(f"TensorBoard files are not written: {error}. log.jsonl has the same numbers.")
+        return self._writer
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        if writer := self._open():
+            for key, value in values.items():
+                writer.add_scalar(key, value, step)
+
+    def image(self, name: str, image: Tensor, step: int) -> None:
+        """`image` is uint8 (H, W, C)."""
+        if writer := self._open():
+            writer.add_image(name, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,1 @@
+"""Drawing from trained networks: what they are asked for, the samples, and sheets of them."""

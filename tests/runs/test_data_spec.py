@@ -1,0 +1,109 @@
+"""What the data was is kept with a run, which is then drawn from without the data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+
+import gankit
+from gankit.errors import GankitError, UsageError
+from gankit.plugin import DataSpec, Key
+from gankit.runs.data_spec import difference, read_spec, write_spec
+
+IMAGE = Key(kind="image", shape=(3, 8, 4))
+LABEL = Key(kind="class", names=("a b", "日本", "\udcff"))  # a directory's name need not be UTF-8
+SPEC = DataSpec(keys={"image": IMAGE, "label": LABEL, "text": Key(kind="text", shape=(9,))}, paired=True)
+
+
+def test_a_spec_comes_back_with_its_keys_in_order(tmp_path):
+    assert read_spec(tmp_path / "spec.json") is None
+    write_spec(tmp_path / "spec.json", SPEC)
+    found = read_spec(tmp_path / "spec.json")
+    assert found == SPEC
+    assert list(found.keys) == list(SPEC.keys)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": {"image": 3}, "paired": false}', '{"keys": {}}'])
+def test_a_damaged_file_is_named(tmp_path, text):
+    (tmp_path / "spec.json").write_text(text)
+    with pytest.raises(GankitError, match=r"spec\.json is damaged\. Remove it"):
+        read_spec(tmp_path / "spec.json")
+
+
+@pytest.mark.parametrize(
+    ("keys", "paired", "words"),
+    [
+        ({"image": IMAGE, "label": LABEL}, False, ""),
+        ({"image": IMAGE}, False, "'label' is gone"),
+        ({"image": IMAGE, "label": LABEL, "text": IMAGE}, False, "'text' is new"),
+        (
+            {"image": Key(kind="image", shape=(1, 8, 4)), "label": LABEL},
+            False,
+            "image (3, 8, 4), now it is image (1, 8",
+        ),
+        ({"image": IMAGE, "label": Key(kind="class", names=("a b", "c"))}, False, "classes of 'label' are others: 'c'"),
+        ({"image": IMAGE, "label": Key(kind="class", names=LABEL.names[::-1])}, False, "in another order"),
+        ({"image": IMAGE, "label": LABEL}, True, "paired was False"),
+    ],
+)
+def test_what_has_changed_is_said(keys, paired, words):
+    text = difference(DataSpec(keys={"image": IMAGE, "label": LABEL}), DataSpec(keys=keys, paired=paired))
+    assert words in text
+    assert bool(words) is bool(text)
+
+
+class Files(Blobs):
+    """Blobs that are gone when their directory is."""
+
+    def __init__(self, config, split="train"):
+        super().__init__(config, split)
+        if not self.place.exists():
+            raise UsageError(f"data.root: {self.place} is not there")
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A run whose data has gone since."""
+    Files.place = tmp_path / "data"
+    Files.place.mkdir()
+    run = gankit.train(Tiny, Files(BlobsConfig()), out=tmp_path, **SMALL)
+    images = run.sample(3).images
+    Files.place.rmdir()
+    return gankit.open_run(run.path, Tiny, Files), images
+
+
+def test_samples_need_no_data(moved):
+    run, images = moved
+    assert torch.equal(run.sample(3).images, images)
+    assert run.spec.classes() == 3
+    for use in (lambda: run.evaluate(4), lambda: run.resume(steps=15)):
+        with pytest.raises(UsageError, match="is not there"):
+            use()
+    assert "steps = 12" in (run.path / "config.toml").read_text()  # what could not begin has changed nothing
+
+
+def test_a_run_made_before_specs_were_kept_asks_the_data(moved):
+    run, images = moved
+    (run.path / "spec.json").unlink()
+    with pytest.raises(UsageError, match="is not there"):
+        run.sample(3)
+    Files.place.mkdir()
+    assert torch.equal(run.sample(3).images, images)
+    run.resume(steps=13)
+    assert read_spec(run.path / "spec.json") == run.dataset().spec
+
+
+def test_other_data_than_the_runs_is_refused(tmp_path):
+    class Renamed(Blobs):
+        @property
+        def spec(self):
+            keys = {**super().spec.keys, "label": Key(kind="class", names=("dark", "grey", "white"))}
+            return DataSpec(keys=keys)
+
+    path = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL).path
+    run = gankit.open_run(path, Tiny, Renamed)
+    for use in (lambda: run.evaluate(4), lambda: run.resume(steps=15)):
+        with pytest.raises(UsageError, match="made with: the classes of 'label' are others: 'light'"):
+            use()
+    assert run.sample(3).records[2]["label"] == "light"

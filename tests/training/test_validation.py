@@ -1,0 +1,62 @@
+"""Which checkpoint is the best."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+from training_helpers import train
+
+import gankit
+from gankit.errors import UsageError
+from gankit.events import Evaluated
+from gankit.training.validation import check_metric, improves
+
+
+def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
+    class Judged(Tiny):
+        metric = "accuracy"
+
+    scores = iter([0.2, 0.9, 0.4, 0.9])
+    monkeypatch.setattr("gankit.training.trainer.judge", lambda *args, **kwargs: {"accuracy": next(scores)})
+    events = []
+    options = {**SMALL, "eval_every": 3, "keep": 1}
+    run = gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **options)
+    assert [(e.step, e.best) for e in events if isinstance(e, Evaluated)] == [
+        *((3, True), (6, True), (9, False), (12, False)),
+    ]
+    assert run.directory.checkpoints() == ["step-000006", "step-000012"]
+    assert run.directory.best == "step-000006"
+    assert run.metrics == {"accuracy": 0.9}
+    assert run.sample(1).checkpoint == "step-000006"
+    assert run.sample(1, checkpoint="latest").checkpoint == "step-000012"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "best", "better"),
+    [
+        ("accuracy", 0.5, None, True),
+        ("accuracy", 0.5, 0.4, True),
+        ("accuracy", 0.4, 0.4, False),
+        ("fid_judge", 3.0, 4.0, True),
+        ("swd", 5.0, 4.0, False),
+        ("accuracy", float("nan"), None, False),
+        ("absent", None, None, False),
+    ],
+)
+def test_which_checkpoint_is_better(name, value, best, better):
+    metrics = {} if value is None else {name: value}
+    assert improves(name, metrics, None if best is None else {"metric": name, "value": best, "step": 1}) is better
+
+
+@pytest.mark.parametrize("name", [None, "accuracy", "accuracy_all", "precision", "diversity_min", "swd_16"])
+def test_figures_of_an_evaluation_may_pick_the_best(name):
+    check_metric(name)
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_written(tmp_path):
+    class Odd(Tiny):
+        metric = "beauty"
+
+    with pytest.raises(UsageError, match="metric 'beauty' is unknown; there are accuracy"):
+        train(tmp_path, Odd, eval_every=5)
+    assert not list(tmp_path.iterdir())
