@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import bench, doctor, existing, plugins, train
+from gankit.cli import bench, doctor, evaluate, plugins, sample, train
 from gankit.cli.output import only_data_on_stdout
 from gankit.errors import GankitError
 
@@ -51,9 +51,9 @@ def build() -> typer.Typer:
     app = typer.Typer(name="gankit", cls=Commands, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.callback()(_root)
     app.add_typer(train.app, name="run")
-    app.command("resume")(existing.resume)
-    app.command("sample")(existing.sample)
-    app.command("eval")(existing.evaluate)
+    app.command("resume")(train.resume)
+    app.command("sample")(sample.sample)
+    app.command("eval")(evaluate.evaluate)
     app.command("list")(plugins.list_all)
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(bench.app, name="bench")

@@ -1,4 +1,4 @@
-"""``gankit run VARIANT``: one command a variant, made when it is asked for."""
+"""``gankit run VARIANT``, one command a variant, made when it is asked for; ``gankit resume``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gankit.cli.output import duration, emit, figures, say, shown, size, table, warn
+from gankit.cli.arguments import Json, RunArgument
+from gankit.cli.output import at_least, duration, emit, figures, say, shown, size, table, warn
 
 if TYPE_CHECKING:
     from gankit.api import Run
@@ -121,6 +122,22 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
         if run is None:
             run = api.train(name, **what, out=settings["out"], on_event=tell, **options)
     conclude(run, tell, json=json)
+
+
+def resume(
+    run: RunArgument,
+    steps: Annotated[int | None, typer.Option(help="Train up to this step, instead of the run's own end.")] = None,
+    json: Json = False,
+) -> None:
+    """Go on with a run from its newest checkpoint."""
+    at_least("--steps", steps, 1)
+    from gankit.api import open_run
+    from gankit.cli.progress import reporter
+
+    opened = open_run(run)
+    with reporter(json=json) as tell:
+        opened = opened.resume(steps, tell)
+    conclude(opened, tell, json=json)
 
 
 def _go_on(name: str, what: dict[str, Any], out: Path, options: dict[str, Any], tell: Any) -> Run | None:

@@ -11,7 +11,8 @@ from PIL import Image
 from tiny_gan import Tiny
 from training_helpers import train
 
-from gankit.cli import existing
+from gankit.cli.evaluate import evaluate
+from gankit.cli.sample import sample
 from gankit.data.images import write_png
 from gankit.errors import PluginError, UsageError
 from gankit.runs.log import read_log
@@ -100,7 +101,7 @@ def test_samples_are_drawn_on_the_device_that_the_command_takes(tmp_path, monkey
     assert set(asked) == {"auto"}
     for method in (run.sample, run.networks, run.evaluate):
         assert inspect.signature(method).parameters["device"].default == "auto"
-    for command in (existing.sample, existing.evaluate):
+    for command in (sample, evaluate):
         assert inspect.signature(command).parameters["device"].default == "auto"
 
 

@@ -1,0 +1,19 @@
+"""Arguments that several commands on a run share."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run, or of runs: then the latest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Checkpoint = Annotated[str, typer.Option(help="best, latest, or a name such as step-000500.")]
+
+
+def fresh(directory: Path, stem: str) -> Path:
+    """A name for a sheet that is not taken."""
+    return next(path for i in count(1) if not (path := directory / f"{stem}-{i:04d}.png").exists())

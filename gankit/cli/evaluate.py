@@ -1,0 +1,69 @@
+"""``gankit eval``: judge the samples of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gankit.cli.arguments import Checkpoint, Device, Json, RunArgument, fresh
+from gankit.cli.output import at_least, emit, number, say, shown, table, warn
+from gankit.errors import UsageError
+
+
+def evaluate(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("--n", help="Number of samples to judge.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed judges the same samples.")] = 0,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="PNG of samples beside their nearest training images. Else a new one in RUN."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge samples of a run by classifiers trained on real data."""
+    at_least("--n", n, 2)
+    at_least("--seed", seed, 0)
+    if sheet is not None:
+        _check_sheet(sheet)
+    from gankit.api import open_run
+    from gankit.cli.progress import reporter
+
+    opened = open_run(run)
+    sheet = sheet or fresh(opened.path, "neighbours")
+    with reporter(json=json or not sys.stdout.isatty()) as tell:  # not among the figures, where those go to a file
+        result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, on_event=tell)
+    for note in result["notes"]:
+        warn(f"note: {note}")
+    if json:
+        emit({**result, "sheet": str(sheet) if sheet.exists() else None})
+        return
+    say(f"{shown(opened.path)}, {result['checkpoint']}: {result['n']} samples")
+    say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
+    if judge := list(_flat(result.get("judge") or {})):
+        say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
+    if sheet.exists():
+        say(f"\nsamples beside their nearest training images: {shown(sheet)}")
+
+
+def _check_sheet(path: Path) -> None:
+    """Complain before minutes of judging, not after."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--sheet {path}: must be a PNG file, FILE.png")
+    if path.exists():
+        raise UsageError(f"--sheet {path} exists already. Give another name.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--sheet {path}: there is no directory {path.absolute().parent}")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
