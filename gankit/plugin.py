@@ -12,127 +12,35 @@ Both are found by entry points alone; nothing registers itself at import::
 The plugin owns the mathematics (networks, losses, how to draw a sample). The trainer owns the mechanics: device,
 precision, optimisers, accumulation, moving averages, augmentation, logging, checkpoints, resuming.
 
-This module imports no torch, so that a plugin can be listed without it.
+This module imports no torch, so that a plugin can be listed without it. Options (:class:`Config`, :class:`Optim`) are
+written in `gankit.config`, what a dataset delivers in `gankit.dataset`; both can be had from here.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
+from gankit.config import Config, Optim
+from gankit.dataset import Dataset, DataSpec, Key
 from gankit.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    Batch = dict[str, Tensor]
+    from gankit.dataset import Batch
+
     Networks = Mapping[str, nn.Module]
 
 PLUGIN_GROUP = "gankit.plugins.v1"
 DATASET_GROUP = "gankit.datasets.v1"
 
-
-class Config(BaseModel):
-    """Base of a plugin's options. Every field becomes a command-line option; nested models become dotted ones.
-
-    Give each field a default, a bound (``Field(gt=0)``) and a docstring below it, which becomes its help text.
-    """
-
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, use_attribute_docstrings=True)
-
-
-class Optim(Config):
-    """An optimiser and its learning-rate schedule."""
-
-    kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """Optimiser."""
-    lr: float = Field(2e-4, gt=0)
-    """Learning rate at the start."""
-    betas: tuple[float, float] = (0.5, 0.999)
-    """Adam's decay rates; rmsprop takes the second as alpha, sgd the first as momentum."""
-    weight_decay: float = Field(0.0, ge=0)
-    """Weight decay (decoupled for adamw)."""
-    schedule: Literal["constant", "linear", "cosine", "halve"] = "constant"
-    """Learning rate over the run: constant; linear or cosine, to 0, after `hold`; or halved `halvings` times."""
-    hold: float = Field(0.5, ge=0, lt=1)
-    """Fraction of the run before a linear or cosine schedule begins to fall."""
-    halvings: int = Field(0, ge=0)
-    """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """What stands under one key of a batch.
-
-    ``image``: uint8 (N, *shape) with shape (C, H, W) from a dataset; float in [-1, 1] inside a step.
-    ``class``: int64 (N,), an index into `names`. ``text``: uint8 (N, *shape) with shape (bytes,), UTF-8 padded with
-    zeros. ``vector``: float32 (N, *shape).
-    """
-
-    kind: Literal["image", "class", "text", "vector"]
-    shape: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSpec:
-    """What a dataset provides: its keys, and whether `image` keys of one sample belong together."""
-
-    keys: Mapping[str, Key]
-    paired: bool = False
-
-    def __getitem__(self, key: str) -> Key:
-        return self.keys[key]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the key ``image``."""
-        channels, height, width = self.keys["image"].shape
-        return channels, height, width
-
-    def classes(self, key: str = "label") -> int:
-        """Number of classes of a ``class`` key."""
-        return len(self.keys[key].names)
-
-
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
-
-
-class Dataset(ABC, Generic[ConfigT]):
-    """A named source of samples. Its options appear as ``--data.<field>``."""
-
-    Config: ClassVar[type[BaseModel]] = Config
-    in_memory: bool = False
-    """True if `batch` only copies out of tensors that are held: then it is not worth handing to a worker."""
-
-    def __init__(self, config: ConfigT, split: Literal["train", "test"] = "train") -> None:
-        self.config = config
-        self.split = split
-
-    @property
-    @abstractmethod
-    def spec(self) -> DataSpec:
-        """What a batch holds. Known after ``__init__``; the same for both splits."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def batch(self, indices: Tensor) -> Batch:
-        """The samples at `indices` (int64, (N,)), as CPU tensors of the kinds that `spec` says.
-
-        Must be a pure function of the indices: workers call it ahead of time and from several threads, and a resumed
-        run asks for the same indices again. Random crops and flips are the trainer's (``--augment.*``).
-        """
-
-    def notes(self) -> list[str]:
-        """Lines the user should read: files that could not be read, classes that are empty, ..."""
-        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +55,15 @@ class Phase:
     name: str
     updates: tuple[str, ...]
     loss: Callable[[Step], dict[str, Tensor]]
-    optim: Optim = field(default_factory=Optim)
+    optim: Optim | Mapping[str, Optim] = field(default_factory=Optim)
+    """One for all of `updates`, or one for each network: then one backward pass serves several optimisers."""
+    shares: str | None = None
+    """Name of an earlier phase whose optimiser steps in place of `optim`: a lazy penalty of the same network."""
+    after: Callable[[Step], None] | None = None
+    """Called after the optimiser's step, without gradients: weight clipping, a statistic."""
     every: int = 1
-    repeat: int = 1
+    repeat: int | Callable[[int], int] = 1
+    """Turns in a step; a function gets the step's number, from 0."""
 
 
 class Step(ABC):
@@ -157,8 +71,11 @@ class Step(ABC):
 
     index: int
     """Number of the step, from 0."""
+    steps: int
+    """Number of steps of the run."""
     size: int
     """Number of samples in a batch."""
+    spec: DataSpec
     device: torch.device
     networks: Networks
     generator: torch.Generator
@@ -182,22 +99,34 @@ class Step(ABC):
         through a shared value uses it up: only one phase may.
         """
 
+    @overload
+    def augment(self, images: Tensor) -> Tensor: ...
+    @overload
+    def augment(self, images: Tensor, along: Tensor) -> tuple[Tensor, Tensor]: ...
     @abstractmethod
-    def augment(self, images: Tensor) -> Tensor:
+    def augment(self, images: Tensor, along: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Differentiable augmentation, if it is switched on (``--augment.diff``), else the images themselves.
 
-        Call it on everything a discriminator sees, real and fake, in every phase.
+        Call it on everything a discriminator sees, real and fake, in every phase. `along`, maps (N, C', H, W) that
+        belong to the images (masks, a second domain), are moved and cut like them and keep their values.
         """
+
+    @abstractmethod
+    def log(self, name: str, value: Tensor) -> None:
+        """Logs a scalar that is not minimised, as ``<phase>/<name>``. It may be NaN; the step waits for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """Draw `n` samples on `device`. `batch` holds what the variant's `conditions` name, n rows each."""
+    """Draw `n` samples on `device`. `batch` holds what the variant :meth:`~Variant.asks` for, n rows each, as in a
+    step. `produces` is the key out of ``Variant.produces`` that is asked for ("" if there is none)."""
 
     n: int
     batch: Batch
     generator: torch.Generator
     device: torch.device
+    spec: DataSpec
+    produces: str = "image"
 
     def noise(self, *shape: int) -> Tensor:
         """Standard normal noise, float32, on `device`."""
@@ -206,16 +135,25 @@ class SampleRequest:
         return torch.randn(shape, generator=self.generator, device=self.device)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
+class Preparation(ABC):
     """What :meth:`Variant.prepare` may use, once, before the first step of a new run."""
 
     networks: Networks
     train: Dataset[Any]
     generator: torch.Generator
     device: torch.device
-    report: Callable[[str], None]
-    """Tells the user a line."""
+
+    @abstractmethod
+    def report(self, text: str) -> None:
+        """Tells the user a line."""
+
+    @abstractmethod
+    def loop(self, total: int, what: str, **state: Any) -> Iterator[int]:
+        """The numbers 0 to total - 1, while the user is shown how far `what` ("training the encoder") is.
+
+        An interrupted loop goes on where it stopped when the run is resumed: the networks, the generator and `state`
+        (optimisers: whatever has `state_dict` and `load_state_dict`) are then as they were.
+        """
 
 
 class Variant(ABC, Generic[ConfigT]):
@@ -228,11 +166,18 @@ class Variant(ABC, Generic[ConfigT]):
     requires: ClassVar[frozenset[str]] = frozenset({"image"})
     """Keys a batch must have."""
     conditions: ClassVar[frozenset[str]] = frozenset()
-    """Those of them that `sample` needs: ``{"label"}`` for a class-conditional GAN."""
+    """Those of them that `sample` needs: ``{"label"}`` for a class-conditional GAN. More: :meth:`asks`."""
+    produces: ClassVar[tuple[str, ...]] = ("image",)
+    """Keys under which the data has real samples of the kind that `sample` draws; the first unless asked otherwise.
+    A translation from a to b and back: ``("b", "a")``. Empty: the data has none, and nothing is compared with it."""
+    random: ClassVar[bool] = True
+    """False if `sample` answers the same to the same request whatever the seed: an autoencoder, a translation."""
     averaged: ClassVar[tuple[str, ...]] = ()
     """Networks of which a moving average is kept; samples are drawn from the average."""
     metric: ClassVar[str | None] = None
-    """Which metric of ``gankit eval`` picks the best checkpoint."""
+    """Which metric of ``gankit eval``, or of `metrics`, picks the best checkpoint."""
+    metrics: ClassVar[Mapping[str, Literal["larger", "smaller"]]] = {}
+    """The metrics that :meth:`measure` returns, and which values of each are better."""
     stages: ClassVar[int] = 1
     """Above 1, `Config` has a field ``stage: int | None``; each stage is a run that builds on the one before."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -247,15 +192,56 @@ class Variant(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """The modules, freshly initialised, on the CPU. Raise :class:`UsageError` if `spec` cannot be served."""
+        """The modules, freshly initialised, on the CPU. Raise :class:`UsageError` if `spec` cannot be served.
+
+        All that steps change belongs in them, as parameters or buffers (`gankit.nn.State`, `gankit.nn.ImagePool`).
+        """
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """What a step is, in order."""
 
-    @abstractmethod
     def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
-        """Images, float in [-1, 1], (request.n, C, H, W). Networks are in eval mode, averaged where `averaged` says."""
+        """Samples (request.n, ...), images float in [-1, 1]. Networks are in eval mode, averaged where `averaged` says.
+
+        If not overridden: :meth:`decode` of :meth:`codes`.
+        """
+        return self.decode(networks, self.codes(request), request)
+
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        """What `sample` can be asked with to draw `produces`, also what the data lacks: a code, a box, a target class.
+
+        What the user does not give comes from held-out samples, if the data has that key. Of a class that the data
+        lacks, or whose key says ``target``, all go in turn; anything else is then missing from ``request.batch``.
+        """
+        return {name: spec[name] for name in sorted(self.conditions)}
+
+    def codes(self, request: SampleRequest) -> Tensor:
+        """What :meth:`decode` draws from, at random, (request.n, ...): noise, as a rule."""
+        raise NotImplementedError
+
+    def encode(self, networks: Networks, batch: Batch) -> Tensor:
+        """Codes (N, ...) of the samples of `batch`: for ``gankit reconstruct`` and ``gankit interpolate``."""
+        raise NotImplementedError
+
+    def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
+        """Samples of `codes`, as :meth:`sample` returns them. Where it is defined, runs can be interpolated."""
+        raise NotImplementedError
+
+    def panels(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        """What stands side by side on a sheet, a row a sample, by the words above it; none: the samples alone.
+
+        Images (request.n, C, H, W) each. `request.batch` holds what is asked for all that `produces` names.
+        """
+        return {}
+
+    def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        """Pictures that are no samples (a plot), uint8 (H, W, 3) each, by name; drawn when a sheet is."""
+        return {}
+
+    def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
+        """The values of `metrics`, over held-out `batches` as in a step. Networks are those that samples come from."""
+        return {}
 
     def prepare(self, preparation: Preparation) -> None:
         """Work before the first step of a new run: train an encoder, set a statistic. Results belong in networks."""

@@ -154,7 +154,7 @@ def _draw(session: Session, n: int, seed: int) -> Tensor:
     batch, _ = conditions(session.variant, session.spec, n, rows=lambda: session.dataset, seed=0)
     with evaluating(networks):
         generator = make_generator(seed, "sample", CPU)
-        request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU)
+        request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU, spec=session.spec)
         return session.variant.sample(networks, request)
 
 

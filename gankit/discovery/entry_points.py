@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gankit.discovery.found import Found
 from gankit.discovery.problems import remember
 from gankit.errors import PluginError, UsageError
-from gankit.options.run import RESERVED
 from gankit.options.spelling import nearest
 
 if TYPE_CHECKING:
@@ -91,6 +90,7 @@ def blame(error: ImportError) -> PluginError | None:
 
 def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
     """`cls` if it is a usable Variant class, else PluginError."""
+    from gankit.options.run import RESERVED
     from gankit.plugin import Variant
 
     _verify_class(cls, Variant, found)

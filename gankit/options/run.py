@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from gankit.plugin import Config
+from gankit.config import Config
 
 
 class Augment(Config):

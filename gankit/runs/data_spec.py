@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from gankit.errors import GankitError
@@ -11,8 +12,7 @@ from gankit.files import replace_text
 
 
 def write_spec(path: Path, spec: DataSpec) -> None:
-    keys = {name: {"kind": key.kind, "shape": key.shape, "names": key.names} for name, key in spec.keys.items()}
-    replace_text(path, json.dumps({"keys": keys, "paired": spec.paired}, indent=1) + "\n")
+    replace_text(path, json.dumps({"keys": {name: asdict(key) for name, key in spec.keys.items()}}, indent=1) + "\n")
 
 
 def read_spec(path: Path) -> DataSpec | None:
@@ -20,10 +20,12 @@ def read_spec(path: Path) -> DataSpec | None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         keys = {
-            name: Key(kind=key["kind"], shape=tuple(key["shape"]), names=tuple(key["names"]))
+            name: Key(**{field: tuple(value) if isinstance(value, list) else value for field, value in key.items()})
             for name, key in stored["keys"].items()
         }
-        return DataSpec(keys=keys, paired=bool(stored["paired"]))
+        if not keys:
+            raise ValueError("no keys")
+        return DataSpec(keys=keys)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -43,7 +45,9 @@ def difference(then: DataSpec, now: DataSpec) -> str:
         if old.names != new.names:
             changed = sorted(set(old.names) ^ set(new.names))
             return f"the classes of {name!r} are others" + (f": {changed[0]!r}" if changed else ", or in another order")
-    return "" if then.paired == now.paired else f"paired was {then.paired}, now it is {now.paired}"
+        if old != new:
+            return f"{name!r} describes or moves with another image than it did"
+    return ""
 
 
 __all__ = ["difference", "read_spec", "write_spec"]

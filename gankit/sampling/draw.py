@@ -82,7 +82,7 @@ def draw(
         for start in progress(range(0, n, BATCH), "drawing samples", tell):
             size = min(BATCH, n - start)
             part = {key: value[start : start + size].to(device) for key, value in batch.items()}
-            request = SampleRequest(n=size, batch=part, generator=generator, device=device)
+            request = SampleRequest(n=size, batch=part, generator=generator, device=device, spec=spec)
             images = variant.sample(networks, request)
             if images.dim() != 4 or images.shape[0] != size:
                 raise PluginError(f"sample() returned shape {tuple(images.shape)}; asked for ({size}, C, H, W)")

@@ -154,7 +154,7 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
         return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=device) for name, key in keys}
 
     def make() -> Step:
-        return TrainStep(0, size, device, networks, torch.Generator(device), feed)
+        return TrainStep(0, size, device, networks, torch.Generator(device), feed, session.spec, 1)
 
     own = [t for network in networks.values() for t in [*network.parameters(), *network.buffers()]]
     kept = _Kept({t.untyped_storage()._cdata for t in own})

@@ -19,10 +19,11 @@ from gankit.device import (
     resolve_device,
 )
 from gankit.errors import GankitError, PluginError, UsageError
-from gankit.plugin import Dataset, DataSpec, Preparation, Variant
+from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
+from gankit.training.preparation import TrainPreparation
 from gankit.training.step import Feed, TrainStep
 from gankit.training.turn import Turn
 from gankit.version import __version__
@@ -65,10 +66,7 @@ class Session:
         """A new run: takes over `weights` of an earlier stage, by network, prepares, and starts the averages."""
         for name, tensors in (weights or {}).items():
             load_weights(self.networks[name], tensors, name)
-        prepared = Preparation(
-            networks=self.networks, train=self.dataset, generator=self.generator, device=self.device, report=report
-        )
-        self.variant.prepare(prepared)
+        self.variant.prepare(TrainPreparation(self.networks, self.dataset, self.generator, self.device, report))
         for network in self.networks.values():
             network.zero_grad(set_to_none=True)
             network.train()
@@ -97,7 +95,10 @@ class Session:
 
     def new_step(self, index: int) -> TrainStep:
         size = self.loader.batch_size
-        return TrainStep(index, size, self.device, self.networks, self.generator, self.feed, self.diff_augment)
+        steps = self.resolved.run.steps
+        return TrainStep(
+            index, size, self.device, self.networks, self.generator, self.feed, self.spec, steps, self.diff_augment
+        )
 
     def sampling_networks(self) -> dict[str, nn.Module]:
         """The networks to draw from: averaged where there is an average."""

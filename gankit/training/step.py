@@ -36,7 +36,7 @@ class Feed:
         self.memory_format = memory_format
         self.flip, self.crop = augment.flip, augment.crop
         self.images = [name for name, key in spec.keys.items() if key.kind == "image"]
-        self.paired = spec.paired
+        self.moves = {name: spec.moves_with(name) for name in self.images}
 
     def __call__(self) -> Batch:
         batch = self.loader.next()
@@ -44,13 +44,13 @@ class Feed:
             batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
         else:
             batch = dict(batch)
-        moves: Moves | None = None
+        moves: dict[str | None, Moves] = {}
         for name in self.images:
             images = batch[name]
             if self.flip or self.crop:
-                if moves is None or not self.paired:  # images that belong together move together
-                    moves = Moves.draw(len(images), flip=self.flip, crop=self.crop, generator=self.generator)
-                images = moves(images)
+                if (group := self.moves[name]) not in moves:  # images that belong together move together
+                    moves[group] = Moves.draw(len(images), flip=self.flip, crop=self.crop, generator=self.generator)
+                images = moves[group](images)
             images = to_float(images)
             if self.memory_format is torch.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
@@ -69,9 +69,14 @@ class TrainStep(Step):
         networks: Mapping[str, nn.Module],
         generator: torch.Generator,
         feed: Callable[[], Batch],
+        spec: DataSpec,
+        steps: int,
         diff_augment: DiffAugment | None = None,
     ) -> None:
         self.index = index
+        self.spec = spec
+        self.steps = steps
+        self.logged: dict[str, Tensor] = {}
         self.size = size
         self.device = device
         self.networks = networks
@@ -95,5 +100,10 @@ class TrainStep(Step):
             self._shared[key] = draw()
         return self._shared[key]
 
-    def augment(self, images: Tensor) -> Tensor:
+    def augment(self, images: Tensor, along: Tensor | None = None) -> Any:
+        if along is not None:
+            raise NotImplementedError
         return images if self._diff_augment is None else self._diff_augment(images, self.generator)
+
+    def log(self, name: str, value: Tensor) -> None:
+        self.logged[name] = value.detach()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
@@ -13,7 +15,7 @@ from gankit.runs.data_spec import difference, read_spec, write_spec
 
 IMAGE = Key(kind="image", shape=(3, 8, 4))
 LABEL = Key(kind="class", names=("a b", "日本", "\udcff"))  # a directory's name need not be UTF-8
-SPEC = DataSpec(keys={"image": IMAGE, "label": LABEL, "text": Key(kind="text", shape=(9,))}, paired=True)
+SPEC = DataSpec(keys={"image": IMAGE, "label": LABEL, "text": Key(kind="text", shape=(9,))})
 
 
 def test_a_spec_comes_back_with_its_keys_in_order(tmp_path):
@@ -24,7 +26,7 @@ def test_a_spec_comes_back_with_its_keys_in_order(tmp_path):
     assert list(found.keys) == list(SPEC.keys)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": {"image": 3}, "paired": false}', '{"keys": {}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": {"image": 3}}', '{"keys": {}}'])
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "spec.json").write_text(text)
     with pytest.raises(GankitError, match=r"spec\.json is damaged\. Remove it"):
@@ -32,23 +34,22 @@ def test_a_damaged_file_is_named(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("keys", "paired", "words"),
+    ("keys", "words"),
     [
-        ({"image": IMAGE, "label": LABEL}, False, ""),
-        ({"image": IMAGE}, False, "'label' is gone"),
-        ({"image": IMAGE, "label": LABEL, "text": IMAGE}, False, "'text' is new"),
+        ({"image": IMAGE, "label": LABEL}, ""),
+        ({"image": IMAGE}, "'label' is gone"),
+        ({"image": IMAGE, "label": LABEL, "text": IMAGE}, "'text' is new"),
         (
             {"image": Key(kind="image", shape=(1, 8, 4)), "label": LABEL},
-            False,
             "image (3, 8, 4), now it is image (1, 8",
         ),
-        ({"image": IMAGE, "label": Key(kind="class", names=("a b", "c"))}, False, "classes of 'label' are others: 'c'"),
-        ({"image": IMAGE, "label": Key(kind="class", names=LABEL.names[::-1])}, False, "in another order"),
-        ({"image": IMAGE, "label": LABEL}, True, "paired was False"),
+        ({"image": IMAGE, "label": Key(kind="class", names=("a b", "c"))}, "classes of 'label' are others: 'c'"),
+        ({"image": IMAGE, "label": Key(kind="class", names=LABEL.names[::-1])}, "in another order"),
+        ({"image": IMAGE, "label": replace(LABEL, of="image")}, "with another image"),
     ],
 )
-def test_what_has_changed_is_said(keys, paired, words):
-    text = difference(DataSpec(keys={"image": IMAGE, "label": LABEL}), DataSpec(keys=keys, paired=paired))
+def test_what_has_changed_is_said(keys, words):
+    text = difference(DataSpec(keys={"image": IMAGE, "label": LABEL}), DataSpec(keys=keys))
     assert words in text
     assert bool(words) is bool(text)
 

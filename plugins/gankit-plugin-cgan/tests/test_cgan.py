@@ -35,7 +35,7 @@ def test_shapes(network: str, height: int, width: int, channels: int) -> None:
     given, variant = spec(channels, height, width, 7), CGAN(CGANConfig(network=network, hidden=24, z=5))
     networks = variant.networks(given)
     batch = {"label": torch.tensor([0, 6, 3])}
-    request = SampleRequest(n=3, batch=batch, generator=torch.Generator(), device=torch.device("cpu"))
+    request = SampleRequest(n=3, batch=batch, generator=torch.Generator(), device=torch.device("cpu"), spec=given)
     images = variant.sample(networks, request)
     assert images.shape == (3, channels, height, width)
     assert images.abs().max() <= 1

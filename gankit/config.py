@@ -1,0 +1,44 @@
+"""The models that options are written in: the base of every plugin's options, and those of an optimiser."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """Base of a plugin's options. Every field becomes a command-line option; nested models become dotted ones.
+
+    Give each field a default, a bound (``Field(gt=0)``) and a docstring below it, which becomes its help text.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Optim(Config):
+    """An optimiser and its schedules."""
+
+    kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """Optimiser."""
+    lr: float = Field(2e-4, gt=0)
+    """Learning rate at the start."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates; rmsprop takes the second as alpha, sgd the first as momentum."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay (decoupled for adamw)."""
+    schedule: Literal["constant", "linear", "cosine", "halve"] = "constant"
+    """Over the run: constant; linear or cosine, to `lr_end` and `betas_end`; or the rate halved `halvings` times."""
+    lr_end: float = Field(0.0, ge=0)
+    """Learning rate that a linear or cosine schedule ends with."""
+    betas_end: tuple[float, float] | None = None
+    """Decay rates that a linear or cosine schedule ends with; none: they stay."""
+    hold: float = Field(0.5, ge=0, lt=1)
+    """Fraction of the run before a linear or cosine schedule begins."""
+    until: float = Field(1.0, gt=0, le=1)
+    """Fraction of the run at which it ends."""
+    halvings: int = Field(0, ge=0)
+    """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
+
+
+__all__ = ["Config", "Optim"]
