@@ -1,4 +1,4 @@
-"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, sheets of samples, PNG files."""
+"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, sheets of samples, files again."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = [
     "sheet",
     "to_float",
     "to_uint8",
+    "write_image",
     "write_png",
 ]
 
@@ -32,6 +33,9 @@ Fit = Literal["crop", "pad", "stretch"]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_KINDS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG") | dict.fromkeys((".tif", ".tiff"), "TIFF")
+_KINDS |= {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
+_SETTINGS: dict[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 _WHITE = (255, 255, 255)
 
 
@@ -188,15 +192,30 @@ def sheet(images: Tensor, columns: int | None = None, *, scale: int | None = Non
 
 
 def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = True) -> None:
-    """Write a PNG file: whole or not at all.
+    """Write a PNG file, whatever its name ends in. For the rest see :func:`write_image`."""
+    _write(Path(path), image, "PNG", overwrite)
 
-    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3), as :func:`sheet` returns it; or float (1 or 3, H, W) in [-1, 1]. With
-    ``overwrite=False`` an existing file is a :class:`UsageError`.
+
+def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = False) -> None:
+    """Write an image file of the kind that the name's ending says (jpg, png, webp, tiff, bmp): whole or not at all.
+
+    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3), as :func:`sheet` returns it; or float (1 or 3, H, W) in [-1, 1]. JPEG
+    and WebP are written at quality 95, JPEG with colours at full resolution; the others are lossless. A
+    :class:`UsageError` for another ending, and, unless told to `overwrite`, if the file exists.
     """
     path = Path(path)
-    picture = Image.fromarray(_for_png(torch.as_tensor(image)))
+    if (kind := _KINDS.get(path.suffix.lower())) is None:
+        raise UsageError(f"{path}: not the name of an image; let it end in {' '.join(sorted(_KINDS))}")
+    _write(path, image, kind, overwrite)
+
+
+def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -> None:
+    picture = Image.fromarray(_for_file(torch.as_tensor(image)))
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    try:
+        picture.save(data, kind, **_SETTINGS.get(kind, {}))
+    except (OSError, ValueError) as error:  # more pixels a side than the format has: 65,500 (JPEG), 16,383 (WebP)
+        raise GankitError(f"cannot write {path}: {kind} of {picture.width} x {picture.height} ({error})") from error
     try:
         write_whole(path, data.getbuffer(), overwrite=overwrite)
     except FileExistsError:
@@ -205,7 +224,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool =
         raise GankitError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _for_png(image: Tensor) -> np.ndarray:
+def _for_file(image: Tensor) -> np.ndarray:
     if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3):
         image = to_uint8(image).permute(1, 2, 0)
     if image.dtype != torch.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):

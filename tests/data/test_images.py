@@ -8,7 +8,19 @@ import torch
 from PIL import Image
 
 from gankit.data import images
-from gankit.data.images import ImageError, decode, decode_resized, load, resize, sheet, to_float, to_uint8, write_png
+from gankit.data.files import SUFFIXES
+from gankit.data.images import (
+    ImageError,
+    decode,
+    decode_resized,
+    load,
+    resize,
+    sheet,
+    to_float,
+    to_uint8,
+    write_image,
+    write_png,
+)
 from gankit.errors import GankitError, UsageError
 
 LOSSLESS = ["a.png", "a.bmp", "a.tif", "a.tiff", "a.webp", "A.PNG"]
@@ -266,6 +278,31 @@ def test_write_png_errors(tmp_path: Path) -> None:
         write_png(tmp_path / "absent" / "a.png", torch.zeros(2, 2, dtype=torch.uint8))
     with pytest.raises(ValueError, match="image must be"):
         write_png(tmp_path / "a.png", torch.zeros(2, 2, 2, dtype=torch.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES | {".JPG", ".Png"}))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_write_image_by_its_ending(tmp_path: Path, picture: np.ndarray, suffix: str, channels: int) -> None:
+    image = torch.from_numpy(picture[:, :, :channels].copy())
+    path = tmp_path / f"a{suffix}"
+    write_image(path, image)
+    kind = {"jpg": "JPEG", "jpe": "JPEG", "jfi": "JPEG", "web": "WEBP", "tif": "TIFF"}.get(suffix[1:4].lower())
+    with Image.open(path) as written:
+        assert written.format == (kind or suffix[1:].upper())
+    difference = decode(path, channels).permute(1, 2, 0).int() - image.int()
+    assert difference.abs().max() <= (24 if kind in ("JPEG", "WEBP") else 0)
+    with pytest.raises(UsageError, match="exists already"):
+        write_image(path, image)
+    write_image(path, image, overwrite=True)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_image_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a\.gif: not the name of an image; let it end in .*\.webp"):
+        write_image(tmp_path / "a.gif", torch.zeros(2, 2, dtype=torch.uint8))
+    with pytest.raises(GankitError, match=r"a\.webp: WEBP of 16384 x 1"):
+        write_image(tmp_path / "a.webp", torch.zeros(1, 16384, dtype=torch.uint8))
     assert not list(tmp_path.iterdir())
 
 
