@@ -231,12 +231,13 @@ class Variant(ABC, Generic[ConfigT]):
     def panels(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
         """What stands side by side on a sheet, a row a sample, by the words above it; none: the samples alone.
 
-        Images (request.n, C, H, W) each. `request.batch` holds what is asked for all that `produces` names.
+        Images (request.n, C, H, W) each. `request.batch` holds held-out samples of what the variant `requires`, and
+        what is asked for all that `produces` names.
         """
         return {}
 
     def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
-        """Pictures that are no samples (a plot), uint8 (H, W, 3) each, by name; drawn when a sheet is."""
+        """Pictures that are no samples (a plot), uint8 (H, W, 3) each, by name; drawn when a sheet is, from the same."""
         return {}
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
