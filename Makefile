@@ -37,10 +37,11 @@ $(VENV)/.dev: $(VENV)/.gankit
 test: $(VENV)/.dev       ## every test of the core and of the plugins
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev       ## style and types
+lint: $(VENV)/.dev       ## style, types, and which way imports run
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 ctest: $(VENV)/.dev      ## the kernels without Python, under AddressSanitizer and UBSan
 	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --preset asan-ubsan -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python
