@@ -237,7 +237,7 @@ class Variant(ABC, Generic[ConfigT]):
         return {}
 
     def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
-        """Pictures that are no samples (a plot), uint8 (H, W, 3) each, by name; drawn when a sheet is, from the same."""
+        """Pictures that are no samples (a plot), uint8 (H, W, 3) each, by name, drawn from the same."""
         return {}
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.leaky_relu import LeakyReLU
+from gankit.nn.patchgan import PatchDiscriminator
 from gankit.nn.patchgan_loss import PatchGANLoss
+from gankit.nn.resnet import ResNetGenerator
 
-__all__ = ["InstanceNormAct2d", "LeakyReLU", "PatchGANLoss"]
+__all__ = ["InstanceNormAct2d", "LeakyReLU", "PatchDiscriminator", "PatchGANLoss", "ResNetGenerator"]

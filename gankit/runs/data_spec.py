@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gankit.errors import GankitError
-from gankit.plugin import DataSpec, Key
 from gankit.files import replace_text
+from gankit.plugin import DataSpec, Key
 
 
 def write_spec(path: Path, spec: DataSpec) -> None:
