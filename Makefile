@@ -27,7 +27,7 @@ $(VENV)/.torch:
 
 $(VENV)/.gankit: $(VENV)/.torch $(SOURCES)
 	@test "$$GANKIT_CUDA" != 0 || echo "Without CUDA kernels: no NVIDIA GPU was found. GANKIT_CUDA=1 make -B install builds them."
-	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation -e . $(PLUGINS:%=-e ./%)
+	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation -e ".[tensorboard]" $(PLUGINS:%=-e ./%)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.gankit

@@ -107,6 +107,16 @@ def ignore(event: Event) -> None:
     """The default listener."""
 
 
+def together(*listeners: OnEvent) -> OnEvent:
+    """One listener that passes each event to all of `listeners`, in this order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
 def progress(parts: Sequence[T], what: str, tell: OnEvent) -> Iterator[T]:
     """`parts` one after another, telling how far they are."""
     for done, part in enumerate(parts):

@@ -14,7 +14,7 @@ import gankit
 from gankit.discovery.entry_points import datasets, load_dataset, load_variant, variants
 from gankit.errors import GankitError
 
-NEEDED = ("numpy", "pydantic", "typer", "rich", "safetensors", "pillow", "tomli-w", "tensorboard")
+NEEDED = ("numpy", "pydantic", "typer", "rich", "safetensors", "pillow", "tomli-w")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,14 @@ def _packages() -> list[Fact]:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             return [Fact("packages", f"{name} is not installed: pip install {name}", False, fatal=True)]
-    return [Fact("packages", ", ".join(found), True)]
+    return [Fact("packages", ", ".join(found), True), _tensorboard()]
+
+
+def _tensorboard() -> Fact:
+    try:
+        return Fact("tensorboard", importlib.metadata.version("tensorboard"), True)
+    except importlib.metadata.PackageNotFoundError:
+        return Fact("tensorboard", "not installed: runs keep log.jsonl alone; pip install 'gankit[tensorboard]'")
 
 
 def _tools() -> list[Fact]:

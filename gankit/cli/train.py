@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
@@ -16,7 +17,9 @@ from gankit.cli.output import at_least, duration, emit, figures, say, shown, siz
 
 if TYPE_CHECKING:
     from gankit.api import Run
+    from gankit.cli.progress import Reporter
     from gankit.discovery.found import Found
+    from gankit.events import OnEvent
     from gankit.training.plan import Plan
 
 
@@ -113,15 +116,28 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
             say("\n\n".join(describe(plan) for plan in plans))
         return
 
-    from gankit.cli.progress import reporter
-
-    with reporter(json=json) as tell:
+    with watching(json=json) as (report, tell):
         run = None
         if settings["resume"]:
             run = _go_on(name, what, settings["out"], options, tell)
         if run is None:
             run = api.train(name, **what, out=settings["out"], on_event=tell, **options)
-    conclude(run, tell, json=json)
+    conclude(run, report, json=json)
+
+
+@contextmanager
+def watching(*, json: bool) -> Iterator[tuple[Reporter, OnEvent]]:
+    """Who listens to a training: what shows it (and keeps the last figures), and all, TensorBoard where it is there."""
+    from gankit.cli.progress import reporter
+    from gankit.events import together
+    from gankit.tensorboard import TensorBoard, available
+
+    with reporter(json=json) as report:
+        if not available():
+            yield report, report
+            return
+        with TensorBoard(report) as board:
+            yield report, together(report, board)
 
 
 def resume(
@@ -132,12 +148,11 @@ def resume(
     """Go on with a run from its newest checkpoint."""
     at_least("--steps", steps, 1)
     from gankit.api import open_run
-    from gankit.cli.progress import reporter
 
     opened = open_run(run)
-    with reporter(json=json) as tell:
+    with watching(json=json) as (report, tell):
         opened = opened.resume(steps, tell)
-    conclude(opened, tell, json=json)
+    conclude(opened, report, json=json)
 
 
 def _go_on(name: str, what: dict[str, Any], out: Path, options: dict[str, Any], tell: Any) -> Run | None:
@@ -178,16 +193,16 @@ def _latest(home: Path, stage: int | None) -> Run | None:
     return None
 
 
-def conclude(run: Run, tell: Any, *, json: bool) -> None:
+def conclude(run: Run, report: Reporter, *, json: bool) -> None:
     """The end of a training: where it is, its last figures, what to type next."""
-    metrics = dict(tell.metrics or run.metrics)
+    metrics = dict(report.metrics or run.metrics)
     if json:
         result = {"run": str(run.path), "steps": run.steps, "seconds": round(run.seconds, 3), "metrics": metrics}
-        emit({**result, "losses": dict(tell.losses)})
+        emit({**result, "losses": dict(report.losses)})
         return
     say(f"run: {shown(run.path)}  ({run.steps} steps, {duration(run.seconds)})")
-    if tell.losses:
-        say(f"losses: {figures(tell.losses)}")
+    if report.losses:
+        say(f"losses: {figures(report.losses)}")
     if metrics:
         say(f"metrics: {figures(metrics)}")
     if sheets := sorted((run.path / "samples").glob("*.png")):

@@ -1,10 +1,10 @@
-"""What a run writes while it goes: loss terms, ``log.jsonl``, TensorBoard."""
+"""What a run writes while it goes: loss terms and ``log.jsonl``."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,38 +101,3 @@ def _truncate_after(path: Path, step: int) -> None:
                 break
             end += len(line)
         file.truncate(end)
-
-
-class Board:
-    """TensorBoard scalars and images. Does nothing, and says so once, where tensorboard cannot be imported."""
-
-    def __init__(self, folder: Path, step: int, note: Callable[[str], None]) -> None:
-        self._folder, self._step, self._note = folder, step, note
-        self._writer: Any = None
-        self._missing = False
-
-    def _open(self) -> Any:
-        # imported when something is first written: it takes about a second
-        if self._writer is None and not self._missing:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self._writer = SummaryWriter(str(self._folder), purge_step=self._step + 1 if self._step else None)
-            except ImportError as error:
-                self._missing = True
-                self._note(f"TensorBoard files are not written: {error}. log.jsonl has the same numbers.")
-        return self._writer
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        if writer := self._open():
-            for key, value in values.items():
-                writer.add_scalar(key, value, step)
-
-    def image(self, name: str, image: Tensor, step: int) -> None:
-        """`image` is uint8 (H, W, C)."""
-        if writer := self._open():
-            writer.add_image(name, image, step, dataformats="HWC")
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()

@@ -31,7 +31,7 @@ from gankit.events import (
 from gankit.plugin import Dataset
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
-from gankit.runs.log import Board, JsonLines
+from gankit.runs.log import JsonLines
 from gankit.sampling.draw import columns, conditions, draw
 from gankit.training.interruption import Interruption
 from gankit.training.session import Session
@@ -76,7 +76,6 @@ class Trainer:
                 self.session.begin(self._note, inherited)
             first = checkpoint.step if checkpoint else 0
             self._log = JsonLines(self.run_dir.path / "log.jsonl", first)
-            self._board = Board(self.run_dir.path, first, self._note)
             try:
                 self._train(first, new=checkpoint is None)
             except TrainingDiverged as error:
@@ -87,7 +86,6 @@ class Trainer:
                 raise GankitError(f"writing to {self.run_dir.path} failed: {error}\n{self._last_good()}") from error
             finally:
                 self._log.close()
-                self._board.close()
                 self.session.close()
 
     def _train(self, first: int, *, new: bool) -> None:
@@ -157,7 +155,6 @@ class Trainer:
         lr = {turn.name: turn.lr for turn in self.session.turns}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
         self._log.write({**row, "seconds": round(self._elapsed(), 3)})
-        self._board.scalars({**self.values, **{f"lr/{k}": v for k, v in lr.items()}}, step)
         self.tell(
             Logged(
                 step=step,
@@ -188,7 +185,6 @@ class Trainer:
         picture = sheet(images, columns(session.variant, session.spec, n))
         path = self.run_dir.path / "samples" / f"{step:06d}.png"
         write_png(path, picture)
-        self._board.image("samples", picture, step)
         self.tell(Sampled(step=step, path=path))
 
     def _evaluate(self, step: int) -> bool:
@@ -209,7 +205,6 @@ class Trainer:
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
         self._log.write({"step": step, "metrics": dict(self.metrics)})
-        self._board.scalars({f"metrics/{key}": value for key, value in self.metrics.items()}, step)
         self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
         return better
 
