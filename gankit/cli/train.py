@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -223,8 +223,8 @@ def describe(plan: Plan) -> str:
         (
             phase["name"],
             ", ".join(phase["updates"]),
-            f"every {phase['every']}" + (f", {phase['repeat']} times" if phase["repeat"] > 1 else ""),
-            f"{phase['optim']['kind']} {phase['optim']['lr']:g} {phase['optim']['schedule']}",
+            f"every {phase['every']}" + repeats(phase["repeat"]),
+            f"that of {phase['shares']}" if phase["shares"] else optimizers(phase["optimizers"]),
         )
         for phase in plan.phases
     ]
@@ -239,3 +239,14 @@ def describe(plan: Plan) -> str:
             table(memory, ("memory", "estimate")),
         ]
     )
+
+
+def repeats(number: int | str) -> str:
+    """How often a phase's turn comes in a step, as it goes on after "every n"."""
+    if isinstance(number, str):
+        return f", times {number}"
+    return f", {number} times" if number > 1 else ""
+
+
+def optimizers(described: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(f"{one['kind']} {one['lr']:g} {one['schedule']}" for one in described))
