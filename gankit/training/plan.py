@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gankit.plugin import Step
 from gankit.training.step import TrainStep
@@ -141,6 +140,8 @@ def activations(session: Session) -> int | None:
     """Most bytes that autograd keeps for backward passes during a step: a step on tensors without content."""
     networks = copy.deepcopy(session.networks)
     try:
+        from torch._subclasses.fake_tensor import FakeTensorMode  # private: a torch without it costs this figure
+
         # fake tensors name a real device, meta tensors do not, and autocast (switched off, too) needs to know one
         with FakeTensorMode() as mode:
             for network in networks.values():

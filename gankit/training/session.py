@@ -20,6 +20,7 @@ from gankit.device import (
     resolve_device,
 )
 from gankit.errors import GankitError, PluginError, UsageError
+from gankit.ops._torch import norms
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.runs.log import Meter
@@ -124,7 +125,7 @@ class Session:
         """:class:`GankitError` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""
         for name, network in self.networks.items():
             tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
-            if tensors and not torch.stack([n.float() for n in torch._foreach_norm(tensors)]).sum().isfinite():
+            if tensors and not torch.stack([n.float() for n in norms(tensors)]).sum().isfinite():
                 bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
                 if bad is not None:
                     from gankit.events import TrainingDiverged
