@@ -53,7 +53,7 @@ class TensorBoard:
                     self._scalars({f"lr/{name}": value for name, value in event.lr.items()}, event.step)
                 case events.Evaluated():
                     self._scalars({f"metrics/{name}": value for name, value in event.metrics.items()}, event.step)
-                case events.Sampled():
+                case events.Sampled() if event.path.suffix == ".png":
                     self._image(event.path, event.step)
                 case events.Finished() | events.Interrupted():
                     self.close()

@@ -15,7 +15,8 @@ from gankit.check.checker import BATCH, Checker, Failed
 from gankit.device import make_generator
 from gankit.plugin import Dataset, SampleRequest, Variant
 from gankit.runs import checkpoint as checkpoints
-from gankit.sampling.draw import conditions, evaluating
+from gankit.sampling.conditions import conditions
+from gankit.sampling.draw import evaluating
 from gankit.training.session import Session, build_networks
 from gankit.training.validation import check_metric
 
@@ -151,7 +152,7 @@ def _check_samples(session: Session) -> str:
 def _draw(session: Session, n: int, seed: int) -> Tensor:
     """As the trainer draws, without its clamping; the conditions stay the same for all seeds."""
     networks = session.sampling_networks()
-    batch, _ = conditions(session.variant, session.spec, n, rows=lambda: session.dataset, seed=0)
+    batch = conditions(session.variant, session.spec, n, rows=lambda: [session.dataset], seed=0).batch
     with evaluating(networks):
         generator = make_generator(seed, "sample", CPU)
         request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU, spec=session.spec)

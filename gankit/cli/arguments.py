@@ -14,6 +14,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Checkpoint = Annotated[str, typer.Option(help="best, latest, or a name such as step-000500.")]
 
 
-def fresh(directory: Path, stem: str) -> Path:
+To = Annotated[str | None, typer.Option(metavar="KEY", help="Which of what the variant draws. Else its first.")]
+
+
+def fresh(directory: Path, stem: str, suffix: str = ".png") -> Path:
     """A name for a sheet that is not taken."""
-    return next(path for i in count(1) if not (path := directory / f"{stem}-{i:04d}.png").exists())
+    return next(path for i in count(1) if not (path := directory / f"{stem}-{i:04d}{suffix}").exists())

@@ -7,17 +7,33 @@ from typing import Annotated
 
 import typer
 
-from gankit.cli.arguments import Checkpoint, Device, Json, RunArgument, fresh
-from gankit.cli.output import at_least, emit, say, shown
+from gankit.cli.arguments import Checkpoint, Device, Json, RunArgument, To, fresh
+from gankit.cli.output import at_least, emit, say, shown, warn
 
 
 def sample(
     run: RunArgument,
-    n: Annotated[int, typer.Option("--n", help="Number of samples.")] = 16,
-    label: Annotated[list[str] | None, typer.Option(help="Class, by number or name. May be repeated.")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="Caption. May be repeated.")] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Number of samples.  [default: one an image that is given, else 16]")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What to ask for: a class, a text, numbers, left,top,right,bottom of a box, an image file or a "
+            "directory of images. May be repeated.",
+        ),
+    ] = None,
+    to: To = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Class, by name or number: short for --given label=. May be repeated.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Caption: short for --given text=. May be repeated.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="F.png: one sheet. A directory: a file a sample. Else a new sheet in the run.")
+        Path | None,
+        typer.Option(
+            help="F.png: one sheet. A directory: a file a sample. F.npy, F.csv: numbers. Else a new sheet in the run."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     checkpoint: Checkpoint = "best",
@@ -29,11 +45,15 @@ def sample(
     at_least("--n", n, 1)
     at_least("--seed", seed, 0)
     from gankit.api import open_run
+    from gankit.sampling.given import from_options, merged
 
+    asked = merged(from_options(given or []), label=label or None, text=text or None)
     opened = open_run(run)
-    samples = opened.sample(n, label=label or None, text=text or None, seed=seed, checkpoint=checkpoint, device=device)
-    out = out or fresh(opened.path, "sample")
-    files = samples.save(out, overwrite=overwrite)
+    samples = opened.sample(n, given=asked, to=to, seed=seed, checkpoint=checkpoint, device=device)
+    out = out or fresh(opened.path, "sample", ".png" if samples.are_images else ".npy")
+    files, n = samples.save(out, overwrite=overwrite), len(samples.records)
+    if samples.note:
+        warn(f"note: {samples.note}")
     if json:
         about = {"run": str(opened.path), "checkpoint": samples.checkpoint, "n": n, "out": str(out)}
         emit({**about, "files": [str(file) for file in files], "samples": samples.records})

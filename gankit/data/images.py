@@ -1,9 +1,8 @@
-"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, sheets of samples, files again."""
+"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, files again."""
 
 from __future__ import annotations
 
 import io
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +19,11 @@ __all__ = [
     "ImageError",
     "decode",
     "decode_resized",
+    "eight_bit",
     "load",
     "resize",
-    "sheet",
     "to_float",
+    "to_tensor",
     "to_uint8",
     "write_image",
     "write_png",
@@ -61,7 +61,7 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
-            return _as_bytes(image, channels)
+            return eight_bit(image, channels)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
@@ -76,8 +76,8 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _as_bytes(image: Image.Image, channels: int | None) -> Image.Image:
-    """`image`, just loaded, as mode "L" or "RGB", upright."""
+def eight_bit(image: Image.Image, channels: int | None) -> Image.Image:
+    """`image`, just loaded, as mode "L" or "RGB", upright; see :func:`load`."""
     mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
     upright = _upright(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": older Pillow's 16 bits
@@ -144,15 +144,16 @@ def resize(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Imag
 
 def decode(path: str | Path, channels: int | None = None) -> Tensor:
     """The image file at its own size, uint8 (C, H, W). What :func:`load` says of formats holds."""
-    return _to_tensor(load(path, channels))
+    return to_tensor(load(path, channels))
 
 
 def decode_resized(path: str | Path, size: tuple[int, int], channels: int = 3, fit: Fit = "crop") -> Tensor:
     """The image file at `size` (height, width), uint8 (channels, height, width). See :func:`load`, :func:`resize`."""
-    return _to_tensor(resize(load(path, channels, at_least=2 * max(size)), size, fit))
+    return to_tensor(resize(load(path, channels, at_least=2 * max(size)), size, fit))
 
 
-def _to_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> Tensor:
+    """An image of mode "L" or "RGB" as uint8 (1 or 3, H, W)."""
     array = np.array(image)  # a copy that torch may own
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
@@ -171,26 +172,6 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.detach().float().nan_to_num(nan=0.0).add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def sheet(images: Tensor, columns: int | None = None, *, scale: int | None = None, gutter: int = 2) -> Tensor:
-    """One picture of many: uint8 (height, width, C) of float `images` (N, C, H, W) in [-1, 1], C being 1 or 3.
-
-    Row by row in `columns` columns (as square as it goes if None) with white gutters of `gutter` pixels. Images of
-    less than 96 pixels are enlarged by a whole `scale`, so that a person can see them.
-    """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"images must be (N, 1 or 3, H, W) and not empty, got {tuple(images.shape)}")
-    number, channels, height, width = images.shape
-    columns = min(columns or math.ceil(math.sqrt(number)), number)
-    rows = math.ceil(number / columns)
-    scale = scale or max(1, 96 // max(height, width))
-    tiles = to_uint8(images).cpu().repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    high, wide = height * scale + gutter, width * scale + gutter
-    page = torch.full((rows * columns, channels, high, wide), 255, dtype=torch.uint8)
-    page[:number, :, : high - gutter, : wide - gutter] = tiles
-    page = page.view(rows, columns, channels, high, wide).permute(0, 3, 1, 4, 2)
-    return page.reshape(rows * high, columns * wide, channels)[: rows * high - gutter, : columns * wide - gutter]
-
-
 def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = True) -> None:
     """Write a PNG file, whatever its name ends in. For the rest see :func:`write_image`."""
     _write(Path(path), image, "PNG", overwrite)
@@ -199,7 +180,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool =
 def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = False) -> None:
     """Write an image file of the kind that the name's ending says (jpg, png, webp, tiff, bmp): whole or not at all.
 
-    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3), as :func:`sheet` returns it; or float (1 or 3, H, W) in [-1, 1]. JPEG
+    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3); or float (1 or 3, H, W) in [-1, 1]. JPEG
     and WebP are written at quality 95, JPEG with colours at full resolution; the others are lossless. A
     :class:`UsageError` for another ending, and, unless told to `overwrite`, if the file exists.
     """

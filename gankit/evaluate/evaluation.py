@@ -172,10 +172,12 @@ def _draw(
     tell: OnEvent,
 ) -> tuple[Samples, list[str]]:
     from gankit.data.images import to_float, to_uint8
-    from gankit.sampling.draw import conditions, draw
+    from gankit.sampling.conditions import conditions
+    from gankit.sampling.draw import draw
 
     rows = (reference.test or reference.train).data
-    batch, records = conditions(variant, spec, n, rows=lambda: rows, seed=seed)
+    asked_for = conditions(variant, spec, n, rows=lambda: [rows], seed=seed)
+    batch, records = asked_for.batch, asked_for.records
     images = draw(variant, networks, spec, batch, n, seed=seed, device=device, tell=tell)
     notes = []
     broken = int((~images.isfinite()).flatten(1).any(1).sum())

@@ -98,7 +98,7 @@ def neighbour_sheet(samples: Tensor, neighbours: Sequence[Tensor]) -> Tensor:
 
     `samples`: float (N, C, H, W) in [-1, 1]; `neighbours`: N tensors (k, C, H, W) of the same kind.
     """
-    from gankit.data.images import sheet
+    from gankit.sampling.sheets import sheet
 
     left = sheet(samples, 1)
     right = sheet(torch.cat(list(neighbours)), len(neighbours[0]))

@@ -2,58 +2,133 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gankit.data.files import SUFFIXES
-from gankit.data.images import sheet, write_png
+from gankit.data.images import write_png
 from gankit.errors import UsageError
+from gankit.files import write_whole
 from gankit.runs.log import read_log
+from gankit.sampling.sheets import Layout, hidden_channels, page, visible
+
+TABLES = (".npy", ".csv")
+"""What names of files end in that hold samples as numbers."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """`images` float32 (N, C, H, W) in [-1, 1]; of each, `records` says its seed and what was asked for."""
+    """Samples, and of each in `records` its seed and what was asked for."""
 
-    images: Tensor
+    values: Tensor
+    """float32 (N, ...)."""
     records: list[dict[str, Any]]
     checkpoint: str
-    columns: int
+    kind: str = "image"
+    """The kind of key that they are samples of; "" if the data has none."""
+    layout: Layout = field(default_factory=Layout)
+    """How :meth:`page` lays them out."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Pictures that are no samples, uint8 (H, W, 3), by name."""
+
+    @property
+    def are_images(self) -> bool:
+        return self.kind in ("image", "mask")
+
+    @property
+    def images(self) -> Tensor:
+        """The samples, (N, C, H, W) in [-1, 1]; :class:`UsageError` if they are no images."""
+        if not self.are_images:
+            raise UsageError(f"these samples are no images but values of shape {self._shape}: see Samples.values.")
+        return self.values * 2 - 1 if self.kind == "mask" else self.values
+
+    @property
+    def note(self) -> str:
+        """What pictures of the samples do not show; "" if they show all."""
+        return hidden_channels(self.values.shape[1]) if self.are_images else ""
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape[1:])
+
+    def page(self) -> Tensor:
+        """All on one sheet, uint8 (height, width, 1 or 3)."""
+        return page(self.images, self.layout)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write one sheet if `path` ends in .png, else one PNG a sample and ``samples.jsonl`` into that directory.
+        """Write one file if `path` ends in .png, .npy or .csv, else a directory with ``samples.jsonl``; the files.
 
-        With `overwrite`, the samples that an earlier call left there are removed, and nothing else.
+        A .png is a sheet; .npy and .csv hold the samples as numbers, a .csv a row a sample. The directory has one PNG a
+        sample, or ``samples.npy`` where they are no images. Figures are written beside, ``<name>-<figure>.png``. With
+        `overwrite`, the samples that an earlier call left there are removed, and nothing else.
         """
         path = Path(path)
-        single = path.suffix.lower() == ".png"
-        if path.suffix.lower() in SUFFIXES and not single:
-            raise UsageError(f"{path}: a sheet is a PNG file. Give {path.with_suffix('.png')}, or a directory.")
-        files = [path] if single else [path / f"{i:06d}.png" for i in range(len(self.images))]
-        index = path / "samples.jsonl"
-        if not overwrite and (taken := [f for f in [*files, *([] if single else [index])] if f.exists()]):
+        single = path.suffix.lower() in (".png", *TABLES)
+        self._check(path)
+        beside = path.with_suffix("") if single else path / "figure"
+        figures = {beside.with_name(f"{beside.name}-{name}.png"): shown for name, shown in self.figures.items()}
+        names = [f"{i:06d}.png" for i in range(len(self.values))] if self.are_images else ["samples.npy"]
+        files = [path] if single else [path / name for name in names]
+        index = [] if single else [path / "samples.jsonl"]
+        if not overwrite and (taken := [f for f in [*files, *index, *figures] if f.exists()]):
             raise UsageError(f"{taken[0]} exists already. Give another --out.")
         try:
             (path.parent if single else path).mkdir(parents=True, exist_ok=True)
             if single:
-                write_png(path, sheet(self.images, self.columns))
-                return files
-            for file in _earlier(index):
-                file.unlink(missing_ok=True)
-            rows = [{"file": file.name, **record} for file, record in zip(files, self.records, strict=True)]
-            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            # before the images: should this call be killed, a later one knows what it may remove
-            index.write_text(lines, encoding="utf-8", errors="backslashreplace")
-            for file, image in zip(files, self.images, strict=True):
-                write_png(file, image)
+                self._write_single(path)
+            else:
+                self._write_each(files, index[0])
+            for file, picture in figures.items():
+                write_png(file, picture)
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
-        return [*files, index]
+        return [*files, *index, *figures]
+
+    def _check(self, path: Path) -> None:
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES and suffix != ".png":
+            raise UsageError(f"{path}: a sheet is a PNG file. Give {path.with_suffix('.png')}, or a directory.")
+        if suffix == ".png" and not self.are_images:
+            wanted = f"{path.with_suffix('.npy')}, {path.with_suffix('.csv')} or a directory"
+            raise UsageError(f"{path}: the samples are no images but values of shape {self._shape}. Give {wanted}.")
+
+    def _write_single(self, path: Path) -> None:
+        if path.suffix.lower() == ".png":
+            write_png(path, self.page())
+        elif path.suffix.lower() == ".npy":
+            _write_npy(path, self.values)
+        else:
+            text = io.StringIO()
+            np.savetxt(text, self.values.flatten(1).numpy(), fmt="%.9g", delimiter=",")
+            write_whole(path, text.getvalue().encode("ascii"))
+
+    def _write_each(self, files: list[Path], index: Path) -> None:
+        for file in _earlier(index):
+            file.unlink(missing_ok=True)
+        of = [files[i if self.are_images else 0].name for i in range(len(self.values))]
+        rows = [{"file": name, **record} for name, record in zip(of, self.records, strict=True)]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        # before the images: should this call be killed, a later one knows what it may remove
+        index.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        if self.are_images:
+            for file, image in zip(files, visible(self.images), strict=True):
+                write_png(file, image)
+        else:
+            _write_npy(files[0], self.values)
+
+
+def _write_npy(path: Path, values: Tensor) -> None:
+    data = io.BytesIO()
+    np.save(data, values.numpy(), allow_pickle=False)
+    write_whole(path, data.getbuffer())
 
 
 def _earlier(index: Path) -> list[Path]:
@@ -62,7 +137,8 @@ def _earlier(index: Path) -> list[Path]:
         names = [row.get("file") for row in read_log(index)]
     except (OSError, AttributeError):
         return []
-    return [index.with_name(name) for name in names if isinstance(name, str) and re.fullmatch(r"[0-9]{6,}\.png", name)]
+    ours = re.compile(r"[0-9]{6,}\.png|samples\.npy")
+    return [index.with_name(name) for name in names if isinstance(name, str) and ours.fullmatch(name)]
 
 
-__all__ = ["Samples"]
+__all__ = ["TABLES", "Samples"]

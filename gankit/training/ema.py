@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from gankit.ops._torch import lerp_all_
-
 
 class Ema:
     """Exponential moving average of some networks' parameters; buffers are copied.
@@ -32,7 +30,7 @@ class Ema:
     def update(self) -> None:
         """Moves the averages a step towards the networks."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        lerp_all_(self._to, self._from, 1.0 - decay)
+        torch._foreach_lerp_(self._to, self._from, 1.0 - decay)
         self.updates += 1
 
     @torch.no_grad()

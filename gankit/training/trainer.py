@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gankit.data.images import sheet, write_png
 from gankit.device import derive_seed, fork_rng
 from gankit.errors import GankitError
 from gankit.events import (
@@ -32,7 +31,8 @@ from gankit.plugin import Dataset
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.runs.log import JsonLines
-from gankit.sampling.draw import columns, conditions, draw
+from gankit.sampling.conditions import Asked
+from gankit.sampling.drawer import Drawer
 from gankit.training.interruption import Interruption
 from gankit.training.session import Session
 from gankit.training.validation import improves, judge
@@ -56,7 +56,7 @@ class Trainer:
         self.values: Mapping[str, float] = {}
         self.metrics: Mapping[str, float] = {}
         self._seconds = 0.0  # of earlier sittings
-        self._condition: tuple[dict[str, Tensor], list[dict[str, Any]]] | None = None
+        self._asked: tuple[Asked, Asked | None] | None = None
 
     def fit(
         self, checkpoint: Checkpoint | None = None, inherited: Mapping[str, Mapping[str, Tensor]] | None = None
@@ -152,7 +152,7 @@ class Trainer:
         rate = steps * self.run.batch_size * self.run.accumulate / busy
         self._restart_clock(step)
         self.values = self.session.meter.means()
-        lr = {name: rate for turn in self.session.turns for name, rate in turn.rates.items()}
+        lr = {turn.name: turn.lr for turn in self.session.turns}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
         self._log.write({**row, "seconds": round(self._elapsed(), 3)})
         self.tell(
@@ -168,24 +168,17 @@ class Trainer:
         )
 
     def _sample(self, step: int) -> None:
-        session, n = self.session, self.run.sample_n
+        session, n, seed = self.session, self.run.sample_n, self.run.seed
         session.meter.drain()
-        if self._condition is None:
-            rows = self.test if self.test is not None and len(self.test) else session.dataset
-            self._condition = conditions(session.variant, session.spec, n, rows=lambda: rows, seed=self.run.seed)
-        images = draw(
-            session.variant,
-            session.sampling_networks(),
-            session.spec,
-            self._condition[0],
-            n,
-            seed=self.run.seed,
-            device=session.device,
-        )
-        picture = sheet(images, columns(session.variant, session.spec, n))
-        path = self.run_dir.path / "samples" / f"{step:06d}.png"
-        write_png(path, picture)
-        self.tell(Sampled(step=step, path=path))
+        rows = [split for split in (self.test, session.dataset) if split is not None]
+        drawer = Drawer(session.variant, session.sampling_networks(), session.spec, lambda: rows, session.device)
+        if self._asked is None:
+            self._asked = drawer.ask(n, seed=seed), drawer.ask_for_sheet(n, seed=seed)
+        samples = drawer.samples(*self._asked, seed=seed)
+        stem = self.run_dir.path / "samples" / f"{step:06d}"
+        files = samples.save(stem.with_suffix(".png" if samples.are_images else ".npy"), overwrite=True)
+        pictures = [file for file in files if file.suffix == ".png"]
+        self.tell(Sampled(step=step, path=(pictures or files)[0]))
 
     def _evaluate(self, step: int) -> bool:
         """Evaluates; whether this is the best checkpoint so far."""

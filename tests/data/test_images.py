@@ -15,7 +15,6 @@ from gankit.data.images import (
     decode_resized,
     load,
     resize,
-    sheet,
     to_float,
     to_uint8,
     write_image,
@@ -215,41 +214,6 @@ def test_to_float_keeps_the_memory_format_and_the_type_is_checked() -> None:
 def test_to_uint8_of_what_is_not_a_number() -> None:
     values = torch.tensor([float("nan"), float("inf"), -float("inf"), 5.0])
     assert to_uint8(values).tolist() == [128, 255, 0, 255]
-
-
-@pytest.mark.parametrize(
-    ("shape", "columns", "want"),
-    [
-        ((4, 3, 96, 96), None, (2 * 96 + 2, 2 * 96 + 2, 3)),
-        ((5, 1, 32, 32), None, (2 * 96 + 2, 3 * 96 + 4, 1)),  # 3 times as large, last row not full
-        ((3, 3, 100, 50), 8, (100, 3 * 50 + 4, 3)),  # fewer images than columns
-        ((1, 1, 1, 1), None, (96, 96, 1)),
-        ((2, 3, 5, 7), 1, (2 * 65 + 2, 91, 3)),  # odd, not square
-    ],
-)
-def test_sheet_sizes(shape: tuple[int, ...], columns: int | None, want: tuple[int, ...]) -> None:
-    page = sheet(torch.zeros(shape), columns)
-    assert page.dtype == torch.uint8
-    assert tuple(page.shape) == want
-
-
-def test_sheet_places_images_row_by_row() -> None:
-    tones = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 3, 2, 2)
-    page = sheet(tones.half(), 2, scale=1, gutter=1)
-    assert page[:, :, 0].tolist() == [
-        [0, 0, 255, 128, 128],
-        [0, 0, 255, 128, 128],
-        [255] * 5,
-        [255] * 5,
-        [255] * 5,
-    ]
-
-
-def test_sheet_of_nan_and_of_nothing() -> None:
-    assert (sheet(torch.full((1, 1, 4, 4), float("nan"))) == 128).all()
-    for shape in [(0, 3, 4, 4), (2, 2, 4, 4), (3, 4, 4)]:
-        with pytest.raises(ValueError, match="images must be"):
-            sheet(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3)])

@@ -1,0 +1,233 @@
+"""What a variant is asked for: filled with what the user gives, rows of held-out samples, and classes in turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gankit.data.images import to_float
+from gankit.data.text import decode_text
+from gankit.dataset import stream_of
+from gankit.device import make_generator
+from gankit.errors import PluginError, UsageError
+from gankit.plugin import Dataset, DataSpec, Key, Variant
+from gankit.sampling.given import FORMS, Given, class_word, read_given
+
+if TYPE_CHECKING:
+    from gankit.plugin import Batch
+
+Rows = Callable[[], Sequence[Dataset[Any]]]
+"""Opens the splits that rows are taken from; the first that has any is."""
+
+SAMPLES = 16
+"""Samples that are drawn unless a number is asked for."""
+IN_COLUMNS = 32
+"""Most classes or texts that get a column each on a sheet; of classes that merely go in turn, half as many."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`n` rows of what a variant is asked for, as in a step, on the CPU; `records` says of each row what it is."""
+
+    n: int
+    batch: Batch
+    records: list[dict[str, Any]]
+    keys: Mapping[str, Key]
+    """What could be asked for."""
+    given: frozenset[str] = frozenset()
+    """What the user gave of it."""
+    words: tuple[str, ...] = ()
+    """Where k classes or texts take turns: those, for the columns of a sheet."""
+
+    def part(self, start: int, stop: int) -> Batch:
+        return {name: rows[start:stop] for name, rows in self.batch.items()}
+
+
+def choose(variant: Variant[Any], to: str | None = None) -> str:
+    """The key out of ``Variant.produces`` that is drawn: `to`, or the first; "" if it names none."""
+    if to is None:
+        return next(iter(variant.produces), "")
+    if to not in variant.produces:
+        known = ", ".join(variant.produces) or "what the data has no key for"
+        raise UsageError(f"{_name(variant)} cannot draw {to!r}: it draws {known}.")
+    return to
+
+
+def asked_keys(variant: Variant[Any], spec: DataSpec, produces: str) -> dict[str, Key]:
+    """What `variant` says that it can be asked with; :class:`PluginError` if that is no mapping of keys."""
+    try:
+        keys = dict(variant.asks(spec, produces))
+    except KeyError as error:
+        raise PluginError(f"{_name(variant)}.asks() names {error}, which is no key of the data.") from error
+    for name, key in keys.items():
+        if not isinstance(key, Key) or key.kind not in FORMS:
+            raise PluginError(f"{_name(variant)}.asks() says {key!r} of {name!r}; it must be a gankit.plugin.Key.")
+        if key.kind == "class" and not key.names:
+            raise PluginError(f"{_name(variant)}.asks(): the class {name!r} has no names.")
+    return keys
+
+
+def conditions(
+    variant: Variant[Any],
+    spec: DataSpec,
+    n: int | None,
+    *,
+    to: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    rows: Rows = lambda: (),
+    seed: int = 0,
+) -> Asked:
+    """What to ask `variant` for to draw `n` samples of `to`; see :func:`fill`."""
+    keys = asked_keys(variant, spec, choose(variant, to))
+    return fill(_name(variant), keys, spec, n, given=given, rows=rows, seed=seed)
+
+
+def fill(
+    who: str,
+    keys: Mapping[str, Key],
+    spec: DataSpec,
+    n: int | None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    rows: Rows = lambda: (),
+    seed: int = 0,
+) -> Asked:
+    """Rows of `keys`. What the user gives is repeated to `n`; `who` is named in errors.
+
+    What is not given comes from held-out samples, in an order drawn from `seed`, if the data (`spec`) has that key:
+    only then `rows` is called, to open it. Classes are those of the same samples, or all go in turn where no other key
+    comes from samples, where the data lacks them, and where they are targets. Anything else is left out.
+
+    Without `n`, there are as many rows as images are given, else :data:`SAMPLES`, or as many as values are given.
+    """
+    given = given or {}
+    for name in given:
+        if name not in keys:
+            takes = ", ".join(f"{other} ({FORMS[key.kind]})" for other, key in keys.items()) or "nothing"
+            raise UsageError(f"{who} cannot be asked for a {name}: its samples depend on {takes}.")
+    read = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
+    if n is None:
+        images = [len(one) for name, one in read.items() if keys[name].kind in ("image", "mask")]
+        n = max(images or [SAMPLES, *map(len, read.values())])
+    batch: Batch = {}
+    records: list[dict[str, Any]] = [{} for _ in range(n)]
+    turns = torch.arange(n)
+    for name, one in read.items():
+        batch[name] = one.rows[turns % len(one)]
+        _record(records, name, [one.records[i % len(one)] for i in range(n)])
+    rest = {name: key for name, key in keys.items() if name not in read}
+    classes = {name: key for name, key in rest.items() if key.kind == "class"}
+    wanted = [name for name, key in rest.items() if name not in classes and _has(spec, name, key)]
+    if wanted and n:
+        held = {name for name, key in classes.items() if _has(spec, name, key) and not key.target}
+        _Taken(batch, records, spec, seed).take(wanted, held, _opened(rows, wanted))
+    for name in classes.keys() - batch.keys():
+        batch[name] = turns % len(keys[name].names)
+        _record(records, name, [class_word(index, keys[name].names) for index in batch[name].tolist()])
+    ordered = {name: batch[name] for name in keys if name in batch}
+    return Asked(n, ordered, records, keys, frozenset(read), _words(keys, read, classes.keys() - set(wanted), n, batch))
+
+
+def _name(variant: Variant[Any]) -> str:
+    return type(variant).__name__
+
+
+def _has(spec: DataSpec, name: str, key: Key) -> bool:
+    """Whether the data has rows that can stand under the key `name`."""
+    own = spec.keys.get(name)
+    return own is not None and (own.kind, own.shape, own.names) == (key.kind, key.shape, key.names)
+
+
+def _opened(rows: Rows, names: Sequence[str]) -> Sequence[Dataset[Any]]:
+    try:
+        return rows()
+    except UsageError as error:
+        raise UsageError(f"{', '.join(names)} comes from the data unless given, and {error}") from error
+
+
+def _record(records: list[dict[str, Any]], name: str, values: Sequence[Any]) -> None:
+    for record, value in zip(records, values, strict=True):
+        record[name] = value
+
+
+@dataclass
+class _Taken:
+    """Rows of held-out samples, put into `batch` and `records`."""
+
+    batch: Batch
+    records: list[dict[str, Any]]
+    spec: DataSpec
+    seed: int
+
+    def take(self, names: Sequence[str], classes: set[str], splits: Sequence[Dataset[Any]]) -> None:
+        """Rows of the keys `names`, and of those `classes` that are in a stream with one of them."""
+        streams: dict[str, list[str]] = {}
+        for name in names:
+            stream = stream_of(splits[0], name) if splits else ""
+            streams.setdefault(stream, []).append(name)
+        for stream, inside in streams.items():
+            split = next((one for one in splits if one.streams().get(stream, 0)), None)
+            if split is None:
+                raise UsageError(f"no held-out samples to take {', '.join(inside)} from; give {inside[0]} yourself.")
+            self._take(inside, classes, split, stream)
+
+    def _take(self, names: Sequence[str], classes: set[str], split: Dataset[Any], stream: str) -> None:
+        n, length = len(self.records), split.streams()[stream]
+        purpose = f"rows:{stream}" if stream else "rows"
+        order = torch.randperm(length, generator=make_generator(self.seed, purpose, torch.device("cpu")))
+        indices = order.repeat(math.ceil(n / length))[:n]
+        drawn = split.batch(indices if len(split.streams()) == 1 else {stream: indices})
+        for name in names:
+            key = self.spec[name]
+            self.batch[name] = _in_step(key, drawn[name])
+            self._say(name, key, drawn[name], split, stream, indices)
+        for name, key in self.spec.keys.items():
+            if key.kind != "class" or name not in drawn or any(name in record for record in self.records):
+                continue
+            if name in classes:
+                self.batch[name] = drawn[name]
+            _record(self.records, name, [class_word(index, key.names) for index in drawn[name].tolist()])
+
+    def _say(self, name: str, key: Key, rows: Tensor, split: Dataset[Any], stream: str, indices: Tensor) -> None:
+        if key.kind == "text":
+            _record(self.records, name, decode_text(rows))
+        elif key.kind in ("image", "mask"):
+            _record(self.records, name, [_source(split, index, stream) for index in indices.tolist()])
+
+
+def _source(split: Dataset[Any], index: int, stream: str) -> str | int:
+    """The file, or the row, that an image came from."""
+    source = split.source(index, stream)
+    return index if source is None else source
+
+
+def _in_step(key: Key, rows: Tensor) -> Tensor:
+    if key.kind == "image":
+        return to_float(rows)
+    return rows.float() / 255 if key.kind == "mask" else rows
+
+
+def _words(
+    keys: Mapping[str, Key], read: Mapping[str, Given], in_turn: set[str], n: int, batch: Batch
+) -> tuple[str, ...]:
+    """Of the key whose values take turns, those: what most are given of, else classes that go in turn and fit."""
+    given = [one for name, one in read.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
+    if given:
+        return tuple(str(word) for word in max(given, key=len).records)[:n]
+    for name in sorted(in_turn):
+        names = keys[name].names
+        if 2 <= len(names) <= IN_COLUMNS // 2 and n >= len(names) and _turns(batch[name], len(names)):
+            return names
+    return ()
+
+
+def _turns(rows: Tensor, classes: int) -> bool:
+    return bool((rows == torch.arange(len(rows)) % classes).all())
+
+
+__all__ = ["SAMPLES", "Asked", "Rows", "asked_keys", "choose", "conditions", "fill"]

@@ -1,0 +1,146 @@
+"""Trained networks with all that is needed to draw from them: for a run, and for the sheets of a training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gankit.errors import PluginError
+from gankit.events import OnEvent, ignore
+from gankit.plugin import DataSpec, SampleRequest, Variant
+from gankit.sampling.conditions import Asked, Rows, asked_keys, choose, conditions, fill
+from gankit.sampling.draw import called, draw
+from gankit.sampling.samples import Samples
+from gankit.sampling.sheets import PANELS, Layout, bounded
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws from `networks`, which stay on `device` and in the modes they are in.
+
+    `rows` opens the splits that what is not given comes from.
+    """
+
+    variant: Variant[Any]
+    networks: Mapping[str, nn.Module]
+    spec: DataSpec
+    rows: Rows
+    device: torch.device
+
+    def ask(self, n: int | None, *, to: str | None = None, given: Mapping[str, Any] | None = None, seed: int) -> Asked:
+        """What to ask for to draw `n` samples; see :func:`gankit.sampling.conditions.fill`."""
+        return conditions(self.variant, self.spec, n, to=to, given=given, rows=self.rows, seed=seed)
+
+    def ask_for_sheet(self, n: int, *, seed: int) -> Asked | None:
+        """What panels and figures are drawn from: held-out samples of what the variant requires, and all it asks for.
+
+        None if the variant has neither.
+        """
+        own = type(self.variant)
+        if own.panels is Variant.panels and own.figures is Variant.figures:
+            return None
+        keys = {name: self.spec[name] for name in sorted(own.requires) if name in self.spec.keys}
+        for produces in own.produces or ("",):
+            keys |= asked_keys(self.variant, self.spec, produces)
+        return fill(own.__name__, keys, self.spec, n, rows=self.rows, seed=seed)
+
+    def samples(
+        self,
+        asked: Asked,
+        sheet: Asked | None,
+        *,
+        seed: int,
+        to: str | None = None,
+        checkpoint: str = "",
+        tell: OnEvent = ignore,
+    ) -> Samples:
+        """The samples that `asked` asks for; `sheet` is what :meth:`ask_for_sheet` returned."""
+        values = draw(
+            self.variant,
+            self.networks,
+            self.spec,
+            asked.batch,
+            asked.n,
+            seed=seed,
+            device=self.device,
+            to=to,
+            tell=tell,
+        )
+        produces = choose(self.variant, to)
+        kind = self.spec[produces].kind if produces else ""
+        panels: Mapping[str, Tensor] = {}
+        figures: Mapping[str, Tensor] = {}
+        if sheet is not None:
+            panels, figures = self._panels(sheet, seed, produces), self._figures(sheet, seed, produces)
+        if kind in ("image", "mask") and (not panels or asked.given & set(_pictures(asked))):
+            panels = beside(asked, produces, values * 2 - 1 if kind == "mask" else values)
+        columns = min(len(asked.words), asked.n) or None
+        records = [{"seed": seed, "index": index, **record} for index, record in enumerate(asked.records)]
+        return Samples(values, records, checkpoint, kind, Layout(columns, asked.words, panels), figures)
+
+    def _panels(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
+        own = type(self.variant)
+        if own.panels is Variant.panels:
+            return {}
+        n = min(sheet.n, PANELS)
+        panels = self._call(self.variant.panels, sheet, n, seed, produces)
+        for name, images in panels.items():
+            shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != n or 0 in images.shape:
+                raise PluginError(f"{own.__name__}: panels() returned {shape} for {name!r}; asked for ({n}, C, H, W)")
+        return {name: images.detach().float().cpu() for name, images in panels.items()}
+
+    def _figures(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
+        own = type(self.variant)
+        if own.figures is Variant.figures:
+            return {}
+        figures = self._call(self.variant.figures, sheet, sheet.n, seed, produces)
+        for name, picture in figures.items():
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise PluginError(
+                    f"{own.__name__}: figures() has the name {name!r}; files are named so: a word it must be"
+                )
+            if not isinstance(picture, Tensor) or picture.dtype != torch.uint8 or picture.shape[2:] != (3,):
+                found = (
+                    f"{picture.dtype} {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
+                )
+                raise PluginError(
+                    f"{own.__name__}: figures() returned {found} for {name!r}; it must be uint8 (H, W, 3)"
+                )
+        return {name: bounded(picture.detach().cpu()) for name, picture in figures.items()}
+
+    def _call(self, method: Any, sheet: Asked, n: int, seed: int, produces: str) -> dict[str, Any]:
+        part = sheet.part(0, n)
+        settings: Any = {"seed": seed, "device": self.device, "produces": produces}
+
+        def request_only(request: SampleRequest) -> Any:
+            return method(self.networks, request)
+
+        ((result, _),) = called(request_only, self.networks, self.spec, [n], [part], **settings)
+        if not isinstance(result, Mapping):
+            name = f"{type(self.variant).__name__}: {method.__name__}()"
+            raise PluginError(f"{name} returned a {type(result).__name__}; it must be a mapping of tensors by name")
+        return dict(result)
+
+
+def _pictures(asked: Asked) -> list[str]:
+    return [name for name in asked.batch if asked.keys[name].kind in ("image", "mask")]
+
+
+def beside(asked: Asked, produces: str, images: Tensor) -> dict[str, Tensor]:
+    """Panels of what was asked with, images and masks, and what came of it; none if no image was asked with."""
+    shown = {
+        name: asked.batch[name] * 2 - 1 if asked.keys[name].kind == "mask" else asked.batch[name]
+        for name in _pictures(asked)
+    }
+    if not shown:
+        return {}
+    return {**shown, produces if produces not in shown else "sample": images}
+
+
+__all__ = ["Drawer", "beside"]

@@ -1,0 +1,151 @@
+"""Images that a user gives, as a model takes them: files, directories, Pillow images, arrays and tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gankit.data.files import list_images
+from gankit.data.images import ImageError, eight_bit, load, resize, to_float, to_tensor
+from gankit.errors import UsageError
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
+
+
+def read_images(
+    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None
+) -> tuple[Tensor, list[Any]]:
+    """float32 (k, *shape) in [-1, 1], and of each the file that it came from, or its number.
+
+    Values: paths of files, or of directories, whose images come sorted; Pillow images; uint8 or float [-1, 1] tensors
+    (C, H, W) or (N, C, H, W); uint8 or float arrays (H, W), (H, W, C) or (N, H, W, C). The largest centred part of the
+    right proportions is brought to the size of `shape`; grey becomes colour and colour grey. No more than `most`.
+    """
+    rows: list[Tensor] = []
+    records: list[Any] = []
+    for source in _sources(name, values):
+        if most is not None and len(rows) >= most:
+            break
+        rows.append(_as_model_takes(name, source, shape))
+        records.append(str(source) if isinstance(source, Path) else len(records))
+    return torch.stack(rows) if rows else torch.empty(0, *shape), records
+
+
+def read_masks(
+    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None
+) -> tuple[Tensor, list[Any]]:
+    """As :func:`read_images`, but float32 (k, 1, H, W), 1 where the image is light and 0 where it is dark."""
+    rows, records = read_images(name, shape, values, most)
+    return (rows >= 0).float(), records
+
+
+def image_files(name: str, path: Path) -> list[Path]:
+    """`path`, or the image files below it, sorted; :class:`UsageError` if there is none."""
+    if not path.is_dir():
+        if not os.path.lexists(path):
+            raise UsageError(f"{name}: there is no file or directory {path}")
+        return [path]
+    listing = list_images(path)
+    if not listing.files:
+        raise UsageError(f"{name}: no images in {path}: found {listing.describe_others()}")
+    return [path / file for file in listing.files]
+
+
+def _sources(name: str, values: Sequence[Any]) -> list[Any]:
+    """One entry an image: a Path, a Pillow image, or a tensor (C, H, W)."""
+    sources: list[Any] = []
+    for value in values:
+        if isinstance(value, str | os.PathLike):
+            sources += image_files(name, Path(value).expanduser())
+        elif isinstance(value, Image.Image):
+            sources.append(value)
+        elif isinstance(value, Tensor | np.ndarray):
+            sources += _unstacked(name, value)
+        else:
+            wanted = "a path, a Pillow image, an array or a tensor"
+            raise UsageError(f"{name}: a {type(value).__name__} is no image; give {wanted}.")
+    return sources
+
+
+def _unstacked(name: str, value: Tensor | np.ndarray) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        images, order = value.detach().cpu(), "(C, H, W) or (N, C, H, W)"
+    else:
+        if value.dtype.kind not in "uif" or (value.dtype.kind in "ui" and value.dtype != np.uint8):
+            raise UsageError(f"{name}: an array of {value.dtype}; images are uint8, or floats in [-1, 1].")
+        images, order = torch.from_numpy(np.ascontiguousarray(value)), "(H, W), (H, W, C) or (N, H, W, C)"
+        if images.dim() == 2:
+            images = images[..., None]
+        if images.dim() in (3, 4):
+            images = images.movedim(-1, -3)
+    if images.dim() == 3:
+        images = images[None]
+    if images.dim() != 4 or 0 in images.shape[1:]:
+        raise UsageError(f"{name}: of shape {tuple(value.shape)}; images are {order}.")
+    if images.dtype == torch.uint8:
+        return list(to_float(images))
+    if not images.is_floating_point():
+        raise UsageError(
+            f"{name}: of {str(images.dtype).removeprefix('torch.')}; images are uint8, or floats in [-1, 1]."
+        )
+    images = images.float()
+    if not images.isfinite().all() or float(images.abs().max() if images.numel() else 0) > 1.001:
+        low, high = float(images.min()), float(images.max())
+        raise UsageError(f"{name}: values from {low:.4g} to {high:.4g}; images are floats in [-1, 1], or uint8.")
+    return list(images)
+
+
+def _as_model_takes(name: str, source: Any, shape: tuple[int, ...]) -> Tensor:
+    """float32 `shape` of one source."""
+    channels, height, width = shape
+    if isinstance(source, Tensor):
+        return _fit(_channels(name, source, channels), height, width)
+    if channels not in (1, 3):
+        raise UsageError(f"{name}: this run's images have {channels} channels, which no file has; give a tensor.")
+    return to_float(to_tensor(resize(_opened(name, source, channels, 2 * max(height, width)), (height, width))))
+
+
+def _opened(name: str, source: Path | Image.Image, channels: int, at_least: int) -> Image.Image:
+    if isinstance(source, Path):
+        return load(source, channels, at_least=at_least)
+    try:
+        source.load()
+        return eight_bit(source, channels)
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
+        raise ImageError(f"{name}: not a readable image: {error}") from error
+
+
+def _channels(name: str, image: Tensor, wanted: int) -> Tensor:
+    have = len(image)
+    if have == wanted:
+        return image
+    if have == 1:
+        return image.expand(wanted, -1, -1)
+    if have == 4 and wanted in (1, 3):  # transparency, laid on white as of a file
+        alpha = (image[3:] + 1) / 2
+        return _channels(name, image[:3] * alpha + (1 - alpha), wanted)
+    if have == 3 and wanted == 1:
+        return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+    raise UsageError(f"{name}: an image of {have} channels; this run's have {wanted}.")
+
+
+def _fit(image: Tensor, height: int, width: int) -> Tensor:
+    """The largest centred part of the right proportions, at the size asked for."""
+    if tuple(image.shape[1:]) == (height, width):
+        return image
+    scale = min(image.shape[1] / height, image.shape[2] / width)
+    high, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (image.shape[1] - high) // 2, (image.shape[2] - wide) // 2
+    part = image[None, :, top : top + high, left : left + wide]
+    return F.interpolate(part, (height, width), mode="bicubic", antialias=True)[0].clamp(-1, 1)
+
+
+__all__ = ["image_files", "read_images", "read_masks"]
