@@ -1,9 +1,9 @@
 """Builds `gankit._C` (CPU kernels) and, against a CUDA build of torch with nvcc at hand, `gankit._C_cuda`.
 
-Both are optional: where one cannot be built, a warning says why, the installation goes on, and the reference formulas
-run in its place. Environment: GANKIT_CUDA=0/1 leaves out or insists on CUDA, TORCH_CUDA_ARCH_LIST picks the
-architectures (else those of the GPUs that are here, or many where there is none), MAX_JOBS limits the parallel compiler
-processes.
+Both are optional: where one cannot be built, whatever its compiler does, a warning says why, the installation goes on,
+and the reference formulas run in its place. Environment: GANKIT_CUDA=0/1 leaves out or insists on CUDA,
+TORCH_CUDA_ARCH_LIST picks the architectures (else those of the GPUs that are here, or many where there is none),
+MAX_JOBS limits the parallel compiler processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from glob import glob
 from pathlib import Path
 
 import torch
-from setuptools import setup
+from setuptools import Extension, setup
 from torch.utils import cpp_extension
 from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
@@ -34,15 +34,55 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     CAPABILITIES |= {"avx2": avx2, "avx512": avx2 + avx512}
 
 
+CPU, CUDA = "gankit._C", "gankit._C_cuda"
+
+
+class CannotBuild(Exception):
+    """Why there can be no CUDA kernels, as a clause."""
+
+
 def warn(text: str) -> None:
     print(f"\n*** gankit: {text}\n", file=sys.stderr, flush=True)
 
 
-def nvcc() -> str | None:
-    """Path of the CUDA compiler that torch would use."""
+def clause(error: BaseException) -> str:
+    """An error on one line. torch leaves some messages to be filled in from the arguments that follow them."""
+    text, rest = str(error), error.args[1:]
+    if rest and isinstance(error.args[0], str) and error.args[0].count("%s") == len(rest):
+        text = error.args[0] % rest
+    return (" ".join(text.split()) or type(error).__name__)[:300].rstrip(". ")
+
+
+def ask(*command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a compiler for what it prints."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotBuild(f"{command[0]} does not run ({clause(error)})") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise CannotBuild(
+            f"{' '.join(command)} failed with exit status {done.returncode}{f': {said[-1]}' if said else ''}"
+        )
+    return done
+
+
+def cuda_wish() -> str:
+    """GANKIT_CUDA: "0", "1" or empty."""
+    wish = os.environ.get("GANKIT_CUDA", "")
+    if wish not in ("", "0", "1"):
+        raise SystemExit(f"GANKIT_CUDA must be 0 or 1, got {wish!r}")
+    return wish
+
+
+def nvcc() -> str:
+    """Path of the CUDA compiler that torch would use; one that runs."""
     home = cpp_extension.CUDA_HOME
     path = Path(home or "", "bin", "nvcc")
-    return str(path) if home and path.exists() else None
+    if not home or not path.exists():
+        raise CannotBuild(f"there is no {path if home else 'nvcc'}: install the CUDA toolkit or set CUDA_HOME")
+    ask(str(path), "--version")
+    return str(path)
 
 
 def find_toolkit(compiler: str) -> None:
@@ -50,73 +90,75 @@ def find_toolkit(compiler: str) -> None:
     is a link or a wrapper in another place, and then libcudart is not found."""
     if "CUDA_HOME" in os.environ or "CUDA_PATH" in os.environ:
         return
-    steps = subprocess.run([compiler, "-dryrun", "-x", "cu", os.devnull], capture_output=True, text=True).stderr
-    if top := re.search(r"^#\$ TOP=(.+)$", steps, re.MULTILINE):
+    if top := re.search(r"^#\$ TOP=(.+)$", ask(compiler, "-dryrun", "-x", "cu", os.devnull).stderr, re.MULTILINE):
         root = Path(top[1].strip()).resolve()
         if Path(root, "bin", "nvcc").exists():
             cpp_extension.CUDA_HOME = str(root)
-
-
-def wants_cuda() -> bool:
-    wish = os.environ.get("GANKIT_CUDA", "")
-    if wish not in ("", "0", "1"):
-        raise SystemExit(f"GANKIT_CUDA must be 0 or 1, got {wish!r}")
-    if wish == "1" and torch.version.cuda is None:
-        raise SystemExit(f"GANKIT_CUDA=1 needs a CUDA build of torch, found torch {torch.__version__}")
-    if wish == "1" and nvcc() is None:
-        raise SystemExit("GANKIT_CUDA=1 needs nvcc, found none: install the CUDA toolkit or set CUDA_HOME")
-    return wish == "1" or (wish == "" and torch.version.cuda is not None and nvcc() is not None)
 
 
 def gpus() -> set[str]:
     """Capabilities of the GPUs that are here."""
     try:
         found = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
-    except (AssertionError, RuntimeError) as error:  # a driver that is too old for torch, say
-        warn(f"there is a GPU that torch cannot use ({str(error).strip().splitlines()[0]})")
+    except Exception as error:  # a driver that is too old for torch, say
+        warn(f"there is a GPU that torch cannot use ({clause(error)})")
         return set()
     return {f"{major}.{minor}" for major, minor in found}
 
 
-def cuda_archs() -> str:
+def cuda_archs(compiler: str) -> str:
     """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list; of the last two what this
     nvcc knows, and PTX of the newest, which later GPUs can run too."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
-    listed = subprocess.run([nvcc(), "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    listed = ask(compiler, "--list-gpu-arch").stdout
     known = {f"{int(a) // 10}.{int(a) % 10}" for a in re.findall(r"compute_(\d+)\b", listed)}
-    if here := sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float):
-        return ";".join(here) + "+PTX"
-    return ";".join(a for a in DEFAULT_ARCHS if a in known) + "+PTX"
+    here = sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float)
+    chosen = here or [a for a in DEFAULT_ARCHS if a in known]
+    if not chosen:
+        raise CannotBuild(f"{compiler} compiles for none of the architectures {', '.join(DEFAULT_ARCHS)}")
+    return ";".join(chosen) + "+PTX"
 
 
-def extensions() -> list:
-    common = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "optional": True}
-    cpu = CppExtension(
-        "gankit._C",
-        sorted(glob("csrc/*.cpp")),
-        depends=glob("csrc/**/*.*h", recursive=True),
-        extra_compile_args={"cxx": [*CXX_FLAGS, f'-DGANKIT_TORCH_VERSION="{torch.__version__}"']},
-        **common,
-    )
-    if not wants_cuda():
-        for stale in glob("gankit/_C_cuda*.so"):  # of an earlier build, for another _C
-            os.unlink(stale)
-        return [cpu]
-    find_toolkit(nvcc())
-    os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs()
-    cuda = CUDAExtension(
-        "gankit._C_cuda",
-        sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp")),
-        depends=glob("csrc/**/*.*h", recursive=True),
-        extra_compile_args={"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA"]},
-        **common,
-    )
-    return [cuda, cpu]  # CUDA first: build_info() in _C tells whether it came off
+COMMON = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "depends": glob("csrc/**/*.*h", recursive=True)}
+
+
+def cpu_extension() -> Extension:
+    flags = [*CXX_FLAGS, f'-DGANKIT_TORCH_VERSION="{torch.__version__}"']
+    return CppExtension(CPU, sorted(glob("csrc/*.cpp")), extra_compile_args={"cxx": flags}, **COMMON)
+
+
+def cuda_extension() -> Extension:
+    """Raises CannotBuild."""
+    if cuda_wish() == "0":
+        raise CannotBuild("GANKIT_CUDA=0 leaves them out")
+    if torch.version.cuda is None:
+        raise CannotBuild(f"torch {torch.__version__} is built without CUDA")
+    compiler = nvcc()
+    find_toolkit(compiler)
+    os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs(compiler)
+    sources = sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp"))
+    flags = {"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA"]}
+    try:
+        return CUDAExtension(CUDA, sources, extra_compile_args=flags, **COMMON)
+    except Exception as error:  # a toolkit without its folders
+        raise CannotBuild(clause(error)) from error
 
 
 class BuildOptional(BuildExtension):
     """Compiles the CPU kernels once per capability, and turns a failed extension into a warning."""
+
+    without_cuda = ""
+    """Why there are no CUDA kernels; empty if there are. `gankit._C` is told, for `gankit doctor`."""
+
+    def run(self) -> None:
+        if self.without_cuda:
+            if cuda_wish() == "1":
+                raise SystemExit(f"GANKIT_CUDA=1 asks for CUDA kernels, but {self.without_cuda}")
+            if cuda_wish() != "0" and torch.version.cuda is not None:
+                warn(f"no CUDA kernels: {self.without_cuda}. gankit works without them, on slower formulas.")
+            self.discard(CUDA)
+        super().run()
 
     def build_extensions(self) -> None:
         wanted = self.extensions
@@ -126,24 +168,39 @@ class BuildOptional(BuildExtension):
             try:
                 super().build_extensions()
             except (Exception, SystemExit) as error:
-                if extension.name == "gankit._C_cuda" and os.environ.get("GANKIT_CUDA") == "1":
-                    raise
-                self.discard(extension)
-                reason = str(error).strip().splitlines()
-                warn(
-                    f"{extension.name} was not built ({reason[0] if reason else type(error).__name__}). gankit works "
-                    "without it, on slower formulas; install a C++20 compiler and install again for the fast kernels."
-                )
+                self.go_on_without(extension.name, clause(error))
             extension.optional = True  # one that is not there is left out when libraries are put in place
         self.extensions = wanted
 
-    def build_extension(self, extension) -> None:
-        if extension.name == "gankit._C":
+    def go_on_without(self, name: str, reason: str) -> None:
+        """Unless CUDA is insisted on, which needs both libraries."""
+        what = "CUDA" if name == CUDA else "CPU"
+        if cuda_wish() == "1":
+            raise SystemExit(f"GANKIT_CUDA=1 asks for CUDA kernels, but {name} cannot be built: {reason}")
+        self.discard(CUDA)  # it is of no use without the other
+        if name == CUDA:
+            self.without_cuda = reason
+        else:
+            self.discard(CPU)
+        advice = "" if name == CUDA else " Install a C++20 compiler and install again for the fast kernels."
+        warn(
+            f"no {what} kernels: {name} cannot be built ({reason}). What the compiler said stands above; with pip, "
+            f"`pip install -v` shows it. gankit works without them, on slower formulas.{advice}"
+        )
+
+    def build_extension(self, extension: Extension) -> None:
+        if extension.name == CPU:
+            self.force = True  # what it tells of CUDA may be new though no source is
             extension.extra_objects = self.kernel_objects()
-            if Path(self.get_ext_fullpath("gankit._C_cuda")).exists() and wants_cuda():
-                for name, value in (("VERSION", torch.version.cuda), ("ARCHS", os.environ["TORCH_CUDA_ARCH_LIST"])):
-                    extension.extra_compile_args["cxx"].append(f'-DGANKIT_CUDA_{name}="{value}"')
+            extension.extra_compile_args["cxx"] += self.told_of_cuda()
         super().build_extension(extension)
+
+    def told_of_cuda(self) -> list[str]:
+        """What `build_info()` says."""
+        if self.without_cuda:
+            return [f'-DGANKIT_WITHOUT_CUDA="{re.sub(r"[^A-Za-z0-9 .,:;()=+/_-]", " ", self.without_cuda)}"']
+        archs = os.environ["TORCH_CUDA_ARCH_LIST"]
+        return [f'-DGANKIT_CUDA_VERSION="{torch.version.cuda}"', f'-DGANKIT_CUDA_ARCHS="{archs}"']
 
     def kernel_objects(self) -> list[str]:
         """csrc/cpu/*.cpp, once for each instruction set, in a namespace of its own."""
@@ -157,11 +214,21 @@ class BuildOptional(BuildExtension):
             )
         return objects
 
-    def discard(self, extension) -> None:
-        """No library of an earlier build may stand in for one that failed: its ops could be other ones."""
-        in_place = Path("gankit", Path(self.get_ext_filename(extension.name)).name)
-        for path in (Path(self.get_ext_fullpath(extension.name)), in_place):
+    def discard(self, name: str) -> None:
+        """No library of an earlier build may stand in for one that is not built: its ops could be other ones."""
+        library = Path(self.get_ext_filename(name))  # gankit/_C...so
+        for path in (library, Path(self.build_lib, library)):
             path.unlink(missing_ok=True)
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOptional})
+def extensions() -> list[Extension]:
+    """CUDA first: `build_info()` in the other tells whether it came off."""
+    try:
+        return [cuda_extension(), cpu_extension()]
+    except CannotBuild as error:
+        BuildOptional.without_cuda = str(error)
+        return [cpu_extension()]
+
+
+if __name__ == "__main__":
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOptional})

@@ -67,9 +67,12 @@ pybind11::dict build_info() {
   info["threads"] = "torch";
   info["cuda"] = pybind11::none();
   info["cuda_archs"] = pybind11::list();
+  info["without_cuda"] = "";  // why gankit._C_cuda was not built beside this library
 #if defined(GANKIT_CUDA_VERSION)
   info["cuda"] = GANKIT_CUDA_VERSION;
   info["cuda_archs"] = pybind11::str(GANKIT_CUDA_ARCHS).attr("split")(";");
+#elif defined(GANKIT_WITHOUT_CUDA)
+  info["without_cuda"] = GANKIT_WITHOUT_CUDA;
 #endif
   return info;
 }

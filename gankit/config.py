@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
@@ -39,6 +39,12 @@ class Optim(Config):
     """Fraction of the run at which it ends."""
     halvings: int = Field(0, ge=0)
     """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Optim:
+        if self.schedule in ("linear", "cosine") and self.until <= self.hold:
+            raise ValueError(f"until ({self.until:g}) must be more than hold ({self.hold:g})")
+        return self
 
 
 __all__ = ["Config", "Optim"]

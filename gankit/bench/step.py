@@ -103,21 +103,30 @@ def minimal_loop(session: Session) -> Loop:
     other = type(session)(variant, session.dataset, session.resolved)
     for name, network in other.networks.items():  # with whatever prepare() did
         network.load_state_dict(session.networks[name].state_dict())
-    optimizers = [make_optimizer(turn.phase.optim, turn.parameters, fused=None) for turn in other.turns]
+    plain = {
+        id(one): make_optimizer(one.optim, one.parameters, fused=None)
+        for turn in other.turns
+        if turn.phase.shares is None
+        for one in turn.optimizers
+    }
     precision, device = other.resolved.run.precision, other.device
 
     def loop(index: int) -> None:
         main = other.new_step(index)
-        for turn, optimizer in zip(other.turns, optimizers, strict=True):
-            if index % turn.phase.every:
-                continue
-            for repetition in range(turn.phase.repeat):
+        for turn in other.turns:
+            optimizers = [plain[id(one)] for one in turn.optimizers]
+            for repetition in range(turn.repeats(index)):
                 step = main if repetition == 0 else other.new_step(index)
-                optimizer.zero_grad()
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
                 with autocast(precision, device):
                     loss = torch.stack(list(turn.phase.loss(step).values())).sum()
                 loss.backward()
-                optimizer.step()
+                for optimizer in optimizers:
+                    optimizer.step()
+                if turn.phase.after is not None:
+                    with torch.no_grad():
+                        turn.phase.after(step)
 
     return loop
 

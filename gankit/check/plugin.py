@@ -118,7 +118,7 @@ def _check_help(model: Any) -> None:
 
 def _check_model(model: Any, *, staged: bool = False) -> str:
     """Every option has a default and a type that survives being written to a file and read back."""
-    from gankit.options.schema import dump, leaves
+    from gankit.options.schema import dump, leaves, read
 
     required = [name for name, info in model.model_fields.items() if info.is_required()]
     if required:
@@ -130,11 +130,7 @@ def _check_model(model: Any, *, staged: bool = False) -> str:
         tree = _through_toml(dump(config))
     except Exception as error:
         raise Failed(f"the default options cannot be written as TOML: {error}") from error
-    from gankit.options.schema import annotation, from_text
-
-    # "none" stands for an absent value, in a file as on the command line
-    back = {k: from_text(annotation(model, k), v) if isinstance(v, str) else v for k, v in tree.items()}
-    if model.model_validate(back) != config:
+    if model.model_validate(read(model, tree)) != config:
         raise Failed("the default options do not come back equal from a TOML file")
     if model() != config:
         raise Failed("the default options differ from one time to the next")

@@ -54,7 +54,8 @@ def _torch() -> list[Fact]:
     try:
         from gankit.ops._library import native_available, native_status
 
-        found.append(Fact("kernels", native_status(), native_available()))
+        used = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        found.append(Fact("kernels", native_status(), all(native_available(device) for device in used)))
     except Exception as error:
         found.append(Fact("kernels", f"gankit.ops cannot be imported: {error}", False, fatal=True))
     return found

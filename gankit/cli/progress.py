@@ -47,7 +47,7 @@ class Reporter:
         match event:
             case events.RunStarted():
                 self.losses, self.metrics = {}, {}
-                self._say_if_slow()
+                self._say_if_slow(event.device)
                 self.started(event)
             case events.Logged():
                 self.losses = event.values
@@ -63,12 +63,12 @@ class Reporter:
                 self.losses, self.metrics = event.values or self.losses, event.metrics or self.metrics
                 self.finished()
 
-    def _say_if_slow(self) -> None:
-        """Once, where the kernels are missing."""
+    def _say_if_slow(self, device: str) -> None:
+        """Once, where the device of the run has no kernels."""
         from gankit.ops._library import native_available, native_status
 
-        if not self.said and not native_available():
-            warn(f"note: {native_status()} (gankit doctor says more)")
+        if not self.said and not native_available(device):
+            warn(f"note: {native_status(device)} (gankit doctor says more)")
         self.said = True
 
     def line(self, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -117,11 +117,7 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
         return
 
     with watching(json=json) as (report, tell):
-        run = None
-        if settings["resume"]:
-            run = _go_on(name, what, settings["out"], options, tell)
-        if run is None:
-            run = api.train(name, **what, out=settings["out"], on_event=tell, **options)
+        run = api.train(name, **what, out=settings["out"], resume=settings["resume"], on_event=tell, **options)
     conclude(run, report, json=json)
 
 
@@ -155,44 +151,6 @@ def resume(
     conclude(opened, report, json=json)
 
 
-def _go_on(name: str, what: dict[str, Any], out: Path, options: dict[str, Any], tell: Any) -> Run | None:
-    """Resume the latest run of this variant and dataset, and train the stages that are still missing after it."""
-    from gankit import api
-    from gankit.discovery.entry_points import load_variant
-    from gankit.events import Note
-    from gankit.options.resolve import read_toml
-
-    variant = load_variant(name)
-    content = read_toml(what["config"]) if what["config"] else {}
-    home = out.expanduser() / f"{name}-{what['dataset'] or content.get('dataset') or variant.dataset}"
-    stage = options.get("stage", content.get("stage"))
-    last = int(stage) if stage is not None and str(stage).isdecimal() else variant.stages
-    run = _latest(home, last if variant.stages > 1 else None)
-    if run is None:
-        return None
-    tell(Note(text=f"Going on with {shown(run.path)}, with the options it was started with."))
-    current = run.config.stage or 1
-    steps = options.get("steps") if stage is None or current == last else None  # of a stage asked for, and it alone
-    steps = int(steps) if steps is not None and str(steps).isdecimal() and int(steps) > run.config.run.steps else None
-    run = run.resume(steps, tell)
-    if variant.stages > 1 and current < last:
-        for later in range(current + 1, last + 1) if stage is None else (last,):
-            run = api.train(name, **what, out=out, on_event=tell, **{**options, "stage": later})
-    return run
-
-
-def _latest(home: Path, stage: int | None) -> Run | None:
-    """The newest run in `home`; of a variant with stages, of none later than `stage`."""
-    from gankit import api
-
-    directories = [path for path in home.glob("[0-9]*") if path.name.isdecimal() and (path / "config.toml").is_file()]
-    for path in sorted(directories, key=lambda path: int(path.name), reverse=True):
-        run = api.open_run(path)
-        if stage is None or (run.config.stage or 1) <= stage:
-            return run
-    return None
-
-
 def conclude(run: Run, report: Reporter, *, json: bool) -> None:
     """The end of a training: where it is, its last figures, what to type next."""
     metrics = dict(report.metrics or run.metrics)
@@ -223,8 +181,8 @@ def describe(plan: Plan) -> str:
         (
             phase["name"],
             ", ".join(phase["updates"]),
-            f"every {phase['every']}" + (f", {phase['repeat']} times" if phase["repeat"] > 1 else ""),
-            f"{phase['optim']['kind']} {phase['optim']['lr']:g} {phase['optim']['schedule']}",
+            f"every {phase['every']}" + repeats(phase["repeat"]),
+            f"that of {phase['shares']}" if phase["shares"] else optimizers(phase["optimizers"]),
         )
         for phase in plan.phases
     ]
@@ -239,3 +197,14 @@ def describe(plan: Plan) -> str:
             table(memory, ("memory", "estimate")),
         ]
     )
+
+
+def repeats(number: int | str) -> str:
+    """How often a phase's turn comes in a step, as it goes on after "every n"."""
+    if isinstance(number, str):
+        return f", times {number}"
+    return f", {number} times" if number > 1 else ""
+
+
+def optimizers(described: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(f"{one['kind']} {one['lr']:g} {one['schedule']}" for one in described))

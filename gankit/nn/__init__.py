@@ -1,9 +1,19 @@
 """Thin modules over the ops, and the blocks that several variants share."""
 
+from gankit.nn.image_pool import ImagePool
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.leaky_relu import LeakyReLU
 from gankit.nn.patchgan import PatchDiscriminator
 from gankit.nn.patchgan_loss import PatchGANLoss
 from gankit.nn.resnet import ResNetGenerator
+from gankit.nn.state import State
 
-__all__ = ["InstanceNormAct2d", "LeakyReLU", "PatchDiscriminator", "PatchGANLoss", "ResNetGenerator"]
+__all__ = [
+    "ImagePool",
+    "InstanceNormAct2d",
+    "LeakyReLU",
+    "PatchDiscriminator",
+    "PatchGANLoss",
+    "ResNetGenerator",
+    "State",
+]

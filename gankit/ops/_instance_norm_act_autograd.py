@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gankit.ops._instance_norm_act_library import backward_op, double_backward_op, forward_op
 from gankit.ops._instance_norm_act_plain import gradients_from_input, input_from_output
-from gankit.ops._library import batched
+from gankit.ops._torch import batched, function_apply
 
 __all__ = ["apply"]
 
@@ -176,6 +176,5 @@ def _backward(ctx: Any, grad: Tensor, _stats_grad: Tensor) -> tuple[Tensor | Non
 
 torch.library.register_autograd("gankit::instance_norm_act", _backward, setup_context=_save)
 
-# Function.apply without its Python part, which looks for the transforms that callers exclude.
-apply = super(torch.autograd.Function, _Forward).apply
-_apply_backward = super(torch.autograd.Function, _Backward).apply
+apply = function_apply(_Forward)
+_apply_backward = function_apply(_Backward)

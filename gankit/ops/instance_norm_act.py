@@ -9,7 +9,8 @@ from torch import Tensor
 from gankit.ops._instance_norm_act_autograd import apply
 from gankit.ops._instance_norm_act_library import forward_op, op
 from gankit.ops._instance_norm_act_plain import check, compute_dtype
-from gankit.ops._library import is_compiling, transformed
+from gankit.ops._library import is_compiling
+from gankit.ops._torch import transformed
 
 __all__ = ["instance_norm_act", "instance_norm_act_reference"]
 

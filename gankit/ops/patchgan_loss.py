@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gankit.ops._library import NATIVE, is_compiling, transformed
+from gankit.ops._library import NATIVE, is_compiling
+from gankit.ops._torch import function_apply, transformed
 
 __all__ = [
     "KINDS",
@@ -212,8 +213,7 @@ class _PatchGANLoss(torch.autograd.Function):
         return None, None, *_scaled(slopes, logits, ctx.kind, ctx.generator, grad)
 
 
-# Function.apply without its Python part, which looks for the transforms that `_loss` has excluded.
-_apply = super(torch.autograd.Function, _PatchGANLoss).apply
+_apply = function_apply(_PatchGANLoss)
 
 
 def _scaled(

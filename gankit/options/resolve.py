@@ -20,8 +20,16 @@ from pydantic import BaseModel, ValidationError
 from gankit.errors import UsageError
 from gankit.options import schema
 from gankit.options.run import OF_ONE_STAGE, RESERVED, Augment, RunConfig
+from gankit.options.schema import shown
 from gankit.options.spelling import nearest
 from gankit.plugin import Config, Dataset, Variant
+
+WHOLE = "whole"
+"""Key of a file that says it holds every option: it is read over the models' defaults, without its preset."""
+
+HEADER = """\
+# Every option of this run. `whole`: the preset below is where they came from, and is not laid under them again.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,19 @@ class Resolved:
         stage = getattr(self.options, "stage", None)
         return stage if isinstance(stage, int) else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Every option as plain values, nested as in a file; an absent one is ``"none"``."""
+        return schema.dump(self.run) | schema.dump(self.options) | {"data": schema.dump(self.data)}
+
     def to_toml(self) -> str:
-        """As a file that ``--config`` reads."""
-        names = {"variant": self.variant, "dataset": self.dataset, "preset": self.preset}
-        tables = schema.dump(self.run) | schema.dump(self.options) | {"data": schema.dump(self.data)}
-        return tomli_w.dumps(names | tables)
+        """As a whole file that ``--config`` reads. UsageError if a value cannot be written as TOML."""
+        names = {"variant": self.variant, "dataset": self.dataset, "preset": self.preset, WHOLE: True}
+        try:
+            text = HEADER + tomli_w.dumps(names | self.to_dict())
+            text.encode()
+        except (TypeError, ValueError) as error:  # a file name of bytes that are no text, or a plugin's own type
+            raise UsageError(f"the options cannot be written to a config.toml: {error}") from None
+        return text
 
     def save(self, path: Path) -> None:
         """Write :meth:`to_toml` to `path`."""
@@ -68,18 +84,27 @@ def resolve(
     """Merge defaults < preset < `file` < `options` and check the result once.
 
     `options` are keyed by dotted names; nested mappings are understood too. Values may be text, as on the command
-    line. `implied_by`: the stage that was asked for, if it is not this one but one that builds on it. Then
-    :data:`OF_ONE_STAGE` is left out of the options, and of a file that is that stage's own. UsageError names field,
-    bound and value, or the nearest name if an option is unknown.
+    line. A `file` that is whole, as a run's ``config.toml`` is, is read without its preset. `implied_by`: the stage
+    that was asked for, if it is not this one but one that builds on it. Then :data:`OF_ONE_STAGE` is left out of the
+    options, and of a file that is that stage's own. UsageError names field, bound and value, or the nearest name if an
+    option is unknown.
     """
     content = read_toml(file) if file else {}
+    whole = content.pop(WHOLE, False)
+    if whole and preset:
+        raise UsageError(f"{file} holds every option of a run: preset {preset!r} would change none. Leave one out.")
     preset = preset or content.get("preset") or "default"
     content = _own(content, file, variant, dataset)
+    of_other_stage = implied_by is not None and content.get("stage") == implied_by
     if implied_by is not None:
         options = _without(OF_ONE_STAGE, options or {})
-        content = _without(OF_ONE_STAGE, content) if content.get("stage") == implied_by else content
+        content = _without(OF_ONE_STAGE, content) if of_other_stage else content
     models = _Models(run=RunConfig, variant=variant_cls.Config, data=dataset_cls.Config)
-    chosen = _preset(variant_cls, variant, preset)
+    # of a whole file the preset is only a name, but for what it says of how another stage is trained
+    if whole and not (of_other_stage and preset in variant_cls.presets):
+        chosen: dict[str, Any] = {}
+    else:
+        chosen = _preset(variant_cls, variant, preset)
     overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
 
     layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
@@ -117,12 +142,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"config file {path} does not exist") from None
     except OSError as error:
-        raise UsageError(f"config file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors, numbers of thousands of digits
         raise UsageError(f"config file {path} is not TOML: {error}") from None
     for name in ("variant", "dataset", "preset"):
         if not isinstance(content.get(name, ""), str):
-            raise UsageError(f"config file {path}: {name} = {content[name]!r}: must be a name, in quotes")
+            raise UsageError(f"config file {path}: {name} = {shown(content[name])}: must be a name, in quotes")
+    if not isinstance(content.get(WHOLE, False), bool):
+        raise UsageError(f"config file {path}: {WHOLE} = {shown(content[WHOLE])}: must be true or false")
     return content
 
 
@@ -189,7 +216,7 @@ def _merge(
                     continue
                 where = "" if source == "options" else f" in {source}"
                 raise UsageError(f"unknown option {name!r}{where}{nearest(name, models.names())}") from None
-            _put(merged, name, schema.from_text(annotation, value) if isinstance(value, str) else value)
+            _put(merged, name, schema.read(annotation, value))
     return merged
 
 
@@ -228,6 +255,7 @@ def _validated(model: type[BaseModel], values: Mapping[str, Any], prefix: str = 
 __all__ = [
     "OF_ONE_STAGE",
     "RESERVED",
+    "WHOLE",
     "Augment",
     "Resolved",
     "RunConfig",

@@ -68,7 +68,7 @@ class RunConfig(Config):
 
 
 RESERVED = frozenset(RunConfig.model_fields) | {
-    *("variant", "dataset", "preset", "data"),
+    *("variant", "dataset", "preset", "whole", "data"),
     *("out", "config", "dry_run", "resume", "json", "help"),
 }
 """Names that a variant's own options cannot have."""

@@ -115,8 +115,27 @@ def defaults(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def dump(model: BaseModel) -> dict[str, Any]:
-    """Values fit for TOML, which knows no null: an absent value is left out, or ``"none"`` if it is not the default."""
-    return _for_toml(model.model_dump(mode="json"), defaults(type(model)))
+    """Every value, fit for TOML, which knows no null: an absent value is ``"none"``, as in text."""
+    values: dict[str, Any] = _without_null(model.model_dump(mode="json"))
+    return values
+
+
+def read(annotation: Any, value: object) -> object:
+    """A value as it stands in a file or on the command line, made fit for pydantic: :func:`dump`'s reverse.
+
+    `annotation` is the option's type, or a model for all of its values.
+    """
+    if isinstance(value, str):
+        return from_text(annotation, value)
+    kind = without_none(annotation)
+    if isinstance(value, list) and get_origin(kind) in (tuple, list, set, frozenset):
+        return [read(get_args(kind)[0], item) for item in value]
+    if isinstance(value, Mapping) and get_origin(kind) is dict:
+        return {name: read(get_args(kind)[1], item) for name, item in value.items()}
+    if isinstance(value, Mapping) and (model := nested(annotation)) is not None:
+        fields = model.model_fields
+        return {name: read(fields[name].annotation, item) if name in fields else item for name, item in value.items()}
+    return value
 
 
 def from_text(annotation: Any, text: str) -> Any:
@@ -145,7 +164,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     text = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     kind = first["type"]
     if kind == "missing" and isinstance(first["loc"][-1], int):
-        message = f"{prefix}{name} = {_shown(first['input'])}: too few values"
+        message = f"{prefix}{name} = {shown(first['input'])}: too few values"
     elif kind == "missing":
         message = f"{prefix}{name} must be given: it has no default"
     elif not name:
@@ -153,7 +172,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     else:
         if not text.startswith(("must", "should")):
             text = f"must be {text}" if "Input should be" in first["msg"] else text[0].lower() + text[1:]
-        message = f"{prefix}{name} = {_shown(first['input'])}: {text}"
+        message = f"{prefix}{name} = {shown(first['input'])}: {text}"
     return message + (f" (and {len(others)} more)" if others else "")
 
 
@@ -171,7 +190,8 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     return ".".join(parts)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a message, not longer than a few words."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -196,17 +216,12 @@ def _plain(value: object) -> object:
     return value
 
 
-def _for_toml(values: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            usual = default.get(name)
-            kept[name] = _for_toml(value, usual if isinstance(usual, Mapping) else {})
-        elif value is not None:
-            kept[name] = value
-        elif default.get(name) is not None:
-            kept[name] = NONE
-    return kept
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_null(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    return NONE if value is None else value
 
 
 __all__ = [
@@ -220,5 +235,7 @@ __all__ = [
     "leaves",
     "may_be_none",
     "nested",
+    "read",
+    "shown",
     "without_none",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gankit.errors import GankitError
 from gankit.files import replace_text
@@ -19,10 +20,7 @@ def read_spec(path: Path) -> DataSpec | None:
     """The spec; None if there is no such file. :class:`GankitError` if it is damaged."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        keys = {
-            name: Key(**{field: tuple(value) if isinstance(value, list) else value for field, value in key.items()})
-            for name, key in stored["keys"].items()
-        }
+        keys = {name: _key(fields) for name, fields in stored["keys"].items()}
         if not keys:
             raise ValueError("no keys")
         return DataSpec(keys=keys)
@@ -32,6 +30,11 @@ def read_spec(path: Path) -> DataSpec | None:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise GankitError(f"{path} is damaged. Remove it: the data itself is then looked at.") from error
+
+
+def _key(fields: dict[str, Any]) -> Key:
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in fields.items()}
+    return Key(**values)
 
 
 def difference(then: DataSpec, now: DataSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,43 @@ from gankit.events import TrainingDiverged
 
 
 class Meter:
-    """Loss terms on their way from the device to the log.
+    """Loss terms, and what else a variant logs, on their way from the device to the log.
 
-    :meth:`add` only keeps the tensors; :meth:`drain` reads all of them back at once, looks for NaN and infinity, and
-    adds them up. So a step waits for nothing, and the watch still names the step and the term.
+    :meth:`add` only keeps the tensors; :meth:`drain` reads all of them back at once, looks for NaN and infinity among
+    the loss terms, and adds them up. So a step waits for nothing, and the watch still names the step and the term.
     """
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, str, dict[str, Tensor]]] = []
+        self._pending: list[tuple[int, str, dict[str, Tensor], dict[str, Tensor]]] = []
         self._sums: dict[str, list[float]] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, step: int, phase: str, terms: dict[str, Tensor]) -> None:
-        self._pending.append((step, phase, terms))
+    def add(self, step: int, phase: str, terms: dict[str, Tensor], logged: dict[str, Tensor] | None = None) -> None:
+        """The scalars of a turn: `terms` were minimised and must be finite, `logged` need not be."""
+        self._pending.append((step, phase, terms, logged or {}))
 
     def drain(self) -> None:
         """Reads the terms back; :class:`TrainingDiverged` names the first that is not finite."""
         if not self._pending:
             return
-        tensors = [term for _, _, terms in self._pending for term in terms.values()]
-        values = iter(torch.stack([t if t.dtype is torch.float32 else t.float() for t in tensors]).tolist())
         pending, self._pending = self._pending, []
-        for step, phase, terms in pending:
+        tensors = [term for _, _, *both in pending for terms in both for term in terms.values()]
+        values = iter(torch.stack([t if t.dtype is torch.float32 else t.float() for t in tensors]).tolist())
+        for step, phase, terms, logged in pending:
             for name in terms:
                 value = next(values)
                 if not math.isfinite(value):
                     raise TrainingDiverged(f"step {step + 1}: phase {phase!r}, loss term {name!r} is {value}")
-                total = self._sums.setdefault(f"{phase}/{name}", [0.0, 0])
-                total[0] += value
-                total[1] += 1
+                self._count(f"{phase}/{name}", value)
+            for name in logged:
+                self._count(f"{phase}/{name}", next(values))
+
+    def _count(self, key: str, value: float) -> None:
+        total = self._sums.setdefault(key, [0.0, 0])
+        total[0] += value
+        total[1] += 1
 
     def means(self) -> dict[str, float]:
         """Means since the last call, keyed ``phase/term``."""
@@ -53,12 +59,13 @@ class Meter:
         self._sums = {}
         return means
 
-    def state_dict(self) -> dict[str, list[float]]:
-        return {key: list(value) for key, value in self._sums.items()}
+    def state_dict(self) -> dict[str, list[float | None]]:
+        """The sums and counts since the last :meth:`means`, fit for JSON: a sum that is not finite is None."""
+        return {key: [total if math.isfinite(total) else None, count] for key, (total, count) in self._sums.items()}
 
-    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Sequence[float | None]]) -> None:
         self._pending = []
-        self._sums = {key: list(value) for key, value in state.items()}
+        self._sums = {key: [math.nan if part is None else part for part in value] for key, value in state.items()}
 
 
 class JsonLines:
@@ -71,11 +78,18 @@ class JsonLines:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None in place of every number that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

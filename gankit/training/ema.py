@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from gankit.ops._torch import lerp_all_
+
 
 class Ema:
     """Exponential moving average of some networks' parameters; buffers are copied.
@@ -30,7 +32,7 @@ class Ema:
     def update(self) -> None:
         """Moves the averages a step towards the networks."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self._to, self._from, 1.0 - decay)
+        lerp_all_(self._to, self._from, 1.0 - decay)
         self.updates += 1
 
     @torch.no_grad()

@@ -1,16 +1,15 @@
-"""From what a user asks for to trained runs: options resolved, everything checked, earlier stages found or trained."""
+"""The road from what a user asks for to trained runs: new ones, those that go on, and the stages before and after."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel
-
+from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
@@ -19,24 +18,33 @@ from gankit.options.resolve import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir
 from gankit.runs.environment import environment
-from gankit.training.session import Session, build_networks, check_requirements
-from gankit.training.stages import check_inherits, find_previous, inherited_weights, unfinished
+from gankit.training import resume
+from gankit.training.ready import Ready, make_ready, tell_data_notes
+from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, runs_in, unfinished
 from gankit.training.trainer import Trainer
 from gankit.training.validation import check_metric
 
-Trained = tuple[RunDir, Resolved]
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run on disk, and its config as it was read or written last."""
+
+    directory: RunDir
+    resolved: Resolved
 
 
 @dataclass(frozen=True)
-class Job:
-    """What was asked for, before the stage is settled."""
+class TrainRequest:
+    """What a user asks to be trained: of a variant with stages one of them, or all."""
 
     variant: type[Variant[Any]]
-    dataset: type[Dataset[Any]] | Dataset[Any]
+    source: DataSource
     names: tuple[str, str]
+    """Of the variant and of the dataset, as they stand in a run's config and path."""
     preset: str | None
     config: Path | None
     options: Mapping[str, Any]
+    """By dotted name."""
     out: Path
     tell: OnEvent
 
@@ -50,140 +58,162 @@ class Job:
         options: Mapping[str, Any],
         out: Path,
         tell: OnEvent,
-    ) -> Job:
+    ) -> TrainRequest:
+        """From the arguments of :func:`gankit.train`; plugins are loaded by name."""
         file = Path(config) if config is not None else None
         content = read_toml(file) if file else {}
-        kind = load_variant(variant) if isinstance(variant, str) else variant
+        loaded = load_variant(variant) if isinstance(variant, str) else variant
         name = variant if isinstance(variant, str) else variant.__name__.lower()
         flat: dict[str, Any] = {key.replace("__", "."): value for key, value in options.items()}
         if isinstance(dataset, Dataset):
-            flat = {"data": dataset.config.model_dump(), **flat}
-            source: type[Dataset[Any]] | Dataset[Any] = dataset
-            label = type(dataset).__name__.lower()
+            flat = {**{f"data.{key}": value for key, value in dataset.config.model_dump().items()}, **flat}
+            source, label = DataSource(dataset), type(dataset).__name__.lower()
         else:
-            label = dataset or content.get("dataset") or kind.dataset
-            source = load_dataset(label)
-        return cls(kind, source, (name, label), preset, file, flat, out.expanduser(), tell)
+            label = dataset or content.get("dataset") or loaded.dataset
+            source = DataSource(load_dataset(label))
+        return cls(loaded, source, (name, label), preset, file, flat, out.expanduser(), tell)
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
-        options = self.options if stage is None else {**self.options, "stage": stage}
-        return resolve(
+        """The options, of `stage` if given; `implied_by`: the stage asked for, if this is one that leads to it."""
+        resolved = resolve(
             self.variant,
-            self._dataset_class,
+            self.source.cls,
             variant=self.names[0],
             dataset=self.names[1],
             preset=self.preset,
             file=self.config,
-            options=options,
+            options=self.options if stage is None else {**self.options, "stage": stage},
             implied_by=implied_by,
         )
+        self.source.check(resolved.data)
+        return resolved
 
-    def session(self, resolved: Resolved) -> Session:
-        return Session(self.variant(resolved.options), self.open(resolved, "train"), resolved)
+    def ready(self, resolved: Resolved) -> Ready:
+        """A training with these options, with everything open; nothing is written."""
+        ready = make_ready(self.variant, self.source, resolved)
+        if resolved.run.eval_every:
+            check_metric(ready.session.variant.metric)
+        return ready
 
-    def train(self) -> Trained:
-        todo, previous = self.todo()
-        *earlier, last = todo
+    def train(self) -> TrainedRun:
+        """Train what was asked for, after the earlier stages that are missing."""
+        todo, ready, earlier = self.missing()
         if asked := self.resolve().stage:
-            for resolved in reversed(earlier):
+            for resolved in reversed(todo[:-1]):
                 self.tell(Note(text=self._implied(resolved, asked)))
-        for resolved in earlier:
-            previous = self._run(resolved, previous)
-        return self._run(last, previous), last
+        run = self._begin(ready, earlier)
+        for resolved in todo[1:]:
+            ready = self.ready(resolved)
+            run = self._begin(ready, read_earlier(run, ready.session.variant.inherits()))
+        return TrainedRun(run, todo[-1])
 
-    def todo(self) -> tuple[list[Resolved], RunDir | None]:
-        """What to train, in this order, and the run that the first of it builds on.
+    def missing(self) -> tuple[list[Resolved], Ready, EarlierStage | None]:
+        """What to train, in this order; the first of it, ready; and the earlier stage that it builds on.
 
         A variant without stages, and the first stage, build on none. Without a stage asked for all are trained; before
-        one that is asked for those that no finished run under `out` stands for.
+        one that is asked for those that no finished run under `out` stands for. Each has been made ready once: what is
+        wrong with a later stage is said before an earlier one is trained.
         """
         asked = self.resolve()
         stages = self.variant.stages
         if stages == 1:
-            return [asked], None
+            return [asked], self.ready(asked), None
         if asked.stage is None:
-            return [self.resolve(stage) for stage in range(1, stages + 1)], None
+            todo = [self.resolve(stage) for stage in range(1, stages + 1)]
+            for resolved in reversed(todo):
+                ready = self.ready(resolved)
+            return todo, ready, None
         if not 1 <= asked.stage <= stages:
             raise UsageError(f"stage {asked.stage}: {self.names[0]} has the stages 1 to {stages}.")
         todo = [asked]
-        while (stage := todo[0].stage or 1) > 1:
-            before = self.resolve(stage - 1, implied_by=asked.stage)
-            if found := self._find_previous(todo[0], before):
-                return todo, found
+        ready = self.ready(asked)
+        for stage in range(asked.stage - 1, 0, -1):
+            before = self.resolve(stage, implied_by=asked.stage)
+            inherits, networks = ready.session.variant.inherits(), ready.session.networks
+            if found := find_earlier(self.out, before, self.variant, self.source.cls, inherits, networks):
+                return todo, ready, found
             todo.insert(0, before)
-        return todo, None
+            ready = self.ready(before)
+        return todo, ready, None
 
     def _implied(self, resolved: Resolved, asked: int) -> str:
         """What is said of a stage that has to be trained first."""
         stage = resolved.stage or 1
         alone = sorted({name.partition(".")[0] for name in self.options} & OF_ONE_STAGE)
         text = f"Stage {stage + 1} builds on stage {stage}, which is not "
-        if begun := unfinished(self.out, resolved, self.variant, self._dataset_class):
+        if begun := unfinished(self.out, resolved, self.variant, self.source.cls):
             text += f"trained to its end in {begun.path}: training it anew (--resume goes on with it instead, as does: "
             text += f"gankit resume {quote(str(begun.path))})"
         else:
             text += "trained yet: training it first"
         return text + (f" (of the options given, {', '.join(alone)} hold for stage {asked} alone)." if alone else ".")
 
-    @property
-    def _dataset_class(self) -> type[Dataset[Any]]:
-        return type(self.dataset) if isinstance(self.dataset, Dataset) else self.dataset
-
-    def _find_previous(self, resolved: Resolved, wanted: Resolved) -> RunDir | None:
-        variant = self.variant(resolved.options)
-        train = self.open(resolved, "train")
-        check_requirements(variant, train, resolved.dataset)
-        networks = build_networks(variant, train.spec, resolved.run.seed)
-        check_inherits(variant.inherits(), networks)
-        return find_previous(self.out, wanted, self.variant, self._dataset_class, variant.inherits(), networks)
-
-    def open(self, resolved: Resolved, split: Literal["train", "test"]) -> Dataset[Any]:
-        return open_split(self.dataset, resolved.data, split)
-
-    def _run(self, resolved: Resolved, previous: RunDir | None = None) -> RunDir:
-        """One training, into a new directory, once everything that can be checked has been."""
-        if previous is not None and resolved.stage is not None:
-            self.tell(Note(text=f"Stage {resolved.stage} builds on stage {resolved.stage - 1} in {previous.path}."))
-        dataset = self.open(resolved, "train")
-        tell_notes(self.tell, dataset)
-        variant = self.variant(resolved.options)
-        session = Session(variant, dataset, resolved)
-        inherits = variant.inherits() if previous else {}
-        check_inherits(inherits, session.networks)
-        inherited = inherited_weights(previous, inherits) if previous else None
-        test = self.open(resolved, "test")
-        tell_notes(self.tell, test, known=dataset.notes())
-        if resolved.run.eval_every:
-            check_metric(variant.metric)
+    def _begin(self, ready: Ready, earlier: EarlierStage | None) -> RunDir:
+        """Train into a new directory."""
+        session = ready.session
+        if earlier is not None and (stage := session.resolved.stage):
+            self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {earlier.run.path}."))
+        tell_data_notes(ready, self.tell)
+        config = session.resolved.to_toml()
         directory = RunDir.create(self.out, *self.names)
-        self._describe(directory, resolved, session, previous)
-        Trainer(session, directory, test, self.tell).fit(None, inherited)
+        described = environment(session.device, self.variant, self.source.cls)
+        if earlier is not None:
+            origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
+            described["previous_stage"] = origin
+        replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
+        directory.keep_spec(session.spec)
+        replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
+        Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
         return directory
 
-    def _describe(self, directory: RunDir, resolved: Resolved, session: Session, previous: RunDir | None) -> None:
-        described = environment(session.device, self.variant, type(session.dataset))
-        if previous is not None:
-            origin = {"run": directory.relative(previous.path), "checkpoint": previous.resolve("best")}
-            described["previous_stage"] = origin
-        (directory.path / "environment.json").write_text(json.dumps(described, indent=1) + "\n")
-        directory.keep_spec(session.spec)
-        replace_text(directory.path / "config.toml", resolved.to_toml())  # last: with it the directory is a run
+    def resume(self) -> TrainedRun:
+        """Go on with the latest run of this variant and dataset, and train the stages that are missing after it.
+
+        Of a variant with stages, with the latest that is of no later stage than the one asked for. If there is none,
+        as :meth:`train`.
+        """
+        asked = self.resolve().stage
+        last = asked or self.variant.stages
+        run = self._latest(last)
+        if run is None:
+            return self.train()
+        self.tell(Note(text=f"Going on with {run.directory.path}, with the options it was started with."))
+        current = run.resolved.stage or 1
+        resolved = resume.resume(
+            run.directory, run.resolved, self.variant, self.source, self._more_steps(run, asked), self.tell
+        )
+        run = TrainedRun(run.directory, resolved)
+        for stage in range(current + 1, last + 1) if asked is None else [last] if current < last else []:
+            run = self._of_stage(stage).train()
+        return run
+
+    def _latest(self, last: int) -> TrainedRun | None:
+        """The newest run of none but the stages up to `last`."""
+        for directory in runs_in(self.out / "-".join(self.names)):
+            resolved = read_config(directory, self.variant, self.source.cls)
+            if (resolved.stage or 1) <= last:
+                return TrainedRun(directory, resolved)
+        return None
+
+    def _more_steps(self, run: TrainedRun, asked: int | None) -> int | None:
+        """The steps given, where they are more than the run was to have; of a stage asked for, and it alone."""
+        stage = run.resolved.stage
+        if "steps" not in self.options or (asked is not None and stage != asked):
+            return None
+        steps = self.resolve(stage).run.steps
+        return steps if steps > run.resolved.run.steps else None
+
+    def _of_stage(self, stage: int) -> TrainRequest:
+        return TrainRequest(
+            self.variant,
+            self.source,
+            self.names,
+            self.preset,
+            self.config,
+            {**self.options, "stage": stage},
+            self.out,
+            self.tell,
+        )
 
 
-def tell_notes(tell: OnEvent, dataset: Dataset[Any], known: Sequence[str] = ()) -> None:
-    """What the user should read about the data, but for what is known."""
-    for text in dataset.notes():
-        if text not in known:
-            tell(Note(text=text))
-
-
-def open_split(
-    source: type[Dataset[Any]] | Dataset[Any], config: BaseModel, split: Literal["train", "test"]
-) -> Dataset[Any]:
-    """A split of a dataset, given as its class or as one of its splits."""
-    if not isinstance(source, Dataset):
-        return source(config, split)
-    return source if source.split == split else type(source)(config, split)
-
-
-__all__ = ["Job", "open_split", "tell_notes"]
+__all__ = ["TrainRequest", "TrainedRun"]

@@ -1,27 +1,43 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimisers and their schedules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from gankit.plugin import Optim
 
+Betas = tuple[float, float]
+
 
 def scheduled_lr(optim: Optim, step: int, steps: int) -> float:
     """Learning rate of step `step` (from 0) in a run of `steps`: a pure function, so a resumed run needs no state."""
-    progress = step / max(steps, 1)
     if optim.schedule == "constant":
         return optim.lr
     if optim.schedule == "halve":
+        progress = step / max(steps, 1)
         return optim.lr * 0.5 ** min(optim.halvings, math.floor(progress * (optim.halvings + 1)))
-    fallen = max(0.0, progress - optim.hold) / (1.0 - optim.hold)
-    if optim.schedule == "linear":
-        return optim.lr * (1.0 - fallen)
-    return optim.lr * 0.5 * (1.0 + math.cos(math.pi * fallen))
+    left = _left(optim, step, steps)
+    return optim.lr * left if optim.lr_end == 0 else optim.lr_end + (optim.lr - optim.lr_end) * left
+
+
+def scheduled_betas(optim: Optim, step: int, steps: int) -> Betas:
+    """Decay rates of step `step` (from 0) in a run of `steps`, as :func:`scheduled_lr`."""
+    if optim.betas_end is None or optim.schedule not in ("linear", "cosine"):
+        return optim.betas
+    left = _left(optim, step, steps)
+    first, second = (end + (begin - end) * left for begin, end in zip(optim.betas, optim.betas_end, strict=True))
+    return first, second
+
+
+def _left(optim: Optim, step: int, steps: int) -> float:
+    """How much of the way from a value to its end is still to go: 1 until `hold`, 0 from `until` on."""
+    gone = max(0.0, step / max(steps, 1) - optim.hold) / (optim.until - optim.hold)
+    gone = min(gone, 1.0)
+    return 1.0 - gone if optim.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * gone))
 
 
 def make_optimizer(optim: Optim, parameters: Sequence[Tensor], *, fused: bool | None = True) -> torch.optim.Optimizer:
@@ -39,3 +55,58 @@ def make_optimizer(optim: Optim, parameters: Sequence[Tensor], *, fused: bool | 
     if optim.kind == "rmsprop":
         return torch.optim.RMSprop(parameters, lr, alpha=second, weight_decay=decay)
     return torch.optim.SGD(parameters, lr, momentum=first, weight_decay=decay, fused=fused)
+
+
+class ScheduledOptimizer:
+    """An optimiser of named parameters, with its schedules."""
+
+    def __init__(self, optim: Optim, parameters: Mapping[str, Tensor]) -> None:
+        self.optim = optim
+        self.names, self.parameters = list(parameters), list(parameters.values())
+        self.optimizer = make_optimizer(optim, self.parameters)
+        self.lr = optim.lr
+
+    def schedule(self, step: int, steps: int) -> None:
+        """Sets the learning rate and the decay rates of step `step` of `steps`."""
+        if self.optim.schedule == "constant":
+            return
+        self.lr = scheduled_lr(self.optim, step, steps)
+        values: dict[str, object] = {"lr": self.lr}
+        if self.optim.betas_end is not None:
+            betas = scheduled_betas(self.optim, step, steps)
+            names = {"rmsprop": {"alpha": betas[1]}, "sgd": {"momentum": betas[0]}}
+            values |= names.get(self.optim.kind, {"betas": betas})
+        for group in self.optimizer.param_groups:
+            group.update(values)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The optimiser's tensors, keyed ``parameter/name``."""
+        return {
+            f"{key}/{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+            for key, p in zip(self.names, self.parameters, strict=True)
+            for name, value in self.optimizer.state.get(p, {}).items()
+            if value is not None
+        }
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """The reverse of :meth:`state_dict`. ValueError names what is of no parameter, or of another shape."""
+        places = dict(zip(self.names, self.parameters, strict=True))
+        self.optimizer.state.clear()
+        for key, value in tensors.items():
+            parameter, _, name = key.rpartition("/")
+            if parameter not in places:
+                raise ValueError(f"{key!r} belongs to no parameter")
+            self.optimizer.state[places[parameter]][name] = self._placed(key, value, places[parameter])
+
+    def _placed(self, key: str, value: Tensor, parameter: Tensor) -> Tensor:
+        """`value` where and as the optimiser expects it: the fused kernels count steps on the device, others do not."""
+        if key.endswith("/step"):
+            if value.numel() != 1:
+                raise ValueError(f"{key!r} is of shape {tuple(value.shape)}, not a number")
+            return value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
+        if value.shape != parameter.shape:
+            raise ValueError(f"{key!r} is of shape {tuple(value.shape)}, its parameter of {tuple(parameter.shape)}")
+        return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+__all__ = ["ScheduledOptimizer", "make_optimizer", "scheduled_betas", "scheduled_lr"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gankit.plugin import Step
 from gankit.training.step import TrainStep
@@ -40,7 +39,7 @@ class Plan:
     networks: list[dict[str, Any]]
     """Of each: name, parameters, trainable, averaged."""
     phases: list[dict[str, Any]]
-    """Of each: name, updates, every, repeat, optim, parameters."""
+    """Of each: name, updates, every, repeat ("by step" if a function says it), optimizers, shares, parameters."""
     memory: dict[str, int | None]
     """Estimated bytes: weights, gradients, optimizers, averages, batch, activations, total. `activations`, the most
     that autograd keeps at once, is measured by running a step without data; None, and left out of the total, if the
@@ -68,8 +67,9 @@ def make_plan(session: Session) -> Plan:
             "name": turn.name,
             "updates": list(turn.phase.updates),
             "every": turn.phase.every,
-            "repeat": turn.phase.repeat,
-            "optim": turn.phase.optim.model_dump(mode="json"),
+            "repeat": "by step" if callable(turn.phase.repeat) else turn.phase.repeat,
+            "optimizers": [one.optim.model_dump(mode="json") for one in turn.optimizers],
+            "shares": turn.phase.shares,
             "parameters": sum(p.numel() for p in turn.parameters),
         }
         for turn in session.turns
@@ -115,7 +115,13 @@ def _memory(session: Session, averaged: Sequence[str]) -> dict[str, int | None]:
     memory: dict[str, int | None] = {
         "weights": _bytes(session.networks.values()),
         "gradients": sum(p.nbytes for p in learning.values()),
-        "optimizers": sum(moments[t.phase.optim.kind] * p.nbytes for t in session.turns for p in t.parameters),
+        "optimizers": sum(
+            moments[one.optim.kind] * p.nbytes
+            for turn in session.turns
+            if turn.phase.shares is None
+            for one in turn.optimizers
+            for p in one.parameters
+        ),
         "averages": _bytes([session.networks[name] for name in averaged]),
         "batch": batch * session.resolved.run.batch_size * session.resolved.run.accumulate,
         "activations": activations(session),
@@ -134,6 +140,8 @@ def activations(session: Session) -> int | None:
     """Most bytes that autograd keeps for backward passes during a step: a step on tensors without content."""
     networks = copy.deepcopy(session.networks)
     try:
+        from torch._subclasses.fake_tensor import FakeTensorMode  # private: a torch without it costs this figure
+
         # fake tensors name a real device, meta tensors do not, and autocast (switched off, too) needs to know one
         with FakeTensorMode() as mode:
             for network in networks.values():
@@ -154,7 +162,7 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
         return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=device) for name, key in keys}
 
     def make() -> Step:
-        return TrainStep(0, size, device, networks, torch.Generator(device), feed, session.spec, 1)
+        return TrainStep(1, size, device, networks, torch.Generator(device), feed, session.spec)
 
     own = [t for network in networks.values() for t in [*network.parameters(), *network.buffers()]]
     kept = _Kept({t.untyped_storage()._cdata for t in own})

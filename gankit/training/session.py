@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gankit.data.augment import DiffAugment
 from gankit.data.loader import Loader
 from gankit.device import (
+    Precision,
     check_precision,
     derive_seed,
     make_generator,
@@ -19,6 +20,7 @@ from gankit.device import (
     resolve_device,
 )
 from gankit.errors import GankitError, PluginError, UsageError
+from gankit.ops._torch import norms
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.runs.log import Meter
@@ -51,15 +53,14 @@ class Session:
             network.train()
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
-        self.turns = [Turn(phase, self.networks, run.precision, self.device) for phase in variant.phases()]
-        if not self.turns:
-            raise PluginError(f"variant {resolved.variant!r} has no phases: there is nothing to train")
-        if len({turn.name for turn in self.turns}) < len(self.turns):
-            raise PluginError(f"variant {resolved.variant!r} has two phases of one name")
+        self.turns = make_turns(variant, self.networks, run.precision, self.device)
         self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=self.device.type == "cuda")
         self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
         self.meter = Meter()
+        # a step's first turns see the same batches; the further ones of a repeated phase see batches of their own
+        self._main = [self._make_step() for _ in range(run.accumulate)]
+        self._further = [self._make_step() for _ in range(run.accumulate)]
         self.ema: Ema | None = None
 
     def begin(self, report: Callable[[str], None], weights: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
@@ -80,24 +81,37 @@ class Session:
     def train_step(self, index: int) -> None:
         """Step `index`: every phase's turns, then the averages. Waits for nothing on the device."""
         run = self.resolved.run
-        main = [self.new_step(index) for _ in range(run.accumulate)]
+        self._fill(self._main, index)
         for turn in self.turns:
-            if index % turn.phase.every:
-                continue
-            turn.schedule(index, run.steps)
-            for repetition in range(turn.phase.repeat):
-                # shared values belong to the first turn; further turns see a batch of their own
-                steps = main if repetition == 0 else [self.new_step(index) for _ in main]
-                for terms in turn.run(steps):
-                    self.meter.add(index, turn.name, terms)
+            repeats = turn.repeats(index)
+            if repeats:
+                turn.schedule(index, run.steps)
+            for repetition in range(repeats):
+                if repetition:
+                    self._fill(self._further, index)
+                steps = self._further if repetition else self._main
+                for terms, step in zip(turn.run(steps), steps, strict=True):
+                    self.meter.add(index, turn.name, terms, step.take_logged())
         if self.ema is not None:
             self.ema.update()
+        for step in self._main + self._further:
+            step.clear()  # what the last turns drew must not be kept while samples are drawn
+
+    @staticmethod
+    def _fill(steps: Sequence[TrainStep], index: int) -> None:
+        for step in steps:
+            step.begin(index)
 
     def new_step(self, index: int) -> TrainStep:
-        size = self.loader.batch_size
-        steps = self.resolved.run.steps
+        """A step of its own, beside those that :meth:`train_step` fills."""
+        step = self._make_step()
+        step.begin(index)
+        return step
+
+    def _make_step(self) -> TrainStep:
+        size, steps = self.loader.batch_size, self.resolved.run.steps
         return TrainStep(
-            index, size, self.device, self.networks, self.generator, self.feed, self.spec, steps, self.diff_augment
+            steps, size, self.device, self.networks, self.generator, self.feed, self.spec, self.diff_augment
         )
 
     def sampling_networks(self) -> dict[str, nn.Module]:
@@ -111,7 +125,7 @@ class Session:
         """:class:`GankitError` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""
         for name, network in self.networks.items():
             tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
-            if tensors and not torch.stack([n.float() for n in torch._foreach_norm(tensors)]).sum().isfinite():
+            if tensors and not torch.stack([n.float() for n in norms(tensors)]).sum().isfinite():
                 bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
                 if bad is not None:
                     from gankit.events import TrainingDiverged
@@ -127,10 +141,10 @@ class Session:
         tensors["optimizers"] = {}
         scalers = {}
         for turn in self.turns:
-            optimizer, scaler = turn.state()
-            tensors["optimizers"] |= optimizer
-            if scaler is not None:
+            state_of_turn = turn.state_dict()
+            if (scaler := state_of_turn.pop("scaler", None)) is not None:
                 scalers[turn.name] = scaler
+            tensors["optimizers"] |= {f"{turn.name}/{key}": value for key, value in state_of_turn.items()}
         state: dict[str, Any] = {
             "variant": self.resolved.variant,
             "dataset": self.resolved.dataset,
@@ -165,7 +179,10 @@ class Session:
                 load_weights(network, averages.get(name, {}), name)
             self.ema.updates = state["ema_updates"]
         for turn in self.turns:
-            turn.restore(tensors["optimizers"], state["scalers"].get(turn.name))
+            prefix = f"{turn.name}/"  # a phase's name may have a slash in it
+            own = {k.removeprefix(prefix): v for k, v in tensors["optimizers"].items() if k.startswith(prefix)}
+            scaler = {"scaler": state["scalers"][turn.name]} if turn.name in state["scalers"] else {}
+            turn.load_state_dict({**own, **scaler})
         self.loader.load_state_dict(state["loader"])
         self.meter.load_state_dict(state["meter"])
         self._set_random_state(state["random"], checkpoint.step)
@@ -194,6 +211,20 @@ class Session:
 
     def close(self) -> None:
         self.loader.close()
+
+
+def make_turns(
+    variant: Variant[Any], networks: Mapping[str, nn.Module], precision: Precision, device: torch.device
+) -> list[Turn]:
+    """The turns of a step, in order. :class:`PluginError` if there are none, or two of one name."""
+    turns: list[Turn] = []
+    for phase in variant.phases():
+        if phase.name in {turn.name for turn in turns}:
+            raise PluginError(f"{type(variant).__name__} has two phases of the name {phase.name!r}")
+        turns.append(Turn(phase, networks, precision, device, turns))
+    if not turns:
+        raise PluginError(f"{type(variant).__name__} has no phases: there is nothing to train")
+    return turns
 
 
 def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:

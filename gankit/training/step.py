@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gankit.data.augment import DiffAugment, Moves
 from gankit.data.images import to_float
+from gankit.errors import PluginError
 from gankit.plugin import DataSpec, Step
 
 if TYPE_CHECKING:
@@ -59,32 +60,56 @@ class Feed:
 
 
 class TrainStep(Step):
-    """A step of the trainer. See :class:`~gankit.plugin.Step` for what each member promises."""
+    """A step of the trainer. See :class:`~gankit.plugin.Step` for what each member promises.
+
+    It is made once and filled anew for every step: its noise stays in the same memory.
+    """
 
     def __init__(
         self,
-        index: int,
+        steps: int,
         size: int,
         device: torch.device,
         networks: Mapping[str, nn.Module],
         generator: torch.Generator,
         feed: Callable[[], Batch],
         spec: DataSpec,
-        steps: int,
         diff_augment: DiffAugment | None = None,
     ) -> None:
-        self.index = index
-        self.spec = spec
+        self.index = 0
         self.steps = steps
-        self.logged: dict[str, Tensor] = {}
         self.size = size
+        self.spec = spec
         self.device = device
         self.networks = networks
         self.generator = generator
+        self.phase = ""
+        """The phase whose turn it is."""
+        self.logged: dict[str, Tensor] = {}
+        self.drawn: dict[str, int] = {}
+        """For each shared key, how many entries `updated` had when it was drawn."""
+        self.users: dict[str, list[str]] = {}
+        """For each shared key, the phases that asked for it."""
+        self.updated: list[tuple[str, tuple[str, ...]]] = []
+        """The phases whose optimisers have stepped in this step, and the networks that they update."""
         self._feed = feed
         self._diff_augment = diff_augment
         self._batch: Batch | None = None
         self._shared: dict[str, Any] = {}
+        self._noise: list[Tensor] = []
+        self._noises = 0
+
+    def begin(self, index: int) -> None:
+        """Becomes step `index`: nothing is drawn yet."""
+        self.index = index
+        self.clear()
+
+    def clear(self) -> None:
+        """Lets go of the batch and of what was drawn from it, graphs and all."""
+        self._batch = None
+        self._noises = 0
+        for kept in (self._shared, self.drawn, self.users, self.updated, self.logged):
+            kept.clear()
 
     @property
     def batch(self) -> Batch:
@@ -93,11 +118,27 @@ class TrainStep(Step):
         return self._batch
 
     def noise(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        """The n-th one asked for in a step lies where the n-th one of the step before lay, if it is as large."""
+        number = self._noises
+        self._noises = number + 1
+        if number < len(self._noise):
+            kept = self._noise[number]
+            if kept.shape == shape and not kept.requires_grad:  # a loss may have asked for its gradient
+                return torch.randn(shape, generator=self.generator, out=kept)
+        fresh = torch.randn(shape, generator=self.generator, device=self.device)
+        self._noise[number : number + 1] = [fresh]
+        return fresh
 
     def shared(self, key: str, draw: Callable[[], Any]) -> Any:
         if key not in self._shared:
+            self.drawn[key] = len(self.updated)
             self._shared[key] = draw()
+            self.users[key] = []
+        self.users[key].append(self.phase)
+        return self._shared[key]
+
+    def value(self, key: str) -> Any:
+        """What was drawn under a shared key."""
         return self._shared[key]
 
     def augment(self, images: Tensor, along: Tensor | None = None) -> Any:
@@ -106,4 +147,13 @@ class TrainStep(Step):
         return images if self._diff_augment is None else self._diff_augment(images, self.generator)
 
     def log(self, name: str, value: Tensor) -> None:
-        self.logged[name] = value.detach()
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginError(f"phase {self.phase!r}: step.log({name!r}) takes a scalar tensor, not {got}")
+        # a copy: what is logged may be a state that goes on changing in place
+        self.logged[name] = value.detach().reshape(()).float().clone()
+
+    def take_logged(self) -> dict[str, Tensor]:
+        """What was logged since this was last asked."""
+        taken, self.logged = self.logged, {}
+        return taken

@@ -152,7 +152,7 @@ class Trainer:
         rate = steps * self.run.batch_size * self.run.accumulate / busy
         self._restart_clock(step)
         self.values = self.session.meter.means()
-        lr = {turn.name: turn.lr for turn in self.session.turns}
+        lr = {name: rate for turn in self.session.turns for name, rate in turn.rates.items()}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
         self._log.write({**row, "seconds": round(self._elapsed(), 3)})
         self.tell(

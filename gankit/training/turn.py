@@ -1,4 +1,4 @@
-"""A phase as the trainer runs it: loss, backward pass, optimiser."""
+"""A phase as the trainer runs it: loss, backward pass, optimisers."""
 
 from __future__ import annotations
 
@@ -7,119 +7,190 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from gankit.device import Precision, autocast
 from gankit.errors import PluginError
-from gankit.plugin import Phase, Step
-from gankit.training.optim import make_optimizer, scheduled_lr
+from gankit.plugin import Optim, Phase
+from gankit.training.graphs import explain
+from gankit.training.optim import ScheduledOptimizer
+from gankit.training.step import TrainStep
 
 
 class Turn:
-    """One :class:`~gankit.plugin.Phase` with its parameters and its optimiser.
+    """One :class:`~gankit.plugin.Phase` with its parameters and its optimisers.
 
     Gradients are taken with respect to the phase's own parameters only (``backward(inputs=...)``): nothing has to be
     frozen, no other network gathers gradients, and the weight gradients of the networks in between are not computed.
+    `earlier` are the turns of the phases before it, whose optimisers it may share. :class:`PluginError` if the phase
+    cannot be: it names the phase and what is wrong with it.
     """
 
     def __init__(
-        self, phase: Phase, networks: Mapping[str, nn.Module], precision: Precision, device: torch.device
+        self,
+        phase: Phase,
+        networks: Mapping[str, nn.Module],
+        precision: Precision,
+        device: torch.device,
+        earlier: Sequence[Turn] = (),
     ) -> None:
-        if unknown := [name for name in phase.updates if name not in networks]:
-            raise PluginError(f"phase {phase.name!r} updates {unknown[0]!r}; the networks are {', '.join(networks)}")
-        if phase.every < 1 or phase.repeat < 1:
-            raise PluginError(f"phase {phase.name!r}: every ({phase.every}) and repeat ({phase.repeat}) start at 1")
         self.phase = phase
         self.name = phase.name
         self.precision: Precision = precision
         self.device = device
-        named = {f"{name}.{key}": p for name in phase.updates for key, p in networks[name].named_parameters()}
-        unique: dict[int, str] = {}
-        for key, p in named.items():
-            if p.requires_grad:
-                unique.setdefault(id(p), key)
-        self.names = list(unique.values())
-        self.parameters = [named[key] for key in self.names]
-        if not self.parameters:
-            raise PluginError(f"phase {phase.name!r}: {', '.join(phase.updates) or 'it'} has no parameters to train")
-        self.optimizer = make_optimizer(phase.optim, self.parameters)
+        if unknown := [name for name in phase.updates if name not in networks]:
+            raise self._error(f"updates {unknown[0]!r}; the networks are {', '.join(networks)}")
+        if not _counts(phase.every) or not (callable(phase.repeat) or _counts(phase.repeat)):
+            raise self._error(f"every ({phase.every!r}) and repeat ({phase.repeat!r}) are whole numbers from 1 on")
+        named = _trainable(networks, phase.updates)
+        if not named:
+            raise self._error(f"{', '.join(phase.updates) or 'it'} has no parameters to train")
+        self.names, self.parameters = list(named), list(named.values())
+        self.optimizers = self._optimizers(named) if phase.shares is None else self._shared(phase.shares, earlier)
+        self._stepped = [p for optimizer in self.optimizers for p in optimizer.parameters]
         self.scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
-        self.lr = phase.optim.lr
+
+    def _optimizers(self, named: Mapping[str, Tensor]) -> list[ScheduledOptimizer]:
+        """One of all parameters, or one a network."""
+        optim, updates = self.phase.optim, self.phase.updates
+        if isinstance(optim, Optim):
+            return [ScheduledOptimizer(optim, named)]
+        if set(optim) != set(updates):
+            odd = next(name for name in [*optim, *updates] if name not in optim or name not in updates)
+            lack = "an optimiser for it" if odd in updates else "it among what the phase updates"
+            raise self._error(f"`optim` is by network and {odd!r} has not {lack}; it updates {', '.join(updates)}")
+        parts = {n: {k: p for k, p in named.items() if k.startswith(f"{n}.")} for n in updates}
+        return [ScheduledOptimizer(optim[name], part) for name, part in parts.items() if part]
+
+    def _shared(self, name: str, earlier: Sequence[Turn]) -> list[ScheduledOptimizer]:
+        """Those of the optimisers of the phase `name` that step this phase's networks."""
+        owner = next((turn for turn in earlier if turn.name == name), None)
+        if owner is None:
+            before = ", ".join(turn.name for turn in earlier) or "none"
+            raise self._error(f"shares the optimiser of {name!r}; the phases before it are: {before}")
+        if self.phase.optim != Optim():
+            raise self._error(f"shares the optimiser of {name!r} and has an `optim` too: leave one out")
+        if more := [n for n in self.phase.updates if n not in owner.phase.updates]:
+            theirs = ", ".join(owner.phase.updates)
+            raise self._error(f"updates {more[0]!r}, but {name!r}, whose optimiser it shares, updates {theirs} alone")
+        own = {id(p) for p in self.parameters}
+        return [one for one in owner.optimizers if any(id(p) in own for p in one.parameters)]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, by phase; by ``phase/network`` where each has one of its own."""
+        if len(self.optimizers) == 1:
+            return {self.name: self.optimizers[0].lr}
+        return {f"{self.name}/{one.names[0].partition('.')[0]}": one.lr for one in self.optimizers}
+
+    def repeats(self, step: int) -> int:
+        """How many turns the phase has in step `step`: none where it rests."""
+        if step % self.phase.every:
+            return 0
+        repeat = self.phase.repeat
+        if not callable(repeat):
+            return repeat
+        number = repeat(step)
+        if not _counts(number):
+            raise self._error(f"repeat({step}) is {number!r}; it must be a whole number from 1 on")
+        return number
 
     def schedule(self, step: int, steps: int) -> None:
-        """Sets the learning rate of step `step`."""
-        if self.phase.optim.schedule != "constant":
-            self.lr = scheduled_lr(self.phase.optim, step, steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.lr
+        """Sets what the optimisers' schedules say of step `step`."""
+        for optimizer in self.optimizers:
+            optimizer.schedule(step, steps)
 
-    def run(self, steps: Sequence[Step]) -> list[dict[str, Tensor]]:
+    def run(self, steps: Sequence[TrainStep]) -> list[dict[str, Tensor]]:
         """One optimiser step over the gradients of `steps` (more than one when accumulating); the detached terms."""
-        for p in self.parameters:
+        for p in self._stepped:
             p.grad = None
         terms = [self._gradients(step, len(steps)) for step in steps]
         if self.scaler is None:
-            self.optimizer.step()
+            for one in self.optimizers:
+                one.optimizer.step()
         else:
-            self.scaler.step(self.optimizer)
+            for one in self.optimizers:
+                if any(p.grad is not None for p in one.parameters):  # the scaler refuses an optimiser without gradients
+                    self.scaler.step(one.optimizer)
             self.scaler.update()
+        # fused optimisers do not: a graph drawn before this step would differentiate at the new weights unnoticed
+        increment_version(self.parameters)
+        for step in steps:
+            step.updated.append((self.name, self.phase.updates))
+        if self.phase.after is not None:
+            with torch.no_grad():
+                self.phase.after(steps[-1])
         return terms
 
-    def _gradients(self, step: Step, parts: int) -> dict[str, Tensor]:
+    def _gradients(self, step: TrainStep, parts: int) -> dict[str, Tensor]:
+        step.phase = self.name
         if self.precision == "float32":
             terms = self.phase.loss(step)
         else:
             with autocast(self.precision, self.device):
                 terms = self.phase.loss(step)
         if not isinstance(terms, Mapping) or not all(isinstance(term, Tensor) for term in terms.values()):
-            raise PluginError(f"phase {self.name!r}: its loss must return scalar tensors by name, not {_kinds(terms)}")
+            raise self._error(f"its loss must return scalar tensors by name, not {_kinds(terms)}")
         total: Tensor | None = None
         for term in terms.values():
             total = term if total is None else total + term
         if total is None or not total.requires_grad or total.dim():
-            raise PluginError(self._complaint(terms))
+            raise self._error(self._complaint(terms))
         if parts > 1:
             total = total / parts
         if self.scaler is not None:
             total = self.scaler.scale(total)
-        total.backward(inputs=self.parameters)
+        try:
+            total.backward(inputs=self.parameters)
+        except RuntimeError as error:
+            if (reason := explain(error, total, step)) is None:
+                raise
+            raise self._error(reason) from error
         return {key: term.detach() for key, term in terms.items()}
 
     def _complaint(self, terms: Mapping[str, Tensor]) -> str:
         for key, term in terms.items():
             if term.dim():
-                return f"phase {self.name!r}: term {key!r} must be a scalar, its shape is {tuple(term.shape)}"
-        return f"phase {self.name!r}: no term of its loss depends on a parameter of {', '.join(self.phase.updates)}"
+                return f"term {key!r} must be a scalar, its shape is {tuple(term.shape)}"
+        return f"no term of its loss depends on a parameter of {', '.join(self.phase.updates)}"
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-        """The optimiser's tensors, keyed ``phase/parameter/name``, and the gradient scaler's state."""
-        tensors = {
-            f"{self.name}/{key}/{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-            for key, p in zip(self.names, self.parameters, strict=True)
-            for name, value in self.optimizer.state.get(p, {}).items()
-            if value is not None
-        }
-        return tensors, self.scaler.state_dict() if self.scaler else None
+    def _error(self, text: str) -> PluginError:
+        return PluginError(f"phase {self.name!r}: {text}")
 
-    def restore(self, tensors: Mapping[str, Tensor], scaler: Mapping[str, Any] | None) -> None:
-        """The reverse of :meth:`state`."""
-        by_parameter: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"{self.name}/"):  # not by partition: a phase's name may have a slash in it
-                parameter, _, name = key.removeprefix(f"{self.name}/").rpartition("/")
-                by_parameter.setdefault(parameter, {})[name] = value
-        self.optimizer.state.clear()
-        for key, p in zip(self.names, self.parameters, strict=True):
-            for name, value in by_parameter.get(key, {}).items():
-                self.optimizer.state[p][name] = self._placed(name, value, p)
-        if self.scaler is not None and scaler is not None:
-            self.scaler.load_state_dict(dict(scaler))
+    def state_dict(self) -> dict[str, Any]:
+        """The optimisers' tensors, keyed ``parameter/name``, and the gradient scaler's state."""
+        state: dict[str, Any] = {}
+        if self.phase.shares is None:
+            for optimizer in self.optimizers:
+                state |= optimizer.state_dict()
+        return state | ({"scaler": self.scaler.state_dict()} if self.scaler else {})
 
-    def _placed(self, name: str, value: Tensor, parameter: Tensor) -> Tensor:
-        """`value` where and as the optimiser expects it: the fused kernels count steps on the device, others do not."""
-        if name == "step":
-            return value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
-        like = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else value
-        return torch.empty_like(like, device=parameter.device).copy_(value)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The reverse of :meth:`state_dict`. ValueError if it is of another phase."""
+        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        if self.phase.shares is None:
+            for one in self.optimizers:
+                own = set(one.names)
+                one.load_state_dict({k: v for k, v in tensors.items() if k.rpartition("/")[0] in own})
+        known = {name for one in self.optimizers for name in one.names}
+        if unknown := [key for key in tensors if key.rpartition("/")[0] not in known]:
+            raise ValueError(f"{unknown[0]!r} belongs to no parameter of phase {self.name!r}")
+        if self.scaler is not None and "scaler" in state:
+            self.scaler.load_state_dict(dict(state["scaler"]))
+
+
+def _trainable(networks: Mapping[str, nn.Module], names: Sequence[str]) -> dict[str, Tensor]:
+    """The parameters to train, keyed ``network.parameter``, one that is in several places once."""
+    unique: dict[int, tuple[str, Tensor]] = {}
+    for name in names:
+        for key, p in networks[name].named_parameters():
+            if p.requires_grad:
+                unique.setdefault(id(p), (f"{name}.{key}", p))
+    return dict(unique.values())
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _kinds(terms: object) -> str:
@@ -127,3 +198,6 @@ def _kinds(terms: object) -> str:
     if not isinstance(terms, Mapping):
         return f"a {type(terms).__name__}"
     return ", ".join(f"{key}: {type(term).__name__}" for key, term in terms.items())
+
+
+__all__ = ["Turn"]

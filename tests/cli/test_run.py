@@ -128,7 +128,7 @@ def test_interrupted(gankit, site, tmp_path):
 
 
 def test_missing_kernels_are_told_of_once_and_only_when_training_begins(gankit, site, monkeypatch):
-    monkeypatch.setattr("gankit.ops._library.native_available", lambda: False)
+    monkeypatch.setattr("gankit.ops._library.native_available", lambda device: False)
     name = site.add("toy", STAGED)
     assert gankit("run", name).err.count("gankit doctor says more") == 1
     assert gankit("resume", "runs/toy-toy-dots", "--steps", 7).err.count("gankit doctor says more") == 1

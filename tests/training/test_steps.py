@@ -17,9 +17,17 @@ from gankit.plugin import Optim, Phase
 from gankit.training.ema import Ema
 from gankit.training.optim import make_optimizer, scheduled_lr
 from gankit.training.session import Session
+from gankit.training.step import TrainStep
 from gankit.training.turn import Turn
 
 CPU = torch.device("cpu")
+
+
+class Fixed(TrainStep):
+    """A step outside of any session, with `batch` as it is given."""
+
+    def __init__(self, batch=None):
+        super().__init__(1, 1, CPU, {}, torch.Generator(), lambda: batch, None)
 
 
 def make_session(variant: type[Tiny] = Tiny, data: dict | None = None, **options) -> Session:
@@ -47,10 +55,12 @@ def test_no_weight_gradients_are_computed_for_the_network_in_between():
     """The generator's turn runs back through the discriminator: one of its two backward products, not both."""
     generator, discriminator = nn.Linear(16, 16), nn.Linear(16, 16)
     networks = {"g": generator, "d": discriminator}
-    phase = Phase(name="g", updates=("g",), loss=lambda step: {"x": discriminator(generator(step)).square().mean()})
+    phase = Phase(
+        name="g", updates=("g",), loss=lambda step: {"x": discriminator(generator(step.batch)).square().mean()}
+    )
     turn = Turn(phase, networks, "float32", CPU)
     with FlopCounterMode(display=False) as counter:
-        turn.run([torch.randn(16, 16)])
+        turn.run([Fixed(torch.randn(16, 16))])
     product = 2 * 16**3
     # forward of both, input gradient of d, weight gradient of g
     assert counter.get_total_flops() == 4 * product
@@ -73,7 +83,7 @@ def test_a_repeated_turn_sees_a_batch_of_its_own_and_every_skips():
     assert session.loader.state_dict()["position"] + 20 * session.loader.state_dict()["epoch"] == 24
     session.train_step(1)  # the generator rests, its fakes are still the discriminator's
     assert len(calls) == 6
-    phases = [phase for _, phase, _ in session.meter._pending]
+    phases = [phase for _, phase, *_ in session.meter._pending]
     assert phases == ["discriminator"] * 3 + ["generator"] + ["discriminator"] * 3
 
 
@@ -167,7 +177,7 @@ def test_the_schedule_reaches_the_optimiser():
     session = make_session(steps=10, optim={"schedule": "linear", "hold": 0.0, "lr": 0.1})
     for index in range(6):
         session.train_step(index)
-    assert session.turns[0].optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert session.turns[0].optimizers[0].optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop", "sgd"])
@@ -184,10 +194,10 @@ def test_a_non_scalar_term_and_a_loss_without_gradient_are_explained():
     networks = {"g": nn.Linear(2, 2)}
     vector = Phase(name="p", updates=("g",), loss=lambda step: {"v": networks["g"](torch.ones(2))})
     with pytest.raises(PluginError, match=r"'p': term 'v' must be a scalar, its shape is \(2,\)"):
-        Turn(vector, networks, "float32", CPU).run([None])
+        Turn(vector, networks, "float32", CPU).run([Fixed()])
     flat = Phase(name="p", updates=("g",), loss=lambda step: {"v": torch.tensor(1.0)})
     with pytest.raises(PluginError, match="'p': no term of its loss depends on a parameter of g"):
-        Turn(flat, networks, "float32", CPU).run([None])
+        Turn(flat, networks, "float32", CPU).run([Fixed()])
     with pytest.raises(PluginError, match="updates 'h'; the networks are g"):
         Turn(Phase(name="p", updates=("h",), loss=flat.loss), networks, "float32", CPU)
 
@@ -200,7 +210,7 @@ def test_frozen_parameters_stay_and_tied_ones_move_once():
     turn = Turn(phase, networks, "float32", CPU)
     assert turn.names == ["a.weight", "b.1.weight", "b.1.bias"]
     bias = shared.bias.clone()
-    turn.run([None])
+    turn.run([Fixed()])
     assert torch.equal(shared.bias, bias)
 
 
@@ -242,10 +252,10 @@ def test_scaled_gradients_give_the_same_step_and_an_overflow_gives_none():
     before = [p.detach().clone() for p in scaled.networks["generator"].parameters()]
     for a, b in zip(plain.networks["generator"].parameters(), before, strict=True):
         torch.testing.assert_close(a, b)
-    tensors, state = scaled.turns[1].state()
-    assert state["scale"] == 2048.0
     turn = scaled.turns[1]
-    turn.restore(tensors, {**state, "scale": 2.0**100})
+    state = turn.state_dict()
+    assert state["scaler"]["scale"] == 2048.0
+    turn.load_state_dict({**state, "scaler": {**state["scaler"], "scale": 2.0**100}})
     small, loss = turn.phase, turn.phase.loss
     turn.phase = replace(small, loss=lambda step: {"large": 1e30 * loss(step)["adversarial"]})
     turn.run([scaled.new_step(3)])
@@ -260,12 +270,12 @@ def test_an_optimisers_state_comes_back_whole(kind):
     for index in range(2):
         session.train_step(index)
     turn = session.turns[1]
-    before = {k: dict(v) for k, v in turn.optimizer.state.items()}
-    tensors, _ = turn.state()
-    turn.restore({k: v.contiguous() for k, v in tensors.items()}, None)
-    assert turn.optimizer.state.keys() == before.keys()
+    (one,) = turn.optimizers
+    before = {k: dict(v) for k, v in one.optimizer.state.items()}
+    turn.load_state_dict({k: v.contiguous() for k, v in turn.state_dict().items()})
+    assert one.optimizer.state.keys() == before.keys()
     for p, state in before.items():
         for name, value in state.items():
-            back = turn.optimizer.state[p][name]
+            back = one.optimizer.state[p][name]
             assert torch.equal(back, value)
             assert (back.dtype, back.stride(), back.device) == (value.dtype, value.stride(), value.device)

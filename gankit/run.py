@@ -1,0 +1,189 @@
+"""A training on disk, in Python: draw from it, go on with it, judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from gankit.data.source import DataSource
+from gankit.device import resolve_device
+from gankit.errors import UsageError
+from gankit.events import OnEvent, ignore
+from gankit.options.resolve import Resolved
+from gankit.options.spelling import given_as, in_file
+from gankit.plugin import Dataset, DataSpec, Variant
+from gankit.runs import checkpoint as checkpoints
+from gankit.runs.directory import RunDir
+from gankit.runs.log import read_log
+from gankit.sampling.drawer import Drawer
+from gankit.sampling.given import merged
+from gankit.sampling.samples import Samples
+from gankit.training.resume import resume
+from gankit.training.session import build_networks, by_network, check_owner, load_weights
+from gankit.training.stages import finished
+
+
+class Run:
+    """A training on disk: draw from it, go on with it, judge it."""
+
+    def __init__(
+        self,
+        directory: RunDir,
+        resolved: Resolved,
+        variant: type[Variant[Any]],
+        source: DataSource,
+    ) -> None:
+        self.directory = directory
+        self.config = resolved
+        self.variant = variant(resolved.options)
+        self._source = source
+        self._cache: tuple[object, dict[str, nn.Module]] | None = None
+        self._in_config = in_file(directory.path / "config.toml")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.config.variant} on {self.config.dataset}, {self.steps} steps)"
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @property
+    def steps(self) -> int:
+        """Steps trained, as far as they are saved."""
+        latest = self.directory.latest
+        return int(checkpoints.read_state(self.directory.store / latest)["step"]) if latest else 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, over all sittings."""
+        latest = self.directory.latest
+        return float(checkpoints.read_state(self.directory.store / latest)["seconds"]) if latest else 0.0
+
+    @property
+    def finished(self) -> bool:
+        return finished(self.directory, self.config)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of ``log.jsonl``."""
+        return read_log(self.path / "log.jsonl")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the last evaluation during training (``eval_every``); empty if there was none."""
+        return next((dict(row["metrics"]) for row in reversed(self.log) if "metrics" in row), {})
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data was that the run was made with."""
+        return self.directory.spec or self.dataset().spec
+
+    def dataset(self, split: Literal["train", "test"] = "train") -> Dataset[Any]:
+        with given_as(self._in_config):
+            return self._source.open(self.config.data, split)
+
+    def networks(self, checkpoint: str = "best", device: str = "auto") -> dict[str, nn.Module]:
+        """The networks to draw from, in eval mode: averaged where the variant keeps an average.
+
+        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step. `device` is that
+        of ``gankit sample --device``: ``auto`` takes a GPU if there is one.
+        """
+        name = self.directory.resolve(checkpoint)
+        place = resolve_device(device)
+        if self._cache is None or self._cache[0] != (name, place):
+            saved = self.directory.load(name, ("weights", "ema"))
+            check_owner(saved.state, self.config)
+            networks = build_networks(self.variant, self.spec, self.config.run.seed)
+            tensors = by_network(saved.tensors["weights"]) | by_network(saved.tensors.get("ema", {}))
+            for key, network in networks.items():
+                load_weights(network, tensors.get(key, {}), key)
+                network.to(place).eval().requires_grad_(False)
+            self._cache = ((name, place), networks)
+        return dict(self._cache[1])
+
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        given: Mapping[str, Any] | None = None,
+        to: str | None = None,
+        label: int | str | Sequence[int | str] | None = None,
+        text: str | Sequence[str] | None = None,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+    ) -> Samples:
+        """Draw `n` samples; the same for the same `seed`. Without `n`: one an image that is given, else 16.
+
+        `given` is what the variant is asked with, by key, each value or list of values repeated to `n`: a class by name
+        or number, a text, numbers, ``"left,top,right,bottom"`` of a box, an image as a path, a directory, a Pillow
+        image, an array or a tensor; see `gankit.sampling.given`. `label` and `text` are short for keys of those names.
+        What is not given comes from held-out samples; classes go in turn. `to` is the key out of ``Variant.produces``
+        that is drawn, by default the first.
+        """
+        if n is not None and n < 1:
+            raise UsageError(f"n must be at least 1, got {n}.")
+        drawer = self._drawer(checkpoint, device)
+        asked = drawer.ask(n, to=to, given=merged(given, label=label, text=text), seed=seed)
+        try:
+            sheet = drawer.ask_for_sheet(asked.n, seed=seed)
+        except UsageError:  # the data is gone; the samples need none of it
+            sheet = None
+        return drawer.samples(asked, sheet, seed=seed, to=to, checkpoint=self.directory.resolve(checkpoint))
+
+    def _drawer(self, checkpoint: str, device: str) -> Drawer:
+        networks = self.networks(checkpoint, device)
+        return Drawer(self.variant, networks, self.spec, self._rows, resolve_device(device))
+
+    def _rows(self) -> Sequence[Dataset[Any]]:
+        """Where conditions are taken from: the held-out split, or the training split of a dataset without one."""
+        return self.dataset("test"), self.dataset()
+
+    def evaluate(
+        self,
+        n: int = 1000,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+        *,
+        metrics: Sequence[str] | None = None,
+        sheet: str | Path | None = None,
+        on_event: OnEvent | None = None,
+    ) -> dict[str, Any]:
+        """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
+
+        `metrics` are names out of `gankit.evaluate.METRICS`, by default those that apply. `sheet`: where to write a PNG
+        of samples beside their nearest training images. `on_event` is told what takes long.
+        """
+        from gankit.evaluate import evaluate
+
+        name, place = self.directory.resolve(checkpoint), resolve_device(device)
+        train, test = self.dataset(), self.dataset("test")
+        self.directory.check_spec(train.spec)
+        result = evaluate(
+            self.variant,
+            self.networks(name, device),
+            train.spec,
+            train,
+            test,
+            n=n,
+            seed=seed,
+            device=place,
+            metrics=metrics,
+            sheet=Path(sheet) if sheet else None,
+            tell=on_event or ignore,
+        )
+        return {**result, "checkpoint": name}
+
+    def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:
+        """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped."""
+        self._cache = None
+        arguments = (self.directory, self.config, type(self.variant), self._source)
+        self.config = resume(*arguments, steps, on_event or ignore)
+        return self
+
+
+__all__ = ["Run"]

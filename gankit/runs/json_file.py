@@ -1,0 +1,47 @@
+"""Reading the JSON files of a run, whatever has happened to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gankit.errors import GankitError
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """`text` as a JSON object; ValueError for anything else, however deep or long."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not an object")
+    return content
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file of a run. :class:`GankitError` names the file and the `remedy`, an imperative."""
+    try:
+        return parse_object(path.read_bytes())
+    except OSError as error:
+        raise GankitError(f"{path} cannot be read: {error.strerror or error}. {_sentence(remedy)}") from error
+    except ValueError as error:
+        raise GankitError(f"{path} is damaged: {_shortened(error)}. {_sentence(remedy)}") from error
+
+
+def damaged(path: Path, what: str, remedy: str) -> GankitError:
+    """The error for a file that is JSON, but not what it should be."""
+    return GankitError(f"{path} is damaged: {what}. {_sentence(remedy)}")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
+
+
+def _shortened(error: ValueError) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+__all__ = ["damaged", "parse_object", "read_object"]

@@ -1,0 +1,68 @@
+"""Going on with a run: from its newest intact checkpoint, as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gankit.data.source import DataSource
+from gankit.errors import GankitError, UsageError
+from gankit.events import Note, OnEvent
+from gankit.files import replace_text
+from gankit.options.resolve import Resolved
+from gankit.options.spelling import given_as, in_file
+from gankit.plugin import Variant
+from gankit.runs.checkpoint import Checkpoint
+from gankit.runs.directory import RunDir
+from gankit.training.ready import make_ready, tell_data_notes
+from gankit.training.session import check_owner
+from gankit.training.stages import earlier_of
+from gankit.training.trainer import Trainer
+
+
+def resume(
+    directory: RunDir,
+    resolved: Resolved,
+    variant: type[Variant[Any]],
+    source: DataSource,
+    steps: int | None,
+    tell: OnEvent,
+) -> Resolved:
+    """Train the run in `directory`, whose config is `resolved`, to its end, or to `steps` in all; its config then."""
+    with directory.lock():  # before anything is changed
+        pass
+    saved = _newest(directory, resolved, tell)
+    if steps is not None and steps != resolved.run.steps:
+        if saved is not None and steps <= saved.step:
+            raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")
+        resolved = _with_steps(resolved, steps)
+    if saved is not None and saved.step >= resolved.run.steps:
+        tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
+        return resolved
+    config = directory.path / "config.toml"
+    with given_as(in_file(config)):
+        ready = make_ready(variant, source, resolved)
+    tell_data_notes(ready, tell)
+    directory.keep_spec(ready.session.spec)
+    earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
+    replace_text(config, resolved.to_toml())
+    Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
+    return resolved
+
+
+def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint | None:
+    """The checkpoint to go on from; None if the run was stopped before its first."""
+    saved = directory.load_newest(lambda text: tell(Note(text=f"Skipped a damaged checkpoint: {text}")))
+    if saved is None and (names := directory.checkpoints()):
+        raise GankitError(f"{directory.path}: none of the checkpoints is intact ({', '.join(names)}).")
+    if saved is not None:
+        check_owner(saved.state, resolved)
+        directory.repair(saved)
+    return saved
+
+
+def _with_steps(resolved: Resolved, steps: int) -> Resolved:
+    return replace(resolved, run=type(resolved.run)(**{**resolved.run.model_dump(), "steps": steps}))
+
+
+__all__ = ["resume"]
