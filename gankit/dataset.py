@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from gankit.config import Config
-from gankit.errors import UsageError
+from gankit.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,6 +126,8 @@ class Dataset(ABC, Generic[ConfigT]):
         Unpaired data has several, named after their images: ``{"a": 1072, "b": 6287}``. Each is gone through once an
         epoch of its own, so that partners change. A key belongs to the stream of its name, or of the image it is of.
         """
+        if type(self).__len__ is Dataset.__len__:
+            raise PluginError(f"{type(self).__name__} says nowhere how many samples it has: define __len__ or streams")
         return {"": len(self)}
 
     @abstractmethod

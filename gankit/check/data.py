@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gankit.check.checker import Checker, Failed
+from gankit.data.kinds import fault, kind_of, spec_fault
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
-
-DTYPES = {"image": torch.uint8, "class": torch.int64, "text": torch.uint8, "vector": torch.float32}
-RANKS = {"image": 3, "class": 0, "text": 1, "vector": None}
 
 
 def check_data(checker: Checker, open_split: Callable[[Literal["train", "test"]], Dataset[Any]]) -> bool:
@@ -46,16 +44,8 @@ def _check_spec(spec: DataSpec) -> None:
         raise Failed(f"spec is a {type(spec).__name__}, not a gankit.plugin.DataSpec")
     if not spec.keys:
         raise Failed("the spec has no keys")
-    for name, key in spec.keys.items():
-        if key.kind not in RANKS:
-            raise Failed(f"key {name!r}: unknown kind {key.kind!r}; there are {', '.join(RANKS)}")
-        rank = RANKS[key.kind]
-        if rank is not None and len(key.shape) != rank:
-            raise Failed(f"key {name!r}: a {key.kind} has {rank} dimensions, its shape says {key.shape}")
-        if any(size < 1 for size in key.shape):
-            raise Failed(f"key {name!r}: shape {key.shape} has an empty dimension")
-        if key.kind == "class" and not key.names:
-            raise Failed(f"key {name!r}: a class key needs the names of its classes")
+    if text := spec_fault(spec):
+        raise Failed(text)
 
 
 def _check_batches(dataset: Dataset[Any]) -> str:
@@ -82,39 +72,14 @@ def _check_batch(spec: DataSpec, batch: Batch, size: int) -> None:
     if set(batch) != set(spec.keys):
         raise Failed(f"batch() has the keys {', '.join(sorted(batch))}; its spec says {', '.join(sorted(spec.keys))}")
     for name, key in spec.keys.items():
-        _check_value(name, key, batch[name], size)
-
-
-def _check_value(name: str, key: Key, value: Any, size: int) -> None:
-    wanted = (size, *key.shape)
-    if not isinstance(value, torch.Tensor):
-        raise Failed(f"key {name!r}: a {type(value).__name__}, not a tensor")
-    if value.dtype != DTYPES[key.kind]:
-        raise Failed(f"key {name!r}: dtype {_dtype(value.dtype)}; a {key.kind} is {_dtype(DTYPES[key.kind])}")
-    if tuple(value.shape) != wanted:
-        raise Failed(f"key {name!r}: shape {tuple(value.shape)}, not {wanted} as the spec says")
-    if value.device.type != "cpu":
-        raise Failed(f"key {name!r}: on {value.device}; batch() returns CPU tensors")
-    if key.kind == "class" and value.numel() and not (int(value.min()) >= 0 and int(value.max()) < len(key.names)):
-        raise Failed(f"key {name!r}: class {int(value.min())} to {int(value.max())}, but there are {len(key.names)}")
-    if key.kind == "vector" and not value.isfinite().all():
-        raise Failed(f"key {name!r}: not finite")
-    if key.kind == "text":
-        for row in value:
-            try:
-                bytes(row.tolist()).rstrip(b"\0").decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise Failed(f"key {name!r}: not UTF-8 ({error.reason})") from error
+        if text := fault(key, batch[name], size):
+            raise Failed(f"key {name!r} {text}")
 
 
 def _same(one: Batch, other: Batch, when: str) -> None:
     for name, value in one.items():
         if not torch.equal(value, other[name]):
             raise Failed(f"batch() is not a function of the indices alone: {name!r} differs between {when}")
-
-
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 class StandIn(Dataset[Config]):
@@ -128,15 +93,7 @@ class StandIn(Dataset[Config]):
         classes = Key(kind="class", names=tuple("0123456789"))
         self._spec = DataSpec(keys={name: kinds.get(name, classes) for name in sorted(keys)})
         generator = torch.Generator().manual_seed(0)
-        self.rows = {name: self._made_up(key, generator) for name, key in self._spec.keys.items()}
-
-    @staticmethod
-    def _made_up(key: Key, generator: torch.Generator) -> torch.Tensor:
-        if key.kind == "class":
-            return torch.arange(40) % len(key.names)
-        if key.kind == "text":
-            return torch.randint(97, 123, (40, *key.shape), generator=generator, dtype=torch.uint8)
-        return torch.randint(0, 256, (40, *key.shape), generator=generator, dtype=torch.uint8)
+        self.rows = {name: kind_of(key).made_up(key, 40, generator) for name, key in self._spec.keys.items()}
 
     @property
     def spec(self) -> DataSpec:

@@ -1,78 +1,20 @@
-"""Augmentation on the device: flips and crops of real batches, and DiffAugment for all that a discriminator sees."""
+"""DiffAugment: differentiable augmentation, on the device, of all that a discriminator sees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
-from gankit.errors import UsageError
+from gankit.data.moves import pick
+from gankit.errors import PluginError, UsageError
 
-__all__ = ["DiffAugment", "Moves", "Policy", "geometric"]
+__all__ = ["DiffAugment", "Policy", "check_along"]
 
 Policy = Literal["color", "translation", "cutout"]
-
-
-@dataclass(frozen=True)
-class Moves:
-    """A flip and a shift for each image of a batch, to be applied to every image that belongs to the sample."""
-
-    flip: Tensor
-    """bool (N,)."""
-    shift: Tensor
-    """int64 (N, 2), down and right, in pixels."""
-
-    @classmethod
-    def draw(cls, number: int, *, flip: bool, crop: int, generator: torch.Generator) -> Moves:
-        """Flip each with probability 1/2 if `flip`; shift by up to `crop` pixels each way."""
-        device = generator.device
-        flips = torch.zeros(number, dtype=torch.bool, device=device)
-        shift = torch.zeros(number, 2, dtype=torch.int64, device=device)
-        if flip:
-            flips = torch.rand(number, generator=generator, device=device) < 0.5
-        if crop:
-            shift = torch.randint(-crop, crop + 1, (number, 2), generator=generator, device=device)
-        return cls(flips, shift)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """`images` (N, C, H, W) of any type, moved; what comes in at a border mirrors what is inside."""
-        height, width = images.shape[2:]
-        rows = _mirror(torch.arange(height, device=images.device) - self.shift[:, :1], height)
-        columns = torch.arange(width, device=images.device)
-        columns = torch.where(self.flip[:, None], width - 1 - columns, columns)
-        return _pick(images, rows, _mirror(columns - self.shift[:, 1:], width))
-
-
-def geometric(images: Tensor, *, flip: bool, crop: int, generator: torch.Generator) -> Tensor:
-    """Random mirroring and random crops of a real batch (N, C, H, W), of any type, on `generator`'s device.
-
-    `crop` is the number of pixels by which an image is extended on each side (by reflection) before a window of its
-    own size is cut out at random. For images that belong together use :class:`Moves` once and apply it to each.
-    """
-    if not flip and not crop:
-        return images
-    return Moves.draw(len(images), flip=flip, crop=crop, generator=generator)(images)
-
-
-def _mirror(positions: Tensor, size: int) -> Tensor:
-    """Positions outside 0 ... size - 1 reflected at the first and last, however far outside they are."""
-    period = max(2 * (size - 1), 1)
-    positions = positions.remainder(period)
-    return torch.minimum(positions, period - positions) if size > 1 else torch.zeros_like(positions)
-
-
-def _pick(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """images[n, c, rows[n, h], columns[n, w]], in the memory format of `images`."""
-    sample = torch.arange(len(images), device=images.device)
-    if images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous():
-        pixels = images.permute(0, 2, 3, 1)[sample[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return pixels.permute(0, 3, 1, 2)
-    channel = torch.arange(images.shape[1], device=images.device)
-    index = (sample[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :])
-    return images[index]
 
 
 class DiffAugment:
@@ -84,17 +26,43 @@ class DiffAugment:
     nothing to one), any floating-point type, in the memory format of its input.
     """
 
-    def __init__(self, policy: Sequence[str]) -> None:
-        self._steps = {"color": _color, "translation": _translation, "cutout": _cutout}
-        if unknown := [name for name in policy if name not in self._steps]:
-            raise UsageError(f"augment.diff has {unknown[0]!r}; it takes {', '.join(self._steps)}")
-        self.policy = tuple(name for name in self._steps if name in policy)
+    used = False
+    """Whether anything was augmented yet."""
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """`images` (N, C, H, W), float, augmented with draws from `generator`, which is on the same device."""
+    def __init__(self, policy: Sequence[str]) -> None:
+        if unknown := [name for name in policy if name not in _DRAWS]:
+            raise UsageError(f"augment.diff has {unknown[0]!r}; it takes {', '.join(_DRAWS)}")
+        self.policy = tuple(name for name in _DRAWS if name in policy)
+
+    @overload
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+    @overload
+    def __call__(self, images: Tensor, generator: torch.Generator, along: Tensor) -> tuple[Tensor, Tensor]: ...
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, along: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """`images` (N, C, H, W), float, augmented with draws from `generator`, which is on the same device.
+
+        `along` (N, C', H, W), of any type, is moved and cut by the same draws, and the pair is returned: zeros come in
+        and stand in the box that is cut out; ``color`` leaves it alone. Differentiable like the images.
+        """
+        self.used = True
+        if along is not None:
+            check_along(images, along)
         for name in self.policy:
-            images = self._steps[name](images, generator)
-        return images
+            apply = _DRAWS[name](images, generator)
+            images = apply(images)
+            if along is not None and name != "color":
+                along = apply(along)
+        return images if along is None else (images, along)
+
+
+def check_along(images: Tensor, along: Tensor) -> None:
+    """:class:`PluginError` unless `along` are maps (N, C', H, W) for each of `images` (N, C, H, W)."""
+    if along.dim() != 4 or len(along) != len(images) or along.shape[2:] != images.shape[2:]:
+        n, _, height, width = images.shape
+        wanted = f"({n}, channels, {height}, {width})"
+        raise PluginError(f"step.augment: `along` must be {wanted} like its images, its shape is {tuple(along.shape)}")
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -102,21 +70,29 @@ def _uniform(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, len(images), 1, 1, 1, generator=generator, device=images.device)
 
 
-def _color(images: Tensor, generator: torch.Generator) -> Tensor:
+def _color(images: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     brightness, saturation, contrast = _uniform(images, 3, generator).to(images.dtype)
-    images = images + (brightness - 0.5)
-    grey = images.mean(1, keepdim=True)
-    images = (images - grey) * (saturation * 2) + grey
-    level = images.mean((1, 2, 3), keepdim=True)
-    return (images - level) * (contrast + 0.5) + level
+
+    def apply(images: Tensor) -> Tensor:
+        images = images + (brightness - 0.5)
+        grey = images.mean(1, keepdim=True)
+        images = (images - grey) * (saturation * 2) + grey
+        level = images.mean((1, 2, 3), keepdim=True)
+        return (images - level) * (contrast + 0.5) + level
+
+    return apply
 
 
-def _translation(images: Tensor, generator: torch.Generator) -> Tensor:
+def _translation(images: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     height, width = images.shape[2:]
     down, right = _uniform(images, 2, generator).view(2, -1)
     reach_y, reach_x = (height + 4) // 8, (width + 4) // 8
     down = (down * (2 * reach_y + 1)).long() - reach_y
     right = (right * (2 * reach_x + 1)).long() - reach_x
+    return partial(_shift, down=down, right=right)
+
+
+def _shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return _Shift.apply(images, down, right)
 
 
@@ -131,7 +107,7 @@ class _Shift(torch.autograd.Function):
         rows = torch.arange(height, device=images.device) - down[:, None]
         columns = torch.arange(width, device=images.device) - right[:, None]
         inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
-        moved = _pick(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+        moved = pick(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
         return moved.masked_fill_(~inside, 0)
 
     @staticmethod
@@ -144,7 +120,7 @@ def _within(positions: Tensor, size: int) -> Tensor:
     return (positions >= 0) & (positions < size)
 
 
-def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
+def _cutout(images: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     place = _uniform(images, 2, generator).view(2, -1, 1)
     hidden = []
     for side, where in zip(images.shape[2:], place, strict=True):
@@ -152,5 +128,9 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
         centre = (where * (side + 1 - box % 2)).long()
         offset = torch.arange(side, device=images.device) - (centre - box // 2)
         hidden.append(_within(offset, box))
-    covered = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
-    return images * ~covered  # a product keeps the memory format, masked_fill does not
+    kept = ~(hidden[0][:, None, :, None] & hidden[1][:, None, None, :])
+    return lambda images: images * kept  # a product keeps the memory format, masked_fill does not
+
+
+_DRAWS = {"color": _color, "translation": _translation, "cutout": _cutout}
+"""Each draws for the images it is given, and returns what is then done to them and to what goes along."""

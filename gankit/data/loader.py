@@ -1,9 +1,9 @@
-"""An endless stream of full batches that can be continued exactly where it stopped."""
+"""Full batches without end, which can be continued exactly where they stopped."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gankit.data.kinds import fault
 from gankit.errors import GankitError, UsageError
 
 if TYPE_CHECKING:
@@ -18,37 +19,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader", "check_batch", "permutation"]
 
-_DTYPES = {"image": torch.uint8, "class": torch.int64, "text": torch.uint8, "vector": torch.float32}
 
-
-def permutation(length: int, seed: int, epoch: int) -> Tensor:
-    """The order of epoch `epoch`, int64 (length,): a function of its arguments alone."""
-    digest = blake2b(f"{seed}:{epoch}".encode(), digest_size=7).digest()
+def permutation(length: int, seed: int, epoch: int, stream: str = "") -> Tensor:
+    """The order of epoch `epoch` of a stream of samples, int64 (length,): a function of its arguments alone."""
+    purpose = f"{seed}:{epoch}:{stream}" if stream else f"{seed}:{epoch}"
+    digest = blake2b(purpose.encode("utf-8", "surrogatepass"), digest_size=7).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
     return torch.randperm(length, generator=generator)
 
 
-def check_batch(batch: Batch, spec: DataSpec, size: int) -> None:
-    """Raise :class:`GankitError` if `batch` is not `size` samples of what `spec` says."""
-    if missing := set(spec.keys) - set(batch):
+def check_batch(batch: Batch, spec: DataSpec, size: int, keys: Iterable[str] | None = None) -> None:
+    """Raise :class:`GankitError` if `batch` is not `size` valid samples of `keys` (all, if None) as `spec` says."""
+    if not isinstance(batch, Mapping):
+        raise GankitError(f"the dataset's batch is a {type(batch).__name__}, not a dict of tensors")
+    names = list(spec.keys if keys is None else keys)
+    if missing := set(names) - set(batch):
         raise GankitError(f"the dataset's batch lacks the key {min(missing)!r} that its spec names")
-    for name, key in spec.keys.items():
-        want = (_DTYPES[key.kind], (size, *key.shape))
-        got = (batch[name].dtype, tuple(batch[name].shape))
-        if want != got:
-            raise GankitError(f"the dataset's {name!r} is {got[0]} {got[1]}; its spec says {want[0]} {want[1]}")
+    for name in names:
+        if text := fault(spec[name], batch[name], size):
+            raise GankitError(f"the dataset's {name!r} {text}")
 
 
 class _Order:
-    """Positions in the endless concatenation of the epochs' permutations."""
+    """Positions in the endless concatenation of the epochs' permutations of one stream."""
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed = length, seed
-        self.seek(0, 0)
+    def __init__(self, length: int, seed: int, stream: str) -> None:
+        self.length, self.seed, self.stream = length, seed, stream
+        self.seek((0, 0))
 
-    def seek(self, epoch: int, position: int) -> None:
-        self.epoch, self.position = epoch, position
-        self._indices = permutation(self.length, self.seed, epoch)
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch, and position in it."""
+        return self.epoch, self.position
+
+    def seek(self, place: tuple[int, int]) -> None:
+        self.epoch, self.position = place
+        self._indices = permutation(self.length, self.seed, self.epoch, self.stream)
 
     def take(self, count: int) -> Tensor:
         """The next `count` indices."""
@@ -60,18 +66,23 @@ class _Order:
         parts = [self._indices[self.position :]]
         end -= self.length
         while True:
-            self.seek(self.epoch + 1, min(end, self.length))
+            self.seek((self.epoch + 1, min(end, self.length)))
             parts.append(self._indices[: self.position])
             if end <= self.length:
                 return torch.cat(parts)
             end -= self.length
 
 
+_Places = list[tuple[int, int]]
+"""Of each stream: the epoch, and the position in it."""
+
+
 class Loader:
     """Batches of exactly `batch_size` samples without end.
 
     Each epoch goes through the dataset once in an order of its own, drawn from (`seed`, epoch); batches run across the
-    ends of epochs, so nothing is left over and a dataset may be smaller than a batch.
+    ends of epochs, so nothing is left over and a dataset may be smaller than a batch. If the dataset has several
+    streams, each is gone through like that by itself, so that what stands beside a sample changes from epoch to epoch.
 
     `workers` threads read ahead, `ahead` batches each; the order is that of one reader. With ``workers=0``, and for a
     dataset that says it is ``in_memory``, batches are read when asked for: handing one over costs more than copying it.
@@ -94,16 +105,20 @@ class Loader:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         if workers < 0:
             raise UsageError(f"workers must be at least 0, got {workers}")
-        if (length := len(dataset)) < 1:
-            raise UsageError(f"the dataset's {dataset.split} split is empty: there is nothing to load")
+        streams = dict(dataset.streams())
+        for stream, length in (streams or {"": 0}).items():
+            if length < 1:
+                named = f"stream {stream!r} of the dataset's" if stream else "dataset's"
+                raise UsageError(f"the {named} {dataset.split} split is empty: there is nothing to load")
         self.dataset = dataset
         self.batch_size = batch_size
+        self.seed = seed
         self.workers = 0 if dataset.in_memory else workers
         self._pin = pin
         self._depth = self.workers * ahead
-        self._order = _Order(length, seed)  # where reading is
-        self._epoch = self._position = 0  # where the user of the batches is
-        self._waiting: deque[tuple[Future[Batch], int, int]] = deque()
+        self._orders = [_Order(length, seed, stream) for stream, length in streams.items()]  # where reading is
+        self._places = self._reached()  # where the user of the batches is
+        self._waiting: deque[tuple[Future[Batch], _Places]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._checked = False
 
@@ -111,13 +126,12 @@ class Loader:
         """The next batch: CPU tensors as the dataset made them (images uint8), in page-locked memory if asked for."""
         if self.workers:
             return self._next_ahead()
-        order = self._order
         try:
-            batch = self._read(order.take(self.batch_size))
+            batch = self._read(self._take())
         except BaseException:
-            order.seek(self._epoch, self._position)
+            self._rewind()
             raise
-        self._epoch, self._position = order.epoch, order.position
+        self._places = self._reached()
         return batch
 
     def _next_ahead(self) -> Batch:
@@ -125,18 +139,26 @@ class Loader:
         if pool is None:
             pool = self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="gankit-loader")
         while len(self._waiting) <= self._depth:
-            indices = self._order.take(self.batch_size)
-            read = pool.submit(self._read, indices)
-            self._waiting.append((read, self._order.epoch, self._order.position))
+            read = pool.submit(self._read, self._take())
+            self._waiting.append((read, self._reached()))
         try:
             batch = self._waiting[0][0].result()
         except BaseException:
             self._rewind()
             raise
-        _, self._epoch, self._position = self._waiting.popleft()
+        _, self._places = self._waiting.popleft()
         return batch
 
-    def _read(self, indices: Tensor) -> Batch:
+    def _take(self) -> Tensor | dict[str, Tensor]:
+        """What to ask the dataset for next: indices, by stream if there are several."""
+        if len(self._orders) == 1:
+            return self._orders[0].take(self.batch_size)
+        return {order.stream: order.take(self.batch_size) for order in self._orders}
+
+    def _reached(self) -> _Places:
+        return [order.place for order in self._orders]
+
+    def _read(self, indices: Tensor | dict[str, Tensor]) -> Batch:
         try:
             batch = self.dataset.batch(indices)
         except GankitError:
@@ -144,7 +166,7 @@ class Loader:
         except Exception as error:
             raise GankitError(f"reading samples failed: {type(error).__name__}: {error}") from error
         if not self._checked:
-            check_batch(batch, self.dataset.spec, len(indices))
+            check_batch(batch, self.dataset.spec, self.batch_size)
             self._checked = True
         if self._pin:
             batch = {key: value.pin_memory() for key, value in batch.items()}
@@ -152,27 +174,35 @@ class Loader:
 
     def _rewind(self) -> None:
         """Forget what was read ahead."""
-        for read, _, _ in self._waiting:
+        for read, _ in self._waiting:
             read.cancel()
         self._waiting.clear()
-        self._order.seek(self._epoch, self._position)
+        for order, place in zip(self._orders, self._places, strict=True):
+            order.seek(place)
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream stands, after the batches that :meth:`next` returned: whole numbers, fit for JSON."""
+    def state_dict(self) -> dict[str, Any]:
+        """Where each stream stands, after the batches that :meth:`next` returned: whole numbers, fit for JSON."""
         return {
-            "epoch": self._epoch,
-            "position": self._position,
-            "length": self._order.length,
-            "seed": self._order.seed,
+            "seed": self.seed,
+            "streams": {
+                order.stream: {"length": order.length, "epoch": epoch, "position": position}
+                for order, (epoch, position) in zip(self._orders, self._places, strict=True)
+            },
         }
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from `state`. Raises :class:`UsageError` if the dataset or the seed is another one."""
-        for name, what in (("length", "samples in the training split"), ("seed", "as the loader's seed")):
-            now, then = getattr(self._order, name), state[name]
-            if now != then:
-                raise UsageError(f"the run began with {then} {what} and there are now {now}: it cannot go on exactly")
-        self._epoch, self._position = int(state["epoch"]), int(state["position"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; :class:`UsageError` if that is damaged, or of another dataset or seed."""
+        seed, streams = _field(state, "seed"), state.get("streams")
+        if seed != self.seed:
+            raise UsageError(
+                f"the run began with {seed} as the loader's seed and it is now {self.seed}: it cannot go on exactly"
+            )
+        if not isinstance(streams, Mapping):
+            raise UsageError(f"the loader's state is damaged: its streams are {streams!r}")
+        if set(streams) != {order.stream for order in self._orders}:
+            then, now = (", ".join(map(repr, names)) for names in (streams, (o.stream for o in self._orders)))
+            raise UsageError(f"the run began with the streams {then} and there are now {now}: it cannot go on exactly")
+        self._places = [_place(order, streams[order.stream]) for order in self._orders]
         self._rewind()
 
     def close(self) -> None:
@@ -187,3 +217,24 @@ class Loader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _place(order: _Order, state: object) -> tuple[int, int]:
+    """The place that the state of one stream says; :class:`UsageError` if it is none."""
+    length, epoch, position = (_field(state, name) for name in ("length", "epoch", "position"))
+    if length != order.length:
+        of = f" of {order.stream!r}" if order.stream else ""
+        raise UsageError(
+            f"the run began with {length} samples{of} in the training split and there are now {order.length}: "
+            "it cannot go on exactly"
+        )
+    if position > length:
+        raise UsageError(f"the loader's state is damaged: its position is {position} of {length}")
+    return epoch, position
+
+
+def _field(state: object, name: str) -> int:
+    value = state.get(name) if isinstance(state, Mapping) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(f"the loader's state is damaged: its {name} is {value!r}")
+    return value

@@ -14,10 +14,21 @@ class Augment(Config):
 
     flip: bool = False
     """Mirror real images at random, left to right."""
-    crop: int = Field(0, ge=0)
-    """Pad real images by this many pixels (reflected) and crop them back at random; 0 = off."""
+    crop: float = Field(0.0, ge=0, lt=0.5)
+    """Shift real images at random by up to this fraction of a side each way, reflected at the border; 0 = off."""
     diff: tuple[Literal["color", "translation", "cutout"], ...] = ()
     """Differentiable augmentation of real and fake images alike (DiffAugment): color, translation, cutout."""
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _no_pixels(cls, crop: object) -> object:
+        try:
+            pixels = float(str(crop)) >= 1
+        except ValueError:
+            return crop  # what is no number is refused as such
+        if pixels:
+            raise ValueError("must be a fraction of a side, not pixels: 0.125 is up to 8 of 64")
+        return crop
 
 
 class RunConfig(Config):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gankit.data.images import to_float
+from gankit.data.kinds import kind_of
 from gankit.data.text import decode_text
 from gankit.dataset import stream_of
 from gankit.device import make_generator
@@ -184,7 +184,7 @@ class _Taken:
         drawn = split.batch(indices if len(split.streams()) == 1 else {stream: indices})
         for name in names:
             key = self.spec[name]
-            self.batch[name] = _in_step(key, drawn[name])
+            self.batch[name] = kind_of(key).to_step(drawn[name])
             self._say(name, key, drawn[name], split, stream, indices)
         for name, key in self.spec.keys.items():
             if key.kind != "class" or name not in drawn or any(name in record for record in self.records):
@@ -204,12 +204,6 @@ def _source(split: Dataset[Any], index: int, stream: str) -> str | int:
     """The file, or the row, that an image came from."""
     source = split.source(index, stream)
     return index if source is None else source
-
-
-def _in_step(key: Key, rows: Tensor) -> Tensor:
-    if key.kind == "image":
-        return to_float(rows)
-    return rows.float() / 255 if key.kind == "mask" else rows
 
 
 def _words(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from gankit.data.kinds import describe, kind_of
 from gankit.plugin import Step
 from gankit.training.step import TrainStep
 
 if TYPE_CHECKING:
-    from gankit.plugin import Batch, DataSpec
+    from gankit.plugin import Batch
     from gankit.training.session import Session
 
 
@@ -86,32 +87,18 @@ def make_plan(session: Session) -> Plan:
         batch_size=run.batch_size,
         accumulate=run.accumulate,
         samples=len(session.dataset),
-        data=_describe(spec),
+        data=describe(spec),
         networks=networks,
         phases=phases,
         memory=_memory(session, averaged),
     )
 
 
-def _describe(spec: DataSpec) -> dict[str, str]:
-    words = {}
-    for name, key in spec.keys.items():
-        size = "x".join(map(str, key.shape))
-        words[name] = {
-            "image": f"image {size}",
-            "class": f"class, one of {len(key.names)}",
-            "text": f"text of up to {size} bytes",
-            "vector": f"vector {size}",
-        }[key.kind]
-    return words
-
-
 def _memory(session: Session, averaged: Sequence[str]) -> dict[str, int | None]:
     moments = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}
     learning = {id(p): p for turn in session.turns for p in turn.parameters}
-    batch = sum(
-        torch.Size(key.shape).numel() * {"class": 8, "text": 1}.get(key.kind, 4) for key in session.spec.keys.values()
-    )
+    keys = session.spec.keys.values()
+    batch = sum(torch.Size(key.shape).numel() * kind_of(key).step_dtype.itemsize for key in keys)
     memory: dict[str, int | None] = {
         "weights": _bytes(session.networks.values()),
         "gradients": sum(p.nbytes for p in learning.values()),
@@ -157,9 +144,10 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
     size, device = session.loader.batch_size, session.device
 
     def feed() -> Batch:
-        dtypes = {"image": torch.float32, "vector": torch.float32, "class": torch.int64, "text": torch.uint8}
-        keys = session.spec.keys.items()
-        return {name: torch.empty(size, *key.shape, dtype=dtypes[key.kind], device=device) for name, key in keys}
+        return {
+            name: torch.empty(size, *key.shape, dtype=kind_of(key).step_dtype, device=device)
+            for name, key in session.spec.keys.items()
+        }
 
     def make() -> Step:
         return TrainStep(1, size, device, networks, torch.Generator(device), feed, session.spec)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.data.augment import DiffAugment
+from gankit.data.feed import Feed
 from gankit.data.loader import Loader
 from gankit.device import (
     Precision,
@@ -26,7 +27,7 @@ from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
 from gankit.training.preparation import TrainPreparation
-from gankit.training.step import Feed, TrainStep
+from gankit.training.step import TrainStep
 from gankit.training.turn import Turn
 from gankit.version import __version__
 

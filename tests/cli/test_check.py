@@ -42,9 +42,14 @@ BROKEN = {
         'return {"image": images,',
         'return {"image": images.float(),',
         "batches, train",
-        "dtype float32; a image is uint8",
+        "key 'image' is float32 (1, 1, 8, 8); its spec says uint8",
     ),
-    "shape": ("repeat(1, 1, *self", "repeat(1, 3, *self", "batches, train", "shape (1, 3, 8, 8), not (1, 1, 8, 8)"),
+    "shape": (
+        "repeat(1, 1, *self",
+        "repeat(1, 3, *self",
+        "batches, train",
+        "(1, 3, 8, 8); its spec says uint8 (1, 1, 8, 8)",
+    ),
     "class out of range": ("label = indices % 2", "label = indices % 3", "batches, train", "there are 2"),
     "missing key": (', "label": label}', "}", "batches, train", "its spec says image, label"),
     "impure batch": (

@@ -1,74 +1,19 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
-from gankit.data.augment import DiffAugment, Moves, geometric
-from gankit.errors import UsageError
+from gankit.data.augment import DiffAugment, check_along
+from gankit.errors import PluginError, UsageError
 
 POLICIES = ["color", "translation", "cutout"]
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def numbered(*shape: int) -> Tensor:
-    return torch.arange(torch.Size(shape).numel(), dtype=torch.float32).view(shape)
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
-@pytest.mark.parametrize("shape", [(5, 3, 8, 8), (4, 1, 7, 5), (2, 3, 1, 1), (0, 3, 4, 4), (3, 3, 1, 6)])
-def test_geometric_only_moves_pixels(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    images = numbered(*shape).remainder(250).to(dtype)
-    moved = geometric(images, flip=True, crop=3, generator=generator())
-    assert moved.shape == images.shape
-    assert moved.dtype == dtype
-    for before, after in zip(images.flatten(1), moved.flatten(1), strict=True):
-        assert set(after.tolist()) <= set(before.tolist())
-
-
-def test_flip_mirrors_half_of_the_images() -> None:
-    images = numbered(400, 1, 2, 3)
-    moved = geometric(images, flip=True, crop=0, generator=generator())
-    flipped = (moved == images.flip(3)).flatten(1).all(1)
-    assert ((moved == images).flatten(1).all(1) ^ flipped).all()
-    assert 160 < flipped.sum() < 240
-
-
-def test_crop_is_a_window_of_the_reflected_image() -> None:
-    images = torch.rand(60, 2, 6, 5, generator=generator())
-    wide = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="reflect")
-    moved = geometric(images, flip=False, crop=2, generator=generator(1))
-    places = set()
-    for number, image in enumerate(moved):
-        fits = [
-            (top, left)
-            for top, left in itertools.product(range(5), repeat=2)
-            if torch.equal(image, wide[number, :, top : top + 6, left : left + 5])
-        ]
-        assert len(fits) == 1
-        places.update(fits)
-    assert len(places) > 15  # of 25
-
-
-def test_geometric_off_gives_the_same_tensor_and_seeds_repeat() -> None:
-    images = torch.rand(4, 3, 8, 8)
-    assert geometric(images, flip=False, crop=0, generator=generator()) is images
-    first, second = (geometric(images, flip=True, crop=2, generator=generator(5)) for _ in range(2))
-    assert torch.equal(first, second)
-
-
-def test_images_that_belong_together_move_together() -> None:
-    moves = Moves.draw(6, flip=True, crop=2, generator=generator())
-    image, mask = torch.rand(6, 3, 9, 9), torch.rand(6, 1, 9, 9)
-    both = moves(torch.cat([image, mask], 1))
-    assert torch.equal(both[:, :3], moves(image))
-    assert torch.equal(both[:, 3:], moves(mask))
 
 
 @pytest.mark.parametrize("policy", [[], *[[name] for name in POLICIES], POLICIES])
@@ -143,12 +88,76 @@ def test_cutout_hides_a_box_of_half_the_sides() -> None:
     assert hidden.any(0).all()
 
 
+@pytest.mark.parametrize("policy", [*[[name] for name in POLICIES], POLICIES, []])
+@pytest.mark.parametrize("shape", [(4, 3, 16, 16), (3, 1, 7, 9), (1, 3, 1, 1), (0, 3, 8, 8)])
+def test_what_goes_along_is_moved_and_cut_and_keeps_its_values(shape: tuple[int, ...], policy: Sequence[str]) -> None:
+    """Maps that are the images themselves come out as the images do where no colour is changed."""
+    images = torch.rand(shape, generator=generator()) + 1
+    number, _, height, width = shape
+    maps = torch.cat(
+        [images, torch.arange(1.0, height * width + 1).view(1, 1, height, width).expand(number, -1, -1, -1)], 1
+    )
+    augment = DiffAugment(policy)
+    seen, moved = augment(images, generator(3), maps)
+    assert torch.equal(seen, augment(images, generator(3)))  # the draws are those without maps
+    assert moved.shape == maps.shape
+    places = DiffAugment([name for name in policy if name != "color"])
+    if "color" not in policy:
+        assert torch.equal(moved[:, :-1], seen)
+        assert torch.equal(moved, places(maps, generator(3)))
+    kept = moved != 0
+    assert (kept == kept[:, :1]).all()
+    for before, after in zip(maps[:, -1], moved[:, -1], strict=True):
+        assert set(after.unique().tolist()) <= {0.0, *before.unique().tolist()}
+
+
+def test_color_leaves_what_goes_along_alone() -> None:
+    images, maps = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
+    seen, same = DiffAugment(["color"])(images, generator(), maps)
+    assert same is maps
+    assert not torch.equal(seen, images)
+
+
+def test_masks_of_any_type_go_along() -> None:
+    images = torch.rand(8, 3, 16, 16, generator=generator())
+    mask = images[:, :1] > 0.5
+    floats = DiffAugment(POLICIES)(images, generator(1), mask.float())[1]
+    for dtype in (torch.bool, torch.uint8, torch.int64, torch.float64, torch.bfloat16):
+        moved = DiffAugment(POLICIES)(images, generator(1), mask.to(dtype))[1]
+        assert torch.equal(moved.float(), floats)
+    assert 0 < floats.sum() < mask.sum()
+
+
+@pytest.mark.parametrize("policy", [*[[name] for name in POLICIES], POLICIES])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_derivatives_of_what_goes_along(policy: Sequence[str], layout: torch.memory_format) -> None:
+    images, maps = (torch.rand(3, c, 6, 5, dtype=torch.float64, generator=generator(c)) for c in (3, 2))
+    images, maps = (t.contiguous(memory_format=layout).requires_grad_() for t in (images, maps))
+
+    def products(images: Tensor, maps: Tensor) -> Tensor:
+        seen, along = DiffAugment(policy)(images, generator(2), maps)
+        return seen[:, :2] * along.square()
+
+    assert torch.autograd.gradcheck(products, (images, maps))
+    assert torch.autograd.gradgradcheck(products, (images, maps))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 9), (2, 1, 4, 4), (3, 1, 8, 8), (1, 1, 8, 8), (2, 8, 8)])
+def test_maps_of_other_places_are_refused(shape: tuple[int, ...]) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    for call in (
+        lambda: DiffAugment(POLICIES)(images, generator(), torch.rand(shape)),
+        lambda: check_along(images, torch.rand(shape)),
+    ):
+        with pytest.raises(PluginError, match=r"`along` must be \(2, channels, 8, 8\) like its images, its shape is"):
+            call()
+
+
 def test_draws_come_from_the_generator_alone() -> None:
     images = torch.rand(4, 3, 8, 8)
     torch.manual_seed(0)
     state = torch.get_rng_state()
     DiffAugment(POLICIES)(images, generator())
-    geometric(images, flip=True, crop=1, generator=generator())
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -163,6 +172,6 @@ def test_nan_goes_through_and_an_unknown_policy_is_named() -> None:
 def test_on_a_gpu() -> None:
     images = torch.rand(4, 3, 16, 16, device="cuda", requires_grad=True)
     there = torch.Generator("cuda").manual_seed(0)
-    DiffAugment(POLICIES)(geometric(images, flip=True, crop=2, generator=there), there).sum().backward()
+    DiffAugment(POLICIES)(images, there).sum().backward()
     assert images.grad is not None
     assert images.grad.isfinite().all()

@@ -20,7 +20,8 @@ from gankit.plugin import Config, Dataset, DataSpec, Key
 if TYPE_CHECKING:
     from gankit.plugin import Batch
 
-SPEC = DataSpec(keys={"image": Key(kind="image", shape=(1, 2, 2)), "label": Key(kind="class", names=("a", "b"))})
+CLASSES = tuple(map(str, range(1000)))
+SPEC = DataSpec(keys={"image": Key(kind="image", shape=(1, 2, 2)), "label": Key(kind="class", names=CLASSES)})
 
 
 class Numbers(Dataset[Any]):
@@ -104,6 +105,30 @@ def test_a_changed_dataset_or_seed_is_refused() -> None:
         Loader(Numbers(10), 4, seed=2).load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, "damaged: its seed is None"),
+        ({}, "damaged: its seed is None"),
+        ({"seed": True}, "damaged: its seed is True"),
+        ({"seed": 1}, "damaged: its streams are None"),
+        ({"seed": 1, "streams": [0]}, r"damaged: its streams are \[0\]"),
+        ({"seed": 1, "streams": {}}, "began with the streams  and there are now ''"),
+        ({"seed": 1, "streams": {"": 3}}, "damaged: its length is None"),
+        ({"seed": 1, "streams": {"": {"length": "10"}}}, "damaged: its length is '10'"),
+        ({"seed": 1, "streams": {"": {"length": 10, "epoch": 1.0}}}, "damaged: its epoch is 1.0"),
+        ({"seed": 1, "streams": {"": {"length": 10, "epoch": 1, "position": -1}}}, "damaged: its position is -1"),
+        ({"seed": 1, "streams": {"": {"length": 10, "epoch": 1, "position": 11}}}, "damaged: its position is 11 of 10"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(state: Any, message: str) -> None:
+    loader = Loader(Numbers(10), 4, seed=1)
+    before = loader.state_dict()
+    with pytest.raises(UsageError, match=message):
+        loader.load_state_dict(state)
+    assert loader.state_dict() == before
+
+
 def test_wrong_arguments() -> None:
     with pytest.raises(UsageError, match="train split is empty"):
         Loader(Numbers(0), 4)
@@ -117,12 +142,14 @@ def test_wrong_arguments() -> None:
     ("key", "value", "message"),
     [
         ("label", None, "lacks the key 'label'"),
-        ("label", torch.zeros(2, dtype=torch.int32), "'label' is torch.int32"),
-        ("image", torch.zeros(2, 1, 2, 3, dtype=torch.uint8), r"\(2, 1, 2, 3\); its spec says torch.uint8 \(2, 1, 2"),
-        ("image", torch.zeros(2, 1, 2, 2), "'image' is torch.float32"),
+        ("label", torch.zeros(2, dtype=torch.int32), "'label' is int32"),
+        ("label", torch.tensor([0, 1000]), "'label' has classes 0 to 1000; there are 1000"),
+        ("label", [0, 1], "'label' is a list, not a tensor"),
+        ("image", torch.zeros(2, 1, 2, 3, dtype=torch.uint8), r"\(2, 1, 2, 3\); its spec says uint8 \(2, 1, 2"),
+        ("image", torch.zeros(2, 1, 2, 2), "'image' is float32"),
     ],
 )
-def test_a_batch_unlike_its_spec_is_refused(key: str, value: Tensor | None, message: str) -> None:
+def test_a_batch_unlike_its_spec_is_refused(key: str, value: Any, message: str) -> None:
     batch = Numbers(2).batch(torch.arange(2))
     check_batch(batch, SPEC, 2)
     batch.pop(key)
@@ -130,6 +157,9 @@ def test_a_batch_unlike_its_spec_is_refused(key: str, value: Tensor | None, mess
         batch[key] = value
     with pytest.raises(GankitError, match=message):
         check_batch(batch, SPEC, 2)
+    check_batch(batch, SPEC, 2, SPEC.keys.keys() - {key})
+    with pytest.raises(GankitError, match="is a NoneType, not a dict"):
+        check_batch(None, SPEC, 2)  # type: ignore[arg-type]
 
 
 def test_no_threads_for_what_is_in_memory_and_none_left_over() -> None:

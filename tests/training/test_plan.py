@@ -97,4 +97,4 @@ def test_planning_changes_nothing():
     assert activations(session) > 0
     assert all(torch.equal(v, before[k]) for k, v in session.networks["generator"].state_dict().items())
     assert torch.equal(state, session.generator.get_state())
-    assert session.loader.state_dict()["position"] == 0
+    assert session.loader.state_dict()["streams"][""]["position"] == 0

@@ -19,7 +19,7 @@ CASES = {
     "repeat, every": {"repeat": 2, "every": 3},
     "accumulate": {"accumulate": 2, "batch_size": 5},
     "bf16": {"precision": "bf16"},
-    "augmented": {"augment": {"flip": True, "crop": 2, "diff": ("color", "translation", "cutout")}},
+    "augmented": {"augment": {"flip": True, "crop": 0.25, "diff": ("color", "translation", "cutout")}},
     "no average": {"ema": 0.0},
     "schedule": {"optim": {"schedule": "cosine", "lr": 1e-2}},
     "rmsprop": {"optim": {"kind": "rmsprop"}},

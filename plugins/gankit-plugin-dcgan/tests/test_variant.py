@@ -127,7 +127,7 @@ def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
         eval_every=2,
         eval_n=8,
         out=tmp_path,
-        augment={"flip": True, "crop": 2, "diff": ALL},
+        augment={"flip": True, "crop": 0.125, "diff": ALL},
         on_event=lambda event: lines.append(str(event)),
         **TINY,
     )
