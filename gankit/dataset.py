@@ -15,6 +15,8 @@ from gankit.errors import PluginError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gankit.events import OnEvent
+
     Batch = dict[str, Tensor]
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -138,6 +140,12 @@ class Dataset(ABC, Generic[ConfigT]):
         run asks for the same indices again. Random crops and flips are the trainer's (``--augment.*``). With several
         :meth:`streams`, `indices` is a mapping from some or all of them to their indices, and the batch holds the keys
         of those streams.
+        """
+
+    def load(self, tell: OnEvent) -> None:
+        """Does now what would make the first batches slow (decode images, fill a cache), telling `Progress`.
+
+        Called before a training or an evaluation; `batch` works without it.
         """
 
     def notes(self) -> list[str]:

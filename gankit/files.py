@@ -1,10 +1,40 @@
-"""Writing files so that a reader, or a kill, finds the old content or the new one, never half of it."""
+"""Writing files so that a reader, or a kill, finds the old content or the new one; opening what a user named."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
+
+_NAMES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def not_regular(mode: int) -> str:
+    """What a file of this ``st_mode`` is called, if it is none that can be read to an end: ``a pipe``; else ""."""
+    return "" if stat.S_ISREG(mode) else _NAMES.get(stat.S_IFMT(mode), "a directory")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A file that a user named, open for reading. OSError if there is none or it is a pipe, a socket, a device.
+
+    Opening those may wait for ever for somebody to write, and no Ctrl-C ends that.
+    """
+    if what := not_regular(os.stat(path).st_mode):  # first: a device may act on being opened
+        raise OSError(errno.EINVAL, f"it is {what}, not a file", str(path))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if what := not_regular(os.fstat(handle).st_mode):  # it was replaced in between
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"it is {what}, not a file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a file that a user named. OSError as of :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = True, durable: bool = False) -> None:
@@ -45,4 +75,4 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-__all__ = ["replace_text", "sync", "write_whole"]
+__all__ = ["not_regular", "open_regular", "read_regular", "replace_text", "sync", "write_whole"]

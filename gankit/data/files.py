@@ -11,12 +11,19 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from gankit.errors import UsageError
+from gankit.files import not_regular
 from gankit.options.spelling import give
 
-__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "list_images"]
+__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "lines", "list_images", "named"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 """File name endings, in lower case, of the kinds of image that are read."""
+
+_OF_SYSTEMS = frozenset(
+    {"__macosx", "lost+found", "system volume information", "recycler", "#recycle", "#snapshot", "@eadir", "@recycle"}
+    | {"@recently-snapshot", "@tmp", "@synoresource", "$recycle.bin", "desktop.ini", "thumbs.db", "ehthumbs.db"}
+)
+"""Names, in lower case, of what systems put beside a user's files: thumbnails, bins, indices."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,23 @@ class Listing:
     others: Counter[str]
     """How many other files there are of each suffix."""
     problems: tuple[str, ...]
-    """Directories that could not be read, each with its reason."""
+    """What is left out although it looks like images, or may hold some, each with its reason."""
 
     def describe_others(self) -> str:
         """``12 .txt, 3 .pdf``, or ``no files at all``."""
         found = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.others.most_common(4)]
         return ", ".join(found) or "no files at all"
+
+
+def named(names: Sequence[str], most: int = 5) -> str:
+    """``a, b, c and 4 more``: the first of `names` for a line that a user reads."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def lines(text: str) -> list[str]:
+    r"""The lines of a text: they end at ``\n``, ``\r\n`` or ``\r``, not at whatever else Unicode calls a line's end."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def directory(path: str | Path, option: str) -> Path:
@@ -51,36 +69,76 @@ def directory(path: str | Path, option: str) -> Path:
 def list_images(root: Path) -> Listing:
     """All image files (by suffix, in upper or lower case) below `root`, through symbolic links, each directory once.
 
-    Files and directories whose names begin with a dot, and macOS's ``__MACOSX``, are passed over.
+    What systems make is passed over: names that begin with a dot, an @ or a $, and a few more. So are pipes, sockets
+    and devices, whatever they are called.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
     problems: list[str] = []
-    for directory_path, names in _walk(root, problems):
-        for name in names:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in SUFFIXES:
-                files.append((directory_path / name).relative_to(root).as_posix())
-            else:
-                others[suffix] += 1
+    passed: list[str] = []
+    for path, entry in _walk(root, problems, passed):
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if suffix not in SUFFIXES:
+            others[suffix] += 1
+        elif what := _not_a_file(entry):
+            problems.append(f"{path} is {what}, not a file, and left out")
+        else:
+            files.append(path)
+    if passed:
+        problems.append(f"passed over, since systems make such names: {named(sorted(passed))}")
     return Listing(root, tuple(sorted(files)), others, tuple(problems))
 
 
-def _walk(root: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Directories and the names of their files, sorted; a directory reached twice by links is visited once."""
+def _walk(root: Path, problems: list[str], passed: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below `root` that is no directory: its path relative to `root`, and itself.
+
+    A directory reached twice by links is visited once, by the first of its sorted paths. `passed` gets directories
+    whose names look like a system's and are not known to be.
+    """
     seen: set[tuple[int, int]] = set()
-
-    def failed(error: OSError) -> None:
-        problems.append(f"{error.filename}: {error.strerror}")
-
-    for path, directories, names in os.walk(root, followlinks=True, onerror=failed):
-        status = os.stat(path)
-        if (identity := (status.st_dev, status.st_ino)) in seen:
-            directories.clear()
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = os.stat(root / place)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            with os.scandir(root / place) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append(f"{root / place}: {error.strerror}")
             continue
-        seen.add(identity)
-        directories[:] = sorted(name for name in directories if not name.startswith(".") and name != "__MACOSX")
-        yield Path(path), sorted(name for name in names if not name.startswith("."))
+        seen.add((status.st_dev, status.st_ino))
+        inner: list[str] = []
+        for entry in entries:
+            path = f"{place}/{entry.name}" if place else entry.name
+            if _is_directory(entry):
+                if not _of_a_system(entry.name):
+                    inner.append(path)
+                elif entry.name[0] in "@$" and entry.name.lower() not in _OF_SYSTEMS:
+                    passed.append(f"{path}/")
+            elif not _of_a_system(entry.name):
+                yield path, entry
+        waiting += reversed(inner)
+
+
+def _of_a_system(name: str) -> bool:
+    return name[0] in ".@$" or name.lower() in _OF_SYSTEMS
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a circle of links: reading it says so
+        return False
+
+
+def _not_a_file(entry: os.DirEntry[str]) -> str:
+    """``a pipe``, or what else cannot be read to an end; "" for files and for links that lead nowhere."""
+    try:
+        return "" if entry.is_file() else not_regular(entry.stat().st_mode)
+    except OSError:  # reading it says why
+        return ""
 
 
 def held_out(files: Sequence[str], fraction: float) -> frozenset[str]:

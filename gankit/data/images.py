@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gankit.errors import GankitError, UsageError
-from gankit.files import write_whole
+from gankit.files import open_regular, write_whole
 
 __all__ = [
     "Fit",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 Fit = Literal["crop", "pad", "stretch"]
+
+# an image beyond Pillow's limit is an error of ours, one close to it is nobody's concern
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -57,7 +61,7 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 or 3, got {channels}")
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
@@ -65,8 +69,15 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
-        reason = "not a readable image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-        raise ImageError(f"{path}: {reason or type(error).__name__}") from error
+        raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a readable image"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:

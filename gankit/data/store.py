@@ -1,31 +1,47 @@
-"""Image files as rows of uint8 tensors: decoded once, kept in memory while they fit, broken ones set aside."""
+"""Image files as rows of uint8 tensors: decoded once, kept in memory or on disk, broken ones set aside."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gankit.cache import cache_directory, gib
+from gankit.data.files import named
 from gankit.data.images import Fit, ImageError, decode_resized
+from gankit.data.rows import HeldRows, MappedRows, Rows
 from gankit.errors import UsageError
+from gankit.events import OnEvent, Progress, ignore
 
 __all__ = ["ImageStore"]
+
+_AT_ONCE = 256
+"""Images that are decoded between two words about how far it is."""
 
 
 class ImageStore:
     """The images of `files` (below `root`), each uint8 (`channels`, height, width), by their number.
 
-    Up to `check` files are decoded at once, on all cores: the broken ones are known and left out (of :attr:`files` too)
-    before training begins. Of a longer list each is decoded when first asked for, and in place of a broken one stands
-    the next that can be read; which one that is depends on the files alone, so that a resumed run sees the same.
+    Up to `check` files are decoded before anything is answered, on all cores: the broken ones are known and left out
+    (of :attr:`files` too) before training begins. Of a longer list each is decoded when first asked for, or by
+    :meth:`load`, and in place of a broken one stands the next that can be read; which one that is depends on the files
+    alone, so that a resumed run sees the same.
 
-    `budget` is how many bytes the decoded images may take. If all of them need more, none is kept. If none of `files`
-    can be read, that is a :class:`UsageError`, unless it `may_be_empty`.
+    Decoded images are kept in memory if they take up to `memory` bytes, else in a file below
+    :func:`gankit.cache.cache_directory` that all runs with the same files, unchanged, and the same options share, if it
+    and others like it take up to `disk` bytes. Where there is no room for it, up to eight times `memory` are kept in
+    memory, and of more than that none. `disk` 0 keeps nothing anywhere.
+
+    If none of `files` can be read, that is a :class:`UsageError`, unless it `may_be_empty`.
     """
 
     def __init__(
@@ -36,28 +52,46 @@ class ImageStore:
         size: tuple[int, int],
         channels: int = 3,
         fit: Fit = "crop",
-        budget: int = 2 << 30,
+        memory: int = 256 << 20,
+        disk: int = 20 << 30,
         check: int = 5000,
         may_be_empty: bool = False,
     ) -> None:
         self.root, self.size, self.channels, self.fit = root, size, channels, fit
-        self.files = tuple(files)
         self.unreadable: dict[str, str] = {}
         """Why, by file, of those found unreadable so far."""
-        fits = len(self.files) * channels * size[0] * size[1] <= budget
-        self._kept = torch.empty(len(self.files), channels, *size, dtype=torch.uint8) if fits else None
-        self._have = np.zeros(len(self.files), dtype=bool)
-        self._total = len(self.files)
-        if self.files and len(self.files) <= check:
-            self._check(may_be_empty)
+        self._files = tuple(files)
+        self._total = len(self._files)
+        self._memory, self._disk = memory, disk
+        self._unsettled = 0 < self._total <= check
+        self._may_be_empty = may_be_empty
+        self._lock = RLock()
+        self._no_disk = ""
 
     def __len__(self) -> int:
         return len(self.files)
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files by number, without those known to be broken if all were looked at."""
+        if self._unsettled:
+            self.load()
+        return self._files
+
+    @property
     def in_memory(self) -> bool:
-        """Whether reading is only copying."""
-        return self._kept is not None and bool(self._have.all())
+        """Whether reading is only copying, and never waits for a disk."""
+        self.files  # noqa: B018
+        return isinstance(self._kept, HeldRows) and bool(self._kept.known().all())
+
+    def load(self, tell: OnEvent = ignore) -> None:
+        """Decode, on all cores, whatever is kept and not there yet; `tell` gets :class:`~gankit.events.Progress`."""
+        with self._lock:
+            if self._unsettled or self._kept is not None:
+                self._decode_missing(tell)
+            if self._unsettled:
+                self._leave_out_unreadable()
+                self._unsettled = False
 
     def read(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The images at `indices` (int64, (N,)): uint8 (N, channels, height, width), and which images they are.
@@ -65,57 +99,143 @@ class ImageStore:
         The second is `indices`, except where an unreadable image was replaced by another: take labels by it. May be
         called from several threads. Raises :class:`UsageError` when no image at all can be read.
         """
-        if self._kept is not None and self._have[indices.numpy()].all():
-            return self._kept.index_select(0, indices), indices
-        found = [self._nearest(index) for index in indices.tolist()]
-        return torch.stack([image for image, _ in found]), torch.tensor([index for _, index in found])
+        self.files  # noqa: B018  # looks at them, if that is still to be done
+        if self._kept is None:
+            found = [self._nearest(index) for index in indices.tolist()]
+            rows = np.stack([row for row, _ in found]) if found else np.empty((0, self._length), np.uint8)
+            return self._as_images(rows), torch.tensor([index for _, index in found], dtype=torch.int64)
+        rows, right = self._kept.take(indices.numpy())
+        if not right.all():
+            indices = indices.clone()
+            for at in np.flatnonzero(~right):
+                rows[at], indices[at] = self._nearest(int(indices[at]))
+        return self._as_images(rows), indices
+
+    def source(self, index: int) -> str:
+        """The file that the image at `index` comes from."""
+        files = self.files
+        if self._total == len(files) and (self._kept is None or not self._kept.known()[index]):
+            index = self._nearest(index)[1]  # it may be broken, and another stand in its place
+        return files[index]
 
     def notes(self, most: int = 5) -> list[str]:
-        """What the user should know about files that could not be read: nothing if all could."""
-        if not self.unreadable:
-            return []
-        broken = sorted(self.unreadable.items())
-        named = "; ".join(reason for _, reason in broken[:most])
-        more = f"; and {len(broken) - most} more" if len(broken) > most else ""
-        return [f"{len(broken)} of {self._total} image files cannot be read and are left out: {named}{more}"]
+        """What the user should know: files that could not be read, where decoded images are kept, if on a disk."""
+        self.files  # noqa: B018
+        notes = []
+        if self.unreadable:
+            reasons = named([reason for _, reason in sorted(self.unreadable.items())], most)
+            notes.append(
+                f"{len(self.unreadable)} of {self._total} image files cannot be read and are left out: {reasons}"
+            )
+        if isinstance(self._kept, MappedRows):
+            where = f"{gib(self._kept.size)} in {self._kept.path.parent} (GANKIT_CACHE moves it)"
+            notes.append(f"decoded images: {where}")
+            if self._kept.failed:
+                notes.append(f"decoded images could not all be written ({self._kept.failed}): the rest is decoded anew")
+        if self._no_disk:
+            kept = "in memory" if self._kept is not None else "nowhere, and decoded each time"
+            notes.append(f"decoded images are kept {kept}: {self._no_disk}")
+        return notes
 
-    def _check(self, may_be_empty: bool) -> None:
-        """Decode everything, and forget the files of which that fails."""
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            readable = list(pool.map(lambda index: self._get(index) is not None, range(len(self.files))))
-        if not any(readable) and not may_be_empty:
+    @property
+    def _length(self) -> int:
+        return self.channels * self.size[0] * self.size[1]
+
+    def _as_images(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(rows)).view(-1, self.channels, *self.size)
+
+    @cached_property
+    def _kept(self) -> Rows | None:
+        total = self._total * self._length
+        if not total or not self._disk:
+            return None
+        if total <= self._memory:
+            return HeldRows(self._total, self._length)
+        try:
+            folder = cache_directory() / "images"
+            key = self._key()
+            return MappedRows(folder / f"{key.hex()[:32]}.rows", key, self._total, self._length, self._disk)
+        except OSError as error:
+            self._no_disk = f"no cache on disk ({error.strerror or error})"
+        return HeldRows(self._total, self._length) if total <= 8 * self._memory else None
+
+    def _key(self) -> bytes:
+        """Digest of the files' names, sizes and times, and of how they are decoded."""
+        how = (os.path.realpath(self.root), self.size, self.channels, self.fit)
+        made = blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=32)
+        for known in self._states.items():
+            made.update(repr(known).encode("utf-8", "surrogateescape"))
+        return made.digest()
+
+    @cached_property
+    def _states(self) -> dict[str, tuple[int, ...]]:
+        return {file: self._state(file) for file in self._files}
+
+    def _state(self, file: str) -> tuple[int, ...]:
+        """What changes whenever a file does; also if it was given back its old date."""
+        try:
+            status = os.stat(self.root / file)
+        except OSError:
+            return ()
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def _decode_missing(self, tell: OnEvent) -> None:
+        known = self._kept.known() if self._kept is not None else np.zeros(len(self._files), dtype=bool)
+        missing = np.flatnonzero(~known)
+        if not len(missing):
+            return
+        missing = np.roll(missing, secrets.randbelow(len(missing)))  # two processes at it begin at different places
+        what = "decoding images"
+        pool = ThreadPoolExecutor(_cores())
+        try:
+            for done in range(0, len(missing), _AT_ONCE):
+                tell(Progress(what=what, done=done, total=len(missing)))
+                list(pool.map(self._get, missing[done : done + _AT_ONCE].tolist()))
+            tell(Progress(what=what, done=len(missing), total=len(missing)))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for those that are queued
+
+    def _leave_out_unreadable(self) -> None:
+        """Forget the files that cannot be read."""
+        chosen = np.array([number for number, file in enumerate(self._files) if file not in self.unreadable], dtype=int)
+        if not len(chosen) and not self._may_be_empty:
             raise self._nothing()
-        if not all(readable):
-            keep = np.asarray(readable)
-            self.files = tuple(self.files[index] for index in np.flatnonzero(keep))
-            self._kept = self._kept[torch.from_numpy(keep)] if self._kept is not None else None
-            self._have = self._have[keep]
+        if len(chosen) < len(self._files):
+            if self._kept is not None:
+                self._kept.keep_only(chosen)
+            self._files = tuple(self._files[number] for number in chosen)
 
-    def _nearest(self, index: int) -> tuple[Tensor, int]:
-        """The image at `index`, or the next after it that can be read, and its number."""
-        for offset in range(len(self.files)):
-            here = (index + offset) % len(self.files)
-            if (image := self._get(here)) is not None:
-                return image, here
+    def _nearest(self, index: int) -> tuple[np.ndarray, int]:
+        """The image at `index`, or the next after it that can be read, as a row; and its number."""
+        for offset in range(len(self._files)):
+            here = (index + offset) % len(self._files)
+            if (row := self._get(here)) is not None:
+                return row, here
         raise self._nothing()
 
-    def _get(self, index: int) -> Tensor | None:
-        """The image at `index`, or None if it cannot be read."""
-        if self._kept is not None and self._have[index]:
-            return self._kept[index]
-        file = self.files[index]
+    def _get(self, index: int) -> np.ndarray | None:
+        """The image at `index` as a row, or None if it cannot be read."""
+        file = self._files[index]
         if file in self.unreadable:
             return None
+        if self._kept is not None:
+            rows, right = self._kept.take(np.array([index]))
+            if right[0]:
+                return rows[0]
         try:
-            image = decode_resized(self.root / file, self.size, self.channels, self.fit)
+            row = decode_resized(self.root / file, self.size, self.channels, self.fit).numpy().reshape(-1)
         except ImageError as error:
             self.unreadable[file] = str(error)
             return None
-        if self._kept is not None:
-            self._kept[index] = image
-            self._have[index] = True  # only now: another thread may be looking
-        return image
+        # what was replaced since the cache was named after it must not be found there by others
+        if isinstance(self._kept, HeldRows) or (self._kept is not None and self._state(file) == self._states[file]):
+            self._kept.put(index, row)
+        return row
 
     def _nothing(self) -> UsageError:
         reason = self.unreadable[min(self.unreadable)]
         return UsageError(f"none of the {self._total} image files in {self.root} can be read; {reason}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

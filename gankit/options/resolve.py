@@ -18,6 +18,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from gankit.errors import UsageError
+from gankit.files import read_regular
 from gankit.options import schema
 from gankit.options.run import OF_ONE_STAGE, RESERVED, Augment, RunConfig
 from gankit.options.schema import shown
@@ -138,7 +139,7 @@ def data_options(dataset_cls: type[Dataset[Any]], options: Mapping[str, object])
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; UsageError if it cannot be read, is not TOML, or names what is no name."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"config file {path} does not exist") from None
     except OSError as error:

@@ -29,7 +29,9 @@ def make_ready(variant: type[Variant[Any]], source: DataSource, resolved: Resolv
 
 
 def tell_data_notes(ready: Ready, tell: OnEvent) -> None:
-    """What the user should read about the data, each line once."""
+    """Loads the data, and tells what the user should read about it, each line once."""
+    for split in (ready.session.dataset, ready.test):
+        split.load(tell)
     known: Sequence[str] = ready.session.dataset.notes()
     for text in (*known, *(text for text in ready.test.notes() if text not in known)):
         tell(Note(text=text))

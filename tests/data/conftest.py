@@ -26,3 +26,9 @@ def folder(tmp_path: Path, picture: np.ndarray) -> Path:
     (root / "EMPTY.JPG").write_bytes(b"")
     (root / "notes.txt").write_text("not an image")
     return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes to the user's cache, or finds what another left there."""
+    monkeypatch.setenv("GANKIT_CACHE", str(tmp_path_factory.mktemp("cache")))

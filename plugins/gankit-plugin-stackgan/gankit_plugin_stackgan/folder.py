@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import unicodedata
@@ -13,20 +14,20 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from gankit.data.files import directory, held_out, list_images
-from gankit.data.folder import FolderConfig, image_store
+from gankit.data.files import directory, held_out, lines, list_images, named
+from gankit.data.folder import READING, FolderConfig, image_store
 from gankit.errors import UsageError
+from gankit.files import read_regular
 from gankit.plugin import Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gankit.data.store import ImageStore
+    from gankit.events import OnEvent
     from gankit.plugin import Batch
 
 METADATA = "metadata.jsonl"
-SHOWN = 5
-"""Most files that a note names."""
 
 
 class CaptionedFolderConfig(FolderConfig):
@@ -51,6 +52,7 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
     """
 
     Config = CaptionedFolderConfig
+    reading = READING
 
     def __init__(self, config: CaptionedFolderConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
@@ -73,8 +75,15 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
             }
         )
 
+    @property
+    def in_memory(self) -> bool:  # type: ignore[override]
+        return self._store.in_memory
+
     def __len__(self) -> int:
         return len(self._rows[0])
+
+    def load(self, tell: OnEvent) -> None:
+        self._store.load(tell)
 
     def batch(self, indices: Tensor) -> Batch:
         import torch
@@ -94,14 +103,21 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
         """The split's images, relative to ``data.root``."""
         return self._store.files
 
+    def source(self, index: int, stream: str = "") -> str | None:
+        return self._store.source(int(self._rows[0][index]))
+
+    def fingerprint(self) -> str:
+        from gankit.data.fingerprint import fingerprint
+
+        captions = ["\n".join(self._found.captions[file]) for file in self._store.files]
+        return fingerprint(self._root, self._store.files, captions, "caption")
+
     @cached_property
     def _store(self) -> ImageStore:
         files = sorted(self._found.captions)
         test = held_out(files, self.config.test_fraction)
         chosen = [file for file in files if not test or (file in test) == (self.split == "test")]
-        store = image_store(self.config, self._root, chosen, self.split)
-        self.in_memory = store.in_memory
-        return store
+        return image_store(self.config, self._root, chosen, self.split)
 
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
@@ -129,11 +145,7 @@ class Found:
 
     def notes(self) -> list[str]:
         """One line a kind of problem: how many, and the first few."""
-        lines = []
-        for problem, places in self.problems.items():
-            more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-            lines.append(f"{len(places)} {problem}: {', '.join(places[:SHOWN])}{more}")
-        return lines
+        return [f"{len(places)} {problem}: {named(places)}" for problem, places in self.problems.items()]
 
 
 def find_captions(root: Path) -> Found:
@@ -141,9 +153,9 @@ def find_captions(root: Path) -> Found:
     listing = list_images(root)
     found = Found()
     for problem in listing.problems:
-        found.add("directories that cannot be read", problem)
+        found.add("things are left out", problem)
     known = set(listing.files)
-    if (root / METADATA).is_file():
+    if (root / METADATA).exists():
         captions = _from_metadata(root, known, found)
     else:
         captions = {file: _from_text(root, file, found) for file in listing.files}
@@ -155,7 +167,7 @@ def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tu
     """`text` is a caption or a list of them; the same `file_name` may stand in several lines."""
     captions: dict[str, list[str]] = {}
     spelt = {_composed(name): name for name in known}
-    for number, line in enumerate(_read(root / METADATA, found).split("\n"), 1):
+    for number, line in enumerate(lines(_read(root / METADATA, found)), 1):
         if not line.strip():
             continue
         where = f"{METADATA} line {number}"
@@ -192,11 +204,10 @@ def _composed(name: str) -> str:
 def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:
     """The lines of the .txt beside the image `file`."""
     path = (root / file).with_suffix(".txt")
-    if not path.is_file():
+    if not path.exists():
         found.add("images have no caption", file)
         return ()
-    lines = (" ".join(line.split()) for line in _read(path, found).splitlines())
-    texts = tuple(line for line in lines if line)
+    texts = tuple(text for line in lines(_read(path, found)) if (text := " ".join(line.split())))
     if not texts:
         found.add("captions are empty", path.relative_to(root).as_posix())
     return texts
@@ -205,12 +216,13 @@ def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:
 def _read(path: Path, found: Found) -> str:
     """A text file; bytes that are not UTF-8 are replaced and told of."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         found.add("files cannot be read", f"{path.name} ({error.strerror})")
         return ""
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows calls Unicode
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
         found.add("files are not UTF-8 (what does not fit is replaced)", path.name)
         return data.decode("utf-8-sig", "replace")
