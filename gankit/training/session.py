@@ -98,6 +98,12 @@ class Session:
         for step in self._main + self._further:
             step.clear()  # what the last turns drew must not be kept while samples are drawn
 
+    @property
+    def diff_augment_unused(self) -> bool:
+        """After step 0: whether ``augment.diff`` is on, every phase had its turn, and none augmented anything."""
+        augment = self.diff_augment
+        return augment is not None and not augment.used and all(turn.repeats(0) for turn in self.turns)
+
     @staticmethod
     def _fill(steps: Sequence[TrainStep], index: int) -> None:
         for step in steps:

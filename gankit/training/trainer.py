@@ -108,6 +108,8 @@ class Trainer:
             self._restart_clock(first)
             for index in range(first, run.steps):
                 session.train_step(index)
+                if index == 0 and session.diff_augment_unused:
+                    self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
                 step = index + 1
                 last = step == run.steps
                 if last or step % run.log_every == 0:

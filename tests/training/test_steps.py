@@ -232,16 +232,6 @@ def test_precision_and_layout(layout, precision):
         assert session.networks["generator"][5].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_augmentation_is_off_unless_asked_for_and_changes_with_the_run_generator():
-    plain = make_session()
-    image = torch.ones(4, 1, 8, 8)
-    assert plain.new_step(0).augment(image) is image
-    moved = make_session(augment={"diff": ("translation",), "flip": True, "crop": 0.25})
-    step = moved.new_step(0)
-    assert not torch.equal(step.augment(image), step.augment(image))
-    assert step.batch["image"].shape == (8, 1, 8, 8)
-
-
 def test_scaled_gradients_give_the_same_step_and_an_overflow_gives_none():
     """What fp16 on CUDA uses, here with the scaler of the CPU."""
     plain, scaled = make_session(Plain), make_session(Plain)
