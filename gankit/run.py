@@ -74,7 +74,8 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """Of the last evaluation during training (``eval_every``); empty if there was none."""
-        return next((dict(row["metrics"]) for row in reversed(self.log) if "metrics" in row), {})
+        found = (row.get("metrics") for row in reversed(self.log))
+        return next((dict(metrics) for metrics in found if isinstance(metrics, dict)), {})
 
     @property
     def spec(self) -> DataSpec:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gankit.errors import GankitError, UsageError
 from gankit.files import replace_text
@@ -16,6 +16,7 @@ from gankit.plugin import DataSpec
 from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.runs.data_spec import difference, read_spec, write_spec
+from gankit.runs.json_file import read_bytes
 
 T = TypeVar("T")
 
@@ -49,15 +50,19 @@ class RunDir:
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
         """The run at `path`, or the latest one in it if `path` is ``out/<variant>-<dataset>``."""
-        path = Path(path).expanduser()
-        if (path / "config.toml").is_file():
-            return cls(path)
-        if not path.exists():
-            raise UsageError(f"there is no run at {path}. A run is a directory like runs/cgan-digits/0001.")
-        runs = sorted((run for run in _runs(path) if (run / "config.toml").is_file()), key=lambda run: int(run.name))
+        path = Path(path)
+        try:
+            path = path.expanduser()
+            if (path / "config.toml").is_file():
+                return cls(path)
+            if not path.exists():
+                raise UsageError(f"there is no run at {path}. A run is a directory like runs/cgan-digits/0001.")
+            runs = runs_in(path) if path.is_dir() else []
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~ of a user that there is not
+            raise UsageError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         if not runs:
             raise UsageError(f"{path} is not a run: it has no config.toml, nor runs in it.")
-        return cls(runs[-1])
+        return runs[0]
 
     @property
     def store(self) -> Path:
@@ -81,9 +86,12 @@ class RunDir:
 
     def checkpoints(self) -> list[str]:
         """Names, oldest first."""
-        if not self.store.is_dir():
+        try:
+            names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+        except OSError as error:
+            raise GankitError(f"{self.store} cannot be read: {error.strerror or error}") from error
         return sorted((name for name in names if _step(name) is not None), key=lambda name: _step(name) or 0)
 
     @property
@@ -96,8 +104,12 @@ class RunDir:
     @property
     def best(self) -> str | None:
         """Name of the checkpoint that the variant's metric picked, if one was."""
-        named = self._pointer("best")
-        return named if named in self.checkpoints() else None
+        names, named = self.checkpoints(), self._pointer("best")
+        if named is None or named in names:
+            return named
+        latest = self.latest  # the pointer is damaged; the newest checkpoint knows, too
+        recorded = _recorded_best(checkpoint.read_state(self.store / latest)) if latest else None
+        return recorded if recorded in names else None
 
     def resolve(self, name: str) -> str:
         """``best`` (the latest if none was picked), ``latest``, ``step-000500`` or ``500`` as a checkpoint's name."""
@@ -106,7 +118,7 @@ class RunDir:
             raise UsageError(f"{self.path} has no checkpoint yet. Train it with: gankit resume {quote(str(self.path))}")
         if name in ("best", "latest"):
             return (self.best if name == "best" else None) or self.latest or names[-1]
-        wanted = checkpoint_name(int(name)) if name.isdecimal() else name
+        wanted = checkpoint_name(int(name)) if name.isdecimal() and len(name) < 20 else name
         if wanted not in names:
             raise UsageError(f"{self.path} has no checkpoint {name!r}. It has best, latest, {', '.join(names)}.")
         return wanted
@@ -160,11 +172,13 @@ class RunDir:
 
     def repair(self, content: Checkpoint) -> None:
         """Points ``latest`` and ``best`` where the newest checkpoint says: a kill can fall between it and them."""
-        best = content.state["best"]
-        for pointer, step in (("latest", content.step), ("best", best["step"] if best else None)):
-            name = checkpoint_name(step) if step is not None else None
+        for pointer, name in (("latest", checkpoint_name(content.step)), ("best", _recorded_best(content.state))):
             if name in self.checkpoints() and self._pointer(pointer) != name:
-                replace_text(self.store / pointer, f"{name}\n")
+                path = self.store / pointer
+                try:
+                    replace_text(path, f"{name}\n")
+                except OSError as error:
+                    raise GankitError(f"{path} cannot be written: {error.strerror or error}. Remove it.") from error
 
     def clean(self) -> None:
         """Removes what a killed process left half written, and brings back what it was about to replace."""
@@ -185,7 +199,10 @@ class RunDir:
         except ImportError:  # Windows
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise GankitError(f"{self.path} cannot be opened: {error.strerror or error}") from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,10 +215,13 @@ class RunDir:
             os.close(handle)
 
     def _pointer(self, name: str) -> str | None:
+        """What a pointer names: None if there is none, "" if it cannot be read."""
         try:
-            return (self.store / name).read_text().strip()
-        except OSError:
+            return read_bytes(self.store / name).decode().strip()
+        except FileNotFoundError:
             return None
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _prune(self, step: int, keep: int) -> None:
         earlier = [name for name in self.checkpoints() if (_step(name) or 0) <= step]
@@ -217,9 +237,24 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:06d}"
 
 
+def _recorded_best(state: Mapping[str, Any]) -> str | None:
+    """The name of the best checkpoint, as a newer one's state has it."""
+    best = state.get("best")
+    step = best.get("step") if isinstance(best, Mapping) else None
+    return checkpoint_name(step) if isinstance(step, int) else None
+
+
 def _step(name: str) -> int | None:
     kind, _, number = name.partition("-")
     return int(number) if kind == "step" and number.isdecimal() else None
+
+
+def runs_in(home: Path) -> list[RunDir]:
+    """The runs in ``<out>/<variant>-<dataset>``, newest first; none if there is no such directory."""
+    if not home.is_dir():
+        return []
+    runs = [path for path in _runs(home) if (path / "config.toml").is_file()]
+    return [RunDir(path) for path in sorted(runs, key=lambda path: int(path.name), reverse=True)]
 
 
 def _runs(home: Path) -> list[Path]:

@@ -1,8 +1,10 @@
-"""Reading the JSON files of a run, whatever has happened to them."""
+"""Reading the files of a run, whatever has happened to them."""
 
 from __future__ import annotations
 
+import errno
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,17 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     return content
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; OSError for what is none: a pipe in its place would be waited for without end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return path.read_bytes()
+
+
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in a file of a run. :class:`GankitError` names the file and the `remedy`, an imperative."""
     try:
-        return parse_object(path.read_bytes())
+        return parse_object(read_bytes(path))
     except OSError as error:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}. {_sentence(remedy)}") from error
     except ValueError as error:
@@ -44,4 +53,4 @@ def _shortened(error: ValueError) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-__all__ = ["damaged", "parse_object", "read_object"]
+__all__ = ["damaged", "parse_object", "read_bytes", "read_object"]

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
+from gankit.runs.json_file import parse_object, read_bytes
 
 
 class Meter:
@@ -93,11 +95,20 @@ def _finite(value: Any) -> Any:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``log.jsonl``; a last line that a killed process left unfinished is not one."""
+    """The rows of a ``log.jsonl``, up to the first line that is none: a killed process leaves a last one unfinished.
+
+    No file is no rows. :class:`GankitError` if there is one that cannot be read.
+    """
     rows = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    try:
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise GankitError(f"{path} cannot be read: {error.strerror or error}. Move it away.") from error
+    for line in lines:
         try:
-            rows.append(json.loads(line))
+            rows.append(parse_object(line))
         except ValueError:
             break
     return rows
@@ -108,7 +119,7 @@ def _truncate_after(path: Path, step: int) -> None:
     with path.open("rb+") as file:
         for line in file:
             try:
-                whole = line.endswith(b"\n") and json.loads(line)["step"] <= step
+                whole = line.endswith(b"\n") and parse_object(line)["step"] <= step
             except (ValueError, KeyError, TypeError):
                 whole = False
             if not whole:

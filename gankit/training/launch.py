@@ -16,11 +16,11 @@ from gankit.events import Note, OnEvent
 from gankit.files import replace_text
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
-from gankit.runs.directory import RunDir
+from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
 from gankit.training.ready import Ready, make_ready, tell_data_notes
-from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, runs_in, unfinished
+from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
 from gankit.training.validation import check_metric
 

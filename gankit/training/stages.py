@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from gankit.errors import GankitError, PluginError
 from gankit.options.resolve import Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint
-from gankit.runs.directory import RunDir
+from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.json_file import read_object
 from gankit.training.session import by_network
 
@@ -123,14 +123,6 @@ def earlier_of(run: RunDir, inherits: Mapping[str, str]) -> EarlierStage | None:
 def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module]) -> None:
     if missing := sorted(set(inherits) - set(networks)):
         raise PluginError(f"inherits() names {missing[0]!r}; this stage's networks are {', '.join(networks)}")
-
-
-def runs_in(home: Path) -> Iterable[RunDir]:
-    """The runs in ``<out>/<variant>-<dataset>``, newest first."""
-    if not home.is_dir():
-        return []
-    runs = [p for p in home.iterdir() if p.name.isdecimal() and (p / "config.toml").is_file()]
-    return [RunDir(p) for p in sorted(runs, key=lambda p: int(p.name), reverse=True)]
 
 
 def _fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
