@@ -15,7 +15,7 @@ from gankit.files import replace_text
 from gankit.plugin import DataSpec
 from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
-from gankit.runs.data_spec import difference, read_spec, write_spec
+from gankit.runs.data_spec import KeptSpec, difference, read_spec, write_spec
 from gankit.runs.json_file import read_bytes
 
 T = TypeVar("T")
@@ -71,13 +71,19 @@ class RunDir:
     @property
     def spec(self) -> DataSpec | None:
         """What the data was that the run was made with; None if the run was made before that was kept."""
-        return read_spec(self.path / "spec.json")
+        kept = read_spec(self.path / "spec.json")
+        return kept.spec if kept else None
 
-    def keep_spec(self, spec: DataSpec) -> None:
+    def keep_spec(self, spec: DataSpec, fingerprints: Mapping[str, str]) -> None:
         """Writes what the data is, if it is not known; else as :meth:`check_spec`."""
         if self.spec is None:
-            write_spec(self.path / "spec.json", spec)
+            write_spec(self.path / "spec.json", KeptSpec(spec, fingerprints))
         self.check_spec(spec)
+
+    def data_changes(self, fingerprints: Mapping[str, str]) -> list[str]:
+        """Sentences that say which splits of the data hold other samples than when the run was made."""
+        kept = read_spec(self.path / "spec.json")
+        return kept.changes(fingerprints) if kept else []
 
     def check_spec(self, spec: DataSpec) -> None:
         """:class:`UsageError` if the data of the run was not of `spec`."""

@@ -25,7 +25,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 def read_bytes(path: Path) -> bytes:
     """The content of a file; OSError for what is none: a pipe in its place would be waited for without end."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
+        raise OSError(errno.EINVAL, "it is not a file", str(path))  # a directory, a pipe
     return path.read_bytes()
 
 

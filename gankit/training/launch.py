@@ -19,7 +19,7 @@ from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
-from gankit.training.ready import Ready, make_ready, tell_data_notes
+from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
 from gankit.training.validation import check_metric
@@ -161,7 +161,7 @@ class TrainRequest:
             origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
             described["previous_stage"] = origin
         replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
-        directory.keep_spec(session.spec)
+        directory.keep_spec(session.spec, fingerprints(ready))
         replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
         Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
         return directory

@@ -37,4 +37,9 @@ def tell_data_notes(ready: Ready, tell: OnEvent) -> None:
         tell(Note(text=text))
 
 
-__all__ = ["Ready", "make_ready", "tell_data_notes"]
+def fingerprints(ready: Ready) -> dict[str, str]:
+    """What the samples of each split are, as far as the dataset says it."""
+    return {"train": ready.session.dataset.fingerprint(), "test": ready.test.fingerprint()}
+
+
+__all__ = ["Ready", "fingerprints", "make_ready", "tell_data_notes"]

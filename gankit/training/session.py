@@ -156,6 +156,7 @@ class Session:
             "variant": self.resolved.variant,
             "dataset": self.resolved.dataset,
             "stage": self.resolved.stage,
+            "config": self.resolved.to_dict(),
             "device": self.device.type,
             "seconds": round(seconds, 3),
             "random": self._random_state(),
@@ -271,10 +272,16 @@ def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str
 
 
 def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
-    for what in ("variant", "stage"):
+    for what in ("variant", "dataset", "stage"):
         theirs, ours = state[what], getattr(resolved, what)
         if theirs != ours:
-            raise UsageError(f"the checkpoint is of {what} {theirs!r}, not {ours!r}.")
+            raise UsageError(f"the checkpoint is of {what} {theirs!r}, config.toml says {ours!r}: set it back.")
+
+
+def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether `tensors` are all that `network` has, of the same shapes."""
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    return shapes == {key: value.shape for key, value in tensors.items()}
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:

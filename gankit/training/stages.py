@@ -16,7 +16,7 @@ from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.json_file import read_object
-from gankit.training.session import by_network
+from gankit.training.session import by_network, fits
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def find_earlier(
             earlier = read_earlier(run, inherits) if done else None
         except GankitError:  # damaged, or of other networks
             continue
-        if earlier is not None and all(_fits(networks[name], tensors) for name, tensors in earlier.weights.items()):
+        if earlier is not None and all(fits(networks[name], tensors) for name, tensors in earlier.weights.items()):
             return earlier
     return None
 
@@ -123,8 +123,3 @@ def earlier_of(run: RunDir, inherits: Mapping[str, str]) -> EarlierStage | None:
 def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module]) -> None:
     if missing := sorted(set(inherits) - set(networks)):
         raise PluginError(f"inherits() names {missing[0]!r}; this stage's networks are {', '.join(networks)}")
-
-
-def _fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    shapes = {key: value.shape for key, value in network.state_dict().items()}
-    return shapes == {key: value.shape for key, value in tensors.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
 import gankit
 from gankit.errors import GankitError, UsageError
 from gankit.plugin import DataSpec, Key
-from gankit.runs.data_spec import difference, read_spec, write_spec
+from gankit.runs.data_spec import KeptSpec, difference, read_spec, write_spec
 
 IMAGE = Key(kind="image", shape=(3, 8, 4))
 LABEL = Key(kind="class", names=("a b", "日本", "\udcff"))  # a directory's name need not be UTF-8
@@ -20,16 +22,61 @@ SPEC = DataSpec(keys={"image": IMAGE, "label": LABEL, "text": Key(kind="text", s
 
 def test_a_spec_comes_back_with_its_keys_in_order(tmp_path):
     assert read_spec(tmp_path / "spec.json") is None
-    write_spec(tmp_path / "spec.json", SPEC)
+    full = DataSpec(
+        keys={
+            **SPEC.keys,
+            "depth": Key(kind="image", shape=(1, 4, 2), of="image"),
+            "eyes": Key(kind="points", shape=(2, 3), of="image", mirror=(1, 0)),
+            "other": Key(kind="class", names=LABEL.names, like="label", target=True),
+        }
+    )
+    kept = KeptSpec(full, {"train": "some", "test": ""})
+    write_spec(tmp_path / "spec.json", kept)
     found = read_spec(tmp_path / "spec.json")
-    assert found == SPEC
-    assert list(found.keys) == list(SPEC.keys)
+    assert found == kept
+    assert list(found.spec.keys) == list(full.keys)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": {"image": 3}}', '{"keys": {}}'])
+def spec_text(**image: object) -> str:
+    return json.dumps({"keys": {"image": {"kind": "image", "shape": [3, 8, 4], **image}}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", "3", "nul", '{"keys": {"image": 3}}', '{"keys": {}}', '{"keys": []}', "\x00" * 9),
+        *("[" * 20_000, '{"keys":' * 20_000, '{"keys": ' + "9" * 5000 + "}"),
+        spec_text(kind="picture"),
+        spec_text(kind=["image"]),
+        *(
+            spec_text(shape=shape)
+            for shape in (3, [3, 8], [3, 8, 0], [3, 8, -4], [3, 8, 4.0], [3, 8, True], ["3", 8, 4])
+        ),
+        spec_text(shape=[3, 10**9, 10**9]),
+        spec_text(names="ab"),
+        spec_text(names=[1]),
+        spec_text(of=3),
+        spec_text(of="nothing"),
+        spec_text(mirror=[0.5]),
+        spec_text(target=1),
+        spec_text(colour="red"),
+        json.dumps({"keys": {"label": {"kind": "class"}}}),
+        json.dumps({"keys": json.loads(spec_text())["keys"], "fingerprints": {"train": 3}}),
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "spec.json").write_text(text)
-    with pytest.raises(GankitError, match=r"spec\.json is damaged\. Remove it"):
+    with pytest.raises(GankitError, match=r"spec\.json is damaged: .*\. Remove it: the data itself"):
+        read_spec(tmp_path / "spec.json")
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "spec.json").mkdir()
+    with pytest.raises(GankitError, match=r"spec\.json cannot be read: it is not a file"):
+        read_spec(tmp_path / "spec.json")
+    (tmp_path / "spec.json").rmdir()
+    os.mkfifo(tmp_path / "spec.json")
+    with pytest.raises(GankitError, match=r"spec\.json cannot be read"):
         read_spec(tmp_path / "spec.json")
 
 
@@ -92,7 +139,7 @@ def test_a_run_made_before_specs_were_kept_asks_the_data(moved):
     Files.place.mkdir()
     assert torch.equal(run.sample(3).images, images)
     run.resume(steps=13)
-    assert read_spec(run.path / "spec.json") == run.dataset().spec
+    assert read_spec(run.path / "spec.json").spec == run.dataset().spec
 
 
 def test_other_data_than_the_runs_is_refused(tmp_path):
