@@ -1,4 +1,4 @@
-"""What has changed between two sittings of a run: its config.toml, its data, and whether the weights still fit."""
+"""What has changed between two sittings of a run: its config.toml, its data, and whether it can go on with them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def config_changes(then: object, now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_weights(session: Session, saved: Checkpoint) -> None:
-    """:class:`UsageError` if `saved` has not the weights that the networks of `session` need."""
+def check_continues(session: Session, saved: Checkpoint) -> None:
+    """:class:`UsageError` if `session` cannot go on from `saved`: other weights, averages or numbers of samples."""
     weights = by_network(saved.tensors["weights"])
     for name, network in session.networks.items():
         if not fits(network, weights.get(name, {})):
@@ -35,6 +35,7 @@ def check_weights(session: Session, saved: Checkpoint) -> None:
     averaged = session.variant.averaged if session.resolved.run.ema > 0 else ()
     if averaged and "ema" not in saved.tensors:
         raise UsageError(f"ema = {session.resolved.run.ema}: so far the run has kept no averages; set ema to 0.")
+    session.loader.load_state_dict(saved.state["loader"])
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -45,4 +46,4 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-__all__ = ["check_weights", "config_changes"]
+__all__ = ["check_continues", "config_changes"]

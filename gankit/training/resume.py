@@ -14,8 +14,8 @@ from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
-from gankit.training.changes import check_weights, config_changes
-from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
+from gankit.training.changes import check_continues, config_changes
+from gankit.training.ready import fingerprints, make_ready, tell_data_notes
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of
 from gankit.training.trainer import Trainer
@@ -42,37 +42,27 @@ def resume(
         tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
         return resolved
     config = directory.path / "config.toml"
+    changes: list[str] = []
     try:
-        ready = _ready(directory, resolved, variant, source, saved)
+        with given_as(in_file(config)):
+            ready = make_ready(variant, source, resolved)
+        prints = fingerprints(ready)
+        changes = directory.data_changes(prints)
+        directory.keep_spec(ready.session.spec, prints)
+        if saved is not None:
+            check_continues(ready.session, saved)
     except UsageError as error:
-        if not edits:
-            raise
-        raise UsageError(f"{error}\n{config} was edited since: {', '.join(edits)}. Set it back.") from error
+        edited = [f"{config} was edited since: {', '.join(edits)}. Set it back."] if edits else []
+        raise UsageError("\n".join([str(error), *edited, *changes])) from error
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
     tell_data_notes(ready, tell)
-    for text in directory.data_changes(fingerprints(ready)):
+    for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
     replace_text(config, resolved.to_toml())
     Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
     return resolved
-
-
-def _ready(
-    directory: RunDir,
-    resolved: Resolved,
-    variant: type[Variant[Any]],
-    source: DataSource,
-    saved: Checkpoint | None,
-) -> Ready:
-    """The run, with everything open; :class:`UsageError` if it is not what was trained so far."""
-    with given_as(in_file(directory.path / "config.toml")):
-        ready = make_ready(variant, source, resolved)
-    directory.keep_spec(ready.session.spec, fingerprints(ready))
-    if saved is not None:
-        check_weights(ready.session, saved)
-    return ready
 
 
 def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint | None:

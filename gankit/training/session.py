@@ -275,7 +275,7 @@ def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
     for what in ("variant", "dataset", "stage"):
         theirs, ours = state[what], getattr(resolved, what)
         if theirs != ours:
-            raise UsageError(f"the checkpoint is of {what} {theirs!r}, config.toml says {ours!r}: set it back.")
+            raise UsageError(f"the checkpoint is of {what} {theirs!r}, not {ours!r} as config.toml says: set it back.")
 
 
 def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
