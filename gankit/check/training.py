@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from gankit.check.checker import BATCH, Checker, Failed
-from gankit.device import make_generator
-from gankit.plugin import Dataset, SampleRequest, Variant
+from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint as checkpoints
-from gankit.sampling.conditions import conditions
-from gankit.sampling.draw import evaluating
+from gankit.sampling.conditions import choose, conditions
+from gankit.sampling.draw import called, fault_of, sampler
+from gankit.sampling.drawer import Drawer
 from gankit.training.session import Session, build_networks
 from gankit.training.validation import check_metric
 
@@ -126,37 +126,46 @@ def _check_turn(session: Session, turn: Turn) -> str:
 
 
 def _check_samples(session: Session) -> str:
-    shape: tuple[int, ...] = ()
-    for n in (1, 5):
-        images = _draw(session, n, 0)
-        shape = tuple(images.shape)
-        if images.dim() != 4 or shape[0] != n:
-            raise Failed(f"sample() returned shape {shape}; asked for ({n}, C, H, W)")
-        if shape[1] != session.spec.image_shape[0]:
-            raise Failed(f"sample() returned {shape[1]} channels; the data has {session.spec.image_shape[0]}")
-        if not images.is_floating_point():
-            raise Failed(f"sample() returned {images.dtype}; images are floating point")
-        if not images.isfinite().all():
-            raise Failed("sample() returned values that are not finite")
-        if float(images.abs().max()) > 1 + 1e-3:
-            low, high = float(images.min()), float(images.max())
-            raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; images are in [-1, 1]")
-    if not torch.equal(_draw(session, 5, 1), _draw(session, 5, 1)):
-        raise Failed("sample() gives different images for one seed: draw all noise from request.generator")
-    if torch.equal(_draw(session, 5, 1), _draw(session, 5, 2)):
-        raise Failed("sample() gives the same images for different seeds: draw noise from request.generator")
-    return "x".join(map(str, shape[1:]))
+    shapes = []
+    variant = session.variant
+    for to in variant.produces or (None,):
+        for n in (1, 5):
+            samples = _draw(session, n, 0, to)
+            _check_values(samples, session.spec[to].kind if to else "")
+        shapes.append("x".join(map(str, samples.shape[1:])) or "a number")
+        if not torch.equal(_draw(session, 5, 1, to), _draw(session, 5, 1, to)):
+            raise Failed("sample() gives different samples for one seed: draw all noise from request.generator")
+        same = torch.equal(_draw(session, 5, 1, to), _draw(session, 5, 2, to))
+        if same and variant.random:
+            remedy = "draw noise from request.generator, or say `random = False`"
+            raise Failed(f"sample() gives the same samples for different seeds: {remedy}")
+        if not same and not variant.random:
+            raise Failed("`random` is False, but sample() gives different samples for different seeds")
+    drawer = Drawer(variant, session.sampling_networks(), session.spec, lambda: [session.dataset], CPU)
+    shown = drawer.samples(drawer.ask(5, seed=0), drawer.ask_for_sheet(5, seed=0), seed=0)
+    beside = [*shown.layout.panels, *shown.figures]
+    return ", ".join(shapes) + (f"; shown with {', '.join(beside)}" if beside else "")
 
 
-@torch.no_grad()
-def _draw(session: Session, n: int, seed: int) -> Tensor:
+def _check_values(samples: Tensor, kind: str) -> None:
+    if not samples.isfinite().all():
+        raise Failed("sample() returned values that are not finite")
+    lowest = {"image": -1.0, "mask": 0.0}.get(kind)
+    low, high = float(samples.min()), float(samples.max())
+    if lowest is not None and (low < lowest - 1e-3 or high > 1 + 1e-3):
+        raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; {kind}s are in [{lowest:g}, 1]")
+
+
+def _draw(session: Session, n: int, seed: int, to: str | None) -> Tensor:
     """As the trainer draws, without its clamping; the conditions stay the same for all seeds."""
-    networks = session.sampling_networks()
-    batch = conditions(session.variant, session.spec, n, rows=lambda: [session.dataset], seed=0).batch
-    with evaluating(networks):
-        generator = make_generator(seed, "sample", CPU)
-        request = SampleRequest(n=n, batch=batch, generator=generator, device=CPU, spec=session.spec)
-        return session.variant.sample(networks, request)
+    networks, spec, variant = session.sampling_networks(), session.spec, session.variant
+    asked = conditions(variant, spec, n, to=to, rows=lambda: [session.dataset], seed=0)
+    produces = choose(variant, to)
+    method = sampler(variant, networks)
+    ((samples, _),) = called(method, networks, spec, [n], [asked.batch], seed=seed, device=CPU, produces=produces)
+    if fault := fault_of(samples, n, spec, produces):
+        raise Failed(f"sample() returned {fault}")
+    return samples
 
 
 def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:

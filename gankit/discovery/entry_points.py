@@ -102,9 +102,12 @@ def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
         ("requires", Set, "set"),
         ("conditions", Set, "set"),
         ("averaged", (tuple, list), "tuple"),
+        ("produces", (tuple, list), "tuple"),
     ):
         if not isinstance(value := getattr(cls, attribute), kinds):
             raise broken(found, f"{found.value}.{attribute} must be a {called} of names, not {value!r}")
+    if cls.sample is Variant.sample and (cls.codes is Variant.codes or cls.decode is Variant.decode):
+        raise broken(found, f"{found.value} lacks sample, or codes and decode in its place")
     return cls  # type: ignore[return-value]
 
 

@@ -18,6 +18,7 @@ from gankit.options.resolve import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
+from gankit.sampling.draw import check_drawing
 from gankit.training import resume
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
@@ -155,6 +156,8 @@ class TrainRequest:
             self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {earlier.run.path}."))
         tell_data_notes(ready, self.tell)
         config = session.resolved.to_toml()
+        splits = (ready.test, session.dataset)
+        check_drawing(session.variant, session.networks, session.spec, lambda: splits, session.device)
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)
         if earlier is not None:

@@ -93,7 +93,7 @@ def test_a_call_that_was_killed_is_cleared_away_by_the_next(tmp_path, monkeypatc
 def test_samples_are_drawn_on_the_device_that_the_command_takes(tmp_path, monkeypatch):
     """One rule for `gankit sample`, `gankit eval` and their methods: what `auto` is."""
     run, asked = train(tmp_path), []
-    monkeypatch.setattr("gankit.api.resolve_device", lambda name: asked.append(name) or torch.device("cpu"))
+    monkeypatch.setattr("gankit.run.resolve_device", lambda name: asked.append(name) or torch.device("cpu"))
     run.sample(1)
     run.networks()
     with pytest.raises(UsageError, match="n must be"):
