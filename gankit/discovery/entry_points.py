@@ -106,7 +106,8 @@ def verify_variant(cls: object, found: Found) -> type[Variant[Any]]:
     ):
         if not isinstance(value := getattr(cls, attribute), kinds):
             raise broken(found, f"{found.value}.{attribute} must be a {called} of names, not {value!r}")
-    if cls.sample is Variant.sample and (cls.codes is Variant.codes or cls.decode is Variant.decode):
+    own = {name for name in ("sample", "codes", "decode") if getattr(cls, name) is not getattr(Variant, name)}
+    if "sample" not in own and not own >= {"codes", "decode"}:
         raise broken(found, f"{found.value} lacks sample, or codes and decode in its place")
     return cls  # type: ignore[return-value]
 
