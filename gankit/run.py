@@ -11,6 +11,7 @@ from torch import nn
 from gankit.data.source import DataSource
 from gankit.device import resolve_device
 from gankit.errors import UsageError
+from gankit.evaluate import evaluate
 from gankit.events import OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
@@ -145,22 +146,23 @@ class Run:
 
     def evaluate(
         self,
-        n: int = 1000,
+        n: int | None = None,
         seed: int = 0,
         checkpoint: str = "best",
         device: str = "auto",
         *,
+        to: str | None = None,
         metrics: Sequence[str] | None = None,
         sheet: str | Path | None = None,
         on_event: OnEvent | None = None,
     ) -> dict[str, Any]:
         """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
 
-        `metrics` are names out of `gankit.evaluate.METRICS`, by default those that apply. `sheet`: where to write a PNG
-        of samples beside their nearest training images. `on_event` is told what takes long.
+        `n` is 1000 if not given, or as many as there are held-out inputs for a variant that answers the same to the
+        same. `to` is a key out of ``Variant.produces``, by default the first. `metrics` are names out of
+        `gankit.evaluate.METRICS` and ``Variant.metrics``, by default those that apply. `sheet`: where to write a PNG of
+        samples beside their nearest training images. `on_event` is told what takes long.
         """
-        from gankit.evaluate import evaluate
-
         name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
         self.directory.check_spec(train.spec)
@@ -172,7 +174,9 @@ class Run:
             test,
             n=n,
             seed=seed,
+            to=to,
             device=place,
+            batch_size=self.config.run.batch_size,
             metrics=metrics,
             sheet=Path(sheet) if sheet else None,
             tell=on_event or ignore,

@@ -50,7 +50,7 @@ def check_training(
         return ", ".join(f"{name} {sum(p.numel() for p in net.parameters()):,}" for name, net in first.items())
 
     def phases() -> str:
-        check_metric(variant.metric)
+        check_metric(variant)
         made.append(session(resolve(stage)))
         updated = {name for turn in made[0].turns for name in turn.phase.updates}
         idle = [name for name in made[0].networks if name not in updated]

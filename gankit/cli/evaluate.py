@@ -16,8 +16,14 @@ from gankit.errors import UsageError
 
 def evaluate(
     run: RunArgument,
-    n: Annotated[int, typer.Option("--n", help="Number of samples to judge.")] = 1000,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="Number of samples to judge. Else 1000, or all held-out inputs of a translation."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed judges the same samples.")] = 0,
+    to: Annotated[
+        str | None, typer.Option(help="What to draw and compare, of a variant that produces several.")
+    ] = None,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     sheet: Annotated[
@@ -26,8 +32,9 @@ def evaluate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Judge samples of a run by classifiers trained on real data."""
-    at_least("--n", n, 2)
+    """Judge samples of a run: compare them with real ones of what it produces."""
+    if n is not None:
+        at_least("--n", n, 2)
     at_least("--seed", seed, 0)
     if sheet is not None:
         _check_sheet(sheet)
@@ -37,14 +44,15 @@ def evaluate(
     opened = open_run(run)
     sheet = sheet or fresh(opened.path, "neighbours")
     with reporter(json=json or not sys.stdout.isatty()) as tell:  # not among the figures, where those go to a file
-        result = opened.evaluate(n, seed, checkpoint, device, sheet=sheet, on_event=tell)
+        result = opened.evaluate(n, seed, checkpoint, device, to=to, sheet=sheet, on_event=tell)
     for note in result["notes"]:
         warn(f"note: {note}")
     if json:
         emit({**result, "sheet": str(sheet) if sheet.exists() else None})
         return
     say(f"{shown(opened.path)}, {result['checkpoint']}: {result['n']} samples")
-    say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
+    if result["metrics"]:
+        say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(_flat(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
     if sheet.exists():

@@ -18,6 +18,7 @@ from gankit.files import open_regular, write_whole
 __all__ = [
     "Fit",
     "ImageError",
+    "at_once",
     "decode",
     "decode_resized",
     "eight_bit",
@@ -167,6 +168,11 @@ def to_tensor(image: Image.Image) -> Tensor:
     """An image of mode "L" or "RGB" as uint8 (1 or 3, H, W)."""
     array = np.array(image)  # a copy that torch may own
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def at_once(shape: tuple[int, ...], most: int = 64) -> int:
+    """How many images of `shape` (C, H, W) are held as floats at once: `most`, fewer of those above 3 x 128 x 128."""
+    return max(1, min(most, 64 * 3 * 128 * 128 // max(1, math.prod(shape))))
 
 
 def to_float(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

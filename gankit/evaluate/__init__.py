@@ -6,7 +6,19 @@
 """
 
 from gankit.evaluate.cache import Judged, judge_for
-from gankit.evaluate.evaluation import FIGURES, METRICS, evaluate
+from gankit.evaluate.evaluation import evaluate
 from gankit.evaluate.judge import Judge, JudgeConfig, train_judge
+from gankit.evaluate.real import RealImages
+from gankit.evaluate.table import METRICS, better
 
-__all__ = ["FIGURES", "METRICS", "Judge", "JudgeConfig", "Judged", "evaluate", "judge_for", "train_judge"]
+__all__ = [
+    "METRICS",
+    "Judge",
+    "JudgeConfig",
+    "Judged",
+    "RealImages",
+    "better",
+    "evaluate",
+    "judge_for",
+    "train_judge",
+]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gankit.cache import cache_directory, keep
-from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, class_keys, describe, subset, train_judge
-from gankit.events import OnEvent, ignore
-
-if TYPE_CHECKING:
-    from gankit.plugin import Dataset, DataSpec
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, describe, train_judge
+from gankit.evaluate.real import RealImages, subset
+from gankit.events import Note, OnEvent, ignore
 
 SAMPLED = 512
 """Most images of a split that go into the digest."""
@@ -45,19 +44,24 @@ class Judged:
 
 
 def judge_for(
-    train: Dataset[Any],
-    test: Dataset[Any] | None,
+    train: RealImages,
+    test: RealImages | None,
     config: JudgeConfig | None = None,
     device: torch.device | str = "cpu",
     tell: OnEvent = ignore,
 ) -> Judged:
-    """The judge of a dataset: from the cache if there is one, else trained now and kept.
+    """The judge of these images: from the cache if there is one, else trained now and kept.
 
-    A cache that cannot be read or written costs time, nothing else.
+    A cache that cannot be read or written costs time, nothing else. What is read back is checked; a damaged judge is
+    trained again, and `tell` is told.
     """
     config = config or JudgeConfig()
     name = digest(train, test, config)
-    found = _load(name, train.spec, config)
+    found = None
+    try:
+        found = _load(name, train, config)
+    except _Damaged as error:
+        tell(Note(text=f"{error}; the judge is trained again."))
     if found is None:
         judge = train_judge(train, config, device, tell)
         held_out = len(subset(len(test), 5000)) if test is not None else 0
@@ -68,19 +72,23 @@ def judge_for(
     return found
 
 
-def digest(train: Dataset[Any], test: Dataset[Any] | None, config: JudgeConfig) -> str:
+def digest(train: RealImages, test: RealImages | None, config: JudgeConfig) -> str:
     """Hexadecimal digest of the settings, the specs and the images and classes of both splits (512 of each)."""
     made = hashlib.sha256(json.dumps(describe(config), sort_keys=True).encode())
-    for data in (train, test):
-        if data is None:
+    for real in (train, test):
+        if real is None:
             continue
-        keys = ["image", *class_keys(data.spec)]
-        made.update(repr([(key, data.spec[key]) for key in keys] + [len(data)]).encode())
-        for indices in subset(len(data), SAMPLED).split(64):
-            batch = data.batch(indices)
+        keys = [real.key, *real.heads]
+        made.update(repr([(key, real.data.spec[key]) for key in keys] + [len(real)]).encode())
+        for indices in subset(len(real), SAMPLED).split(64):
+            batch = real.batch(indices)
             for key in keys:
                 made.update(batch[key].contiguous().numpy().tobytes())
     return made.hexdigest()[:20]
+
+
+class _Damaged(Exception):
+    """A kept judge is not what was written. The message names the file."""
 
 
 def _paths(name: str) -> tuple[Path, Path]:
@@ -88,31 +96,69 @@ def _paths(name: str) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 
-def _load(name: str, spec: DataSpec, config: JudgeConfig) -> Judged | None:
+def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
+    """The kept judge; None if there is none, :class:`_Damaged` if it cannot be trusted."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
         weights, facts = _paths(name)
-        known = json.loads(facts.read_text(encoding="utf-8"))
-        with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
-            judge = Judge(spec.image_shape, class_keys(spec), config.width)
-        judge.load_state_dict(load_file(weights))
+        text = facts.read_bytes()
+    except OSError:
+        return None
+    try:
+        known = json.loads(text)
+        if known.pop("sha256") != _sha256(_canonical(known)):
+            raise ValueError
         accuracy = {str(key): float(value) for key, value in known["accuracy"].items()}
         held_out = int(known["held_out"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError):
-        return None  # not there, or not whole: it is trained again
+        if not all(math.isfinite(value) for value in accuracy.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _Damaged(f"{facts} is damaged") from None
+    try:
+        content = weights.read_bytes()
+        if _sha256(content) != known["weights"]:
+            raise ValueError
+        state = load(content)
+        with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
+            judge = Judge(train.shape, train.heads, config.width)
+        judge.load_state_dict(state)
+        if not _finite(judge):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+        raise _Damaged(f"{weights} is damaged") from None
     return Judged(judge.eval().requires_grad_(False), name, accuracy, held_out, config)
 
 
 def _save(judged: Judged) -> None:
     from safetensors.torch import save
 
-    state = {key: value.detach().cpu().contiguous() for key, value in judged.judge.state_dict().items()}
-    known = {"accuracy": judged.accuracy, "held_out": judged.held_out, "settings": describe(judged.config)}
+    if not _finite(judged.judge):
+        return
+    content = save({key: value.detach().cpu().contiguous() for key, value in judged.judge.state_dict().items()})
+    known = {
+        "accuracy": judged.accuracy,
+        "held_out": judged.held_out,
+        "settings": describe(judged.config),
+        "weights": _sha256(content),
+    }
     try:
         weights, facts = _paths(judged.digest)
-        keep(weights, save(state))
-        keep(facts, json.dumps(known, indent=1).encode())  # last: with it the entry counts
+        keep(weights, content)
+        # last: with it the entry counts
+        keep(facts, json.dumps({**known, "sha256": _sha256(_canonical(known))}, indent=1).encode())
     except OSError:
         return
+
+
+def _canonical(known: dict[str, Any]) -> bytes:
+    return json.dumps(known, sort_keys=True).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _finite(judge: Judge) -> bool:
+    return all(bool(value.isfinite().all()) for value in judge.state_dict().values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,53 +11,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gankit.dataset import Dataset, stream_of
 from gankit.errors import GankitError, UsageError
-from gankit.evaluate import metrics as measure
-from gankit.evaluate.neighbours import memorised, write_neighbours
-from gankit.evaluate.reference import Reference, fit, look, reference_for
+from gankit.evaluate.figures import floor, measure, right_by_class
+from gankit.evaluate.judged import draw_judged
+from gankit.evaluate.neighbours import write_neighbours
+from gankit.evaluate.own import measure_own
+from gankit.evaluate.patches import levels
+from gankit.evaluate.real import class_keys
+from gankit.evaluate.reference import Reference, reference_for
+from gankit.evaluate.table import METRICS, check_own
+from gankit.evaluate.wanted import from_rows, held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gankit.plugin import Dataset, Variant
-
-METRICS: Mapping[str, str] = {
-    "accuracy": "fraction of samples that show the class they were asked for, by the judge",
-    "fid_judge": "Fréchet distance between the judge's features of samples and of training images",
-    "precision_recall": "fraction of samples among the real images, and of real images among the samples",
-    "diversity": "distance between samples of a class over that between real images of it",
-    "swd": "sliced Wasserstein distance of patches of a Laplacian pyramid, x 1000",
-    "memorised": "fraction of samples nearer to one training image than 99% of real images are",
-}
-"""What can be measured. `fid_judge` and `precision_recall` need a dataset with classes, `accuracy` also a variant
-that can be asked for one."""
-
-FIGURES = ("accuracy", "fid_judge", "precision", "recall", "diversity", "swd", "memorised")
-"""Names of the figures that come of them; some also with a suffix: ``accuracy_<key>``, ``swd_<side>``."""
+    from gankit.plugin import Variant
 
 PATCHED = 512
 """Most images whose patches `swd` compares."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Samples as they are judged."""
-
-    images: Tensor
-    """float (n, C, H, W) of 8-bit precision, in the size of the data."""
-    asked: dict[str, Tensor]
-    """Class asked for, int64 (n,), by class key."""
-    predicted: dict[str, Tensor]
-    """Class that the judge sees, int64 (n,), by class key."""
-    features: Tensor | None
-    """The judge's, (n, D)."""
-
-    @property
-    def group(self) -> str | None:
-        """The class key by which samples are grouped."""
-        return next(iter(self.asked), None)
 
 
 def evaluate(
@@ -68,9 +41,12 @@ def evaluate(
     train: Dataset[Any],
     test: Dataset[Any] | None,
     *,
-    n: int = 1000,
+    n: int | None = None,
+    at_most: int = 1000,
     seed: int = 0,
+    to: str | None = None,
     device: torch.device | str = "cpu",
+    batch_size: int = 64,
     metrics: Iterable[str] | None = None,
     sheet: Path | None = None,
     tell: OnEvent = ignore,
@@ -83,181 +59,166 @@ def evaluate(
         train: the real images samples are compared with, and the judge is trained on.
         test: real images that only check the judge, give captions and attributes to ask for, and say how far real
             images are from one another. None or empty if there are none.
-        metrics: names out of :data:`METRICS`; None for those that apply, among them the variant's own.
+        n: None for `at_most`, or fewer: no more than there are held-out inputs, if the variant is not ``random``.
+        to: which of ``variant.produces`` is drawn, and compared with real images under that key; None: the first.
+        batch_size: samples in the held-out batches that the variant's own metrics are measured over.
+        metrics: names out of :data:`METRICS` and ``variant.metrics``; None for those that apply, among them the
+            variant's own.
         tell: is told what takes long, and how far it is.
         sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
     Returns:
         ``metrics`` (name to float; only finite values), ``classes`` (accuracy by class key and class), ``judge`` (what
-        it is and its accuracy on held-out real images, or None), ``n``, ``seed``, ``protocol`` (how the figures came
-        about, among them `floor`: the same figures for held-out real images), ``notes``. JSON-able.
+        it is and its accuracy on held-out real images, or None), ``produces`` (the key compared with, or None), ``n``
+        (0 if nothing was drawn), ``seed``, ``protocol`` (how the figures came about, among them `floor`: the same
+        figures for held-out real images), ``notes``. JSON-able.
 
     Raises:
-        UsageError: `n` below 1, an unknown metric, or one that does not apply.
+        UsageError: `n` below 1, an unknown metric, or one that does not apply, or `to` is nothing that is produced.
+        PluginError: what the variant returns is not what it says.
     """
-    if n < 1:
+    if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, got {n}.")
     if len(train) == 0:
         raise UsageError("The train split is empty: there is nothing to compare samples with.")
+    check_own(variant)
     device = torch.device(device)
-    chosen = _choose(metrics, variant, spec)
-    reference = reference_for(train, test, device, tell)
-    samples, notes = _draw(variant, networks, spec, reference, n, seed, device, tell)
-    figures = _measure(samples, reference, chosen, seed)
-    if sheet is not None:
-        if spec.image_shape[0] in (1, 3):
-            try:
-                write_neighbours(sheet, samples.images, train, reference.train.rows, reference.train.small)
-            except GankitError as error:  # the figures took longer, and are not to be lost with it
-                notes.append(f"no sheet of neighbours: {error}")
-        else:
-            notes.append(f"no sheet of neighbours: images of {spec.image_shape[0]} channels cannot be shown")
-    missing = sorted(name for name, value in figures.items() if not math.isfinite(value))
-    if missing:
+    test = test if test is not None and len(test) else None
+    key = produced(variant, to)
+    chosen, notes = _choose(metrics, variant, train, key)
+    result: dict[str, Any] = {"metrics": {}, "classes": {}, "judge": None, "produces": key, "n": 0, "seed": seed}
+    protocol: dict[str, Any] = {"metrics": {name: METRICS[name].meaning for name in METRICS if name in chosen}}
+    figures: dict[str, float] = {}
+    if key is not None and chosen & METRICS.keys():
+        rows = _rows(variant, train, test, key, notes)
+        count = _number(n, at_most, variant, rows, key, notes)
+        reference = reference_for(train, test, key, device, tell)
+        wanted = min(PATCHED, count, len(reference.train.rows))
+        cuts = levels(wanted, reference.train.real.shape, seed) if "swd" in chosen else None
+        samples, told = draw_judged(
+            variant, networks, reference, rows, count, seed=seed, device=device, levels=cuts, tell=tell
+        )
+        notes += told
+        figures |= measure(samples, reference, chosen)
+        if sheet is not None:
+            _write_sheet(sheet, samples.shown, reference, notes)
+        result["classes"] = right_by_class(samples, spec) if "accuracy" in chosen else {}
+        result["judge"] = reference.judged.protocol() if reference.judged else None
+        result["n"] = count
+        protocol |= _protocol(reference, floor(reference, chosen, PATCHED, seed))
+    if chosen & variant.metrics.keys():
+        if test is None:
+            notes.append("there is no held-out split: the variant's own metrics are of training rows")
+        own = measure_own(variant, networks, test or train, batch_size=batch_size, seed=seed, device=device, tell=tell)
+        figures |= {name: value for name, value in own.items() if name in chosen}
+        ways = {name: f"the variant's own, over held-out batches; {variant.metrics[name]} is better" for name in own}
+        protocol["metrics"] |= {name: way for name, way in ways.items() if name in chosen}
+    if missing := sorted(name for name, value in figures.items() if not math.isfinite(value)):
         notes.append(f"not defined for these samples: {', '.join(missing)}")
-    return {
-        "metrics": {name: value for name, value in figures.items() if math.isfinite(value)},
-        "classes": _by_class(samples, spec) if "accuracy" in chosen else {},
-        "judge": reference.judged.protocol() if reference.judged else None,
-        "n": n,
-        "seed": seed,
-        "protocol": _protocol(reference, chosen, spec, seed),
-        "notes": notes,
-    }
+    found = {name: value for name, value in figures.items() if math.isfinite(value)}
+    return {**result, "metrics": found, "protocol": protocol, "notes": notes}
 
 
-def _choose(metrics: Iterable[str] | None, variant: Variant[Any], spec: DataSpec) -> set[str]:
-    from gankit.evaluate.judge import class_keys
+def produced(variant: Variant[Any], to: str | None) -> str | None:
+    """The key that is drawn: `to`, or the first that the variant produces; None if it produces nothing like the data.
 
-    judge = bool(class_keys(spec))
-    applies = {"diversity", "memorised", "swd"}
-    if judge:
-        applies |= {"fid_judge", "precision_recall"}
-    if judge and _asked_keys(variant, spec):
-        applies.add("accuracy")
-    if min(spec.image_shape[1:]) < 7:
-        applies.remove("swd")
+    :class:`UsageError` if it does not produce `to`.
+    """
+    if to is not None and to not in variant.produces:
+        produces = f"it produces {', '.join(variant.produces)}" if variant.produces else "it has no key to choose"
+        raise UsageError(f"{type(variant).__name__} does not produce {to!r}; {produces}.")
+    return to or next(iter(variant.produces), None)
+
+
+def _why_no_images(variant: Variant[Any], spec: DataSpec, key: str | None) -> str:
+    """Why no metric of images applies; "" if they do."""
+    name = type(variant).__name__
+    if key is None:
+        return f"the data has no samples of the kind that {name} produces: nothing is compared with real ones"
+    if key not in spec.keys:
+        return f"{name} produces {key!r}, of which the data has no samples: nothing is compared with real ones"
+    if spec[key].kind != "image":
+        return f"{name} produces {key!r}, which is a {spec[key].kind} and no image: no metric of images applies"
+    return ""
+
+
+def _choose(
+    metrics: Iterable[str] | None, variant: Variant[Any], train: Dataset[Any], key: str | None
+) -> tuple[set[str], list[str]]:
+    """The metrics that are measured, and what to say of it."""
+    spec = train.spec
+    why = _why_no_images(variant, spec, key)
+    applies, judge = set(variant.metrics), False
+    if key is not None and not why:
+        applies |= {"diversity", "memorised"}
+        if min(spec.shape_of(key)[1:]) >= 7:
+            applies.add("swd")
+        if heads := class_keys(spec, key):
+            judge = True
+            applies |= {"fid_judge", "precision_recall"}
+            if held_to(variant, train, key, heads):
+                applies.add("accuracy")
+    notes = [why] if why else []
     if metrics is None:
+        if not applies:
+            notes.append(f"{type(variant).__name__} has no metrics of its own either: there is nothing to measure")
         # patches say little where a judge can look; they are also the slowest
-        return applies - ({"swd"} if judge and not (variant.metric or "").startswith("swd") else set())
-    chosen = set(metrics)
-    for name in sorted(chosen - METRICS.keys()):
-        near = get_close_matches(name, METRICS, 1)
+        return applies - ({"swd"} if judge and not (variant.metric or "").startswith("swd") else set()), notes
+    chosen, known = set(metrics), [*METRICS, *variant.metrics]
+    for name in sorted(chosen - set(known)):
+        near = get_close_matches(name, known, 1)
         raise UsageError(
-            f"unknown metric {name!r}; {f'did you mean {near[0]}?' if near else 'one of'} ({', '.join(METRICS)})"
+            f"unknown metric {name!r}; {f'did you mean {near[0]}?' if near else 'one of'} ({', '.join(known)})"
         )
     for name in sorted(chosen - applies):
-        raise UsageError(
-            f"the metric {name!r} does not apply to this variant and data; {', '.join(sorted(applies))} do."
-        )
-    return chosen
+        others = f"{', '.join(sorted(applies))} do" if applies else "none does"
+        raise UsageError(f"the metric {name!r} does not apply to this variant and data; {why or others}.")
+    return chosen, [] if chosen <= variant.metrics.keys() else notes
 
 
-def _asked_keys(variant: Variant[Any], spec: DataSpec) -> list[str]:
-    """The class keys that a sample can be held to: those asked for, and with a text (or its embedding) all."""
-    from gankit.evaluate.judge import class_keys
-
-    kinds = {spec[name].kind for name in variant.conditions if name in spec.keys}
-    return [key for key in class_keys(spec) if key in variant.conditions or kinds & {"text", "vector"}]
-
-
-def _draw(
-    variant: Variant[Any],
-    networks: Mapping[str, nn.Module],
-    spec: DataSpec,
-    reference: Reference,
-    n: int,
-    seed: int,
-    device: torch.device,
-    tell: OnEvent,
-) -> tuple[Samples, list[str]]:
-    from gankit.data.images import to_float, to_uint8
-    from gankit.sampling.conditions import conditions
-    from gankit.sampling.draw import draw
-
-    rows = (reference.test or reference.train).data
-    asked_for = conditions(variant, spec, n, rows=lambda: [rows], seed=seed)
-    batch, records = asked_for.batch, asked_for.records
-    images = draw(variant, networks, spec, batch, n, seed=seed, device=device, tell=tell)
-    notes = []
-    broken = int((~images.isfinite()).flatten(1).any(1).sum())
-    if broken:
-        notes.append(f"{broken} of {n} samples hold NaN or infinite values; those pixels count as mid-grey")
-    if reference.test is None and set(variant.conditions) - {
-        key for key, one in spec.keys.items() if one.kind == "class"
-    }:
+def _rows(
+    variant: Variant[Any], train: Dataset[Any], test: Dataset[Any] | None, key: str, notes: list[str]
+) -> Dataset[Any]:
+    """The split whose samples are asked with: the held-out one, if it has any of each kind."""
+    asked = from_rows(variant, train.spec, key)
+    if test is not None and all(test.streams()[stream_of(test, name)] for name in asked):
+        return test
+    if asked:
         notes.append("there is no held-out split: conditions come from the training rows")
-    if tuple(images.shape[-2:]) != spec.image_shape[1:]:
-        size = f"{images.shape[-1]}x{images.shape[-2]}"
-        notes.append(f"samples of {size} were resized to the data's {spec.image_shape[2]}x{spec.image_shape[1]}")
-    # as a user sees them: 8 bits a channel
-    images = fit(to_float(to_uint8(images)), spec.image_shape)
-    asked = {}
-    for key in _asked_keys(variant, spec):
-        names = {name: i for i, name in enumerate(spec[key].names)}
-        asked[key] = torch.tensor([names[str(record[key])] for record in records])
-    if reference.judged is None:
-        return Samples(images, asked, {}, None), notes
-    features, predicted = look(reference.judged.judge, images, device)
-    return Samples(images, asked, predicted, features), notes
+    return train
 
 
-def _measure(samples: Samples, reference: Reference, chosen: set[str], seed: int) -> dict[str, float]:
-    train, test = reference.train, reference.test
-    figures: dict[str, float] = {}
-    if "accuracy" in chosen:
-        right = {key: samples.predicted[key] == target for key, target in samples.asked.items()}
-        figures["accuracy"] = sum(float(hits.double().mean()) for hits in right.values()) / len(right)
-        if len(right) > 1:
-            figures |= {f"accuracy_{key}": float(hits.double().mean()) for key, hits in right.items()}
-            figures["accuracy_all"] = float(torch.stack(list(right.values())).all(0).double().mean())
-    if samples.features is not None and train.features is not None:
-        if "fid_judge" in chosen:
-            figures["fid_judge"] = measure.frechet_distance(train.features, samples.features)
-        if "precision_recall" in chosen:
-            few = min(len(train.features), len(samples.features)) <= 3
-            pair = (math.nan, math.nan) if few else measure.precision_recall(train.features, samples.features)
-            figures["precision"], figures["recall"] = pair
-    if "diversity" in chosen:
-        key = samples.group
-        groups = (train.classes[key], samples.asked[key]) if key else (None, None)
-        figures["diversity"], figures["diversity_min"] = measure.diversity(train.small, samples.images, *groups)
-    if "swd" in chosen:
-        levels = measure.sliced_wasserstein(train.images(min(PATCHED, len(samples.images))), samples.images, seed=seed)
-        figures["swd"] = sum(levels.values()) / len(levels)
-        figures |= {f"swd_{side}": value for side, value in levels.items()}
-    if "memorised" in chosen:
-        figure = memorised(measure.reduce_to(samples.images, 32), train.small, test.small if test else None)
-        figures["memorised"] = math.nan if figure is None else figure
-    return figures
+def _number(n: int | None, at_most: int, variant: Variant[Any], rows: Dataset[Any], key: str, notes: list[str]) -> int:
+    """How many samples are drawn; notes say if that is fewer, or more, than there are different ones."""
+    asked = from_rows(variant, rows.spec, key)
+    inputs = min((rows.streams()[stream_of(rows, name)] for name in asked), default=0)
+    count, name = n or at_most, type(variant).__name__
+    if variant.random or not inputs or count <= inputs:
+        return count
+    if n is None:
+        notes.append(f"n is {inputs}: {name} answers the same to the same, and there are no more inputs")
+        return inputs
+    notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and has {inputs} inputs")
+    return n
 
 
-def _by_class(samples: Samples, spec: DataSpec) -> dict[str, dict[str, float]]:
-    """Accuracy by class key and name of class, of the classes that were asked for."""
-    found: dict[str, dict[str, float]] = {}
-    for key, target in samples.asked.items():
-        hits = samples.predicted[key] == target
-        found[key] = {spec[key].names[c]: float(hits[target == c].double().mean()) for c in target.unique().tolist()}
-    return found
-
-
-def _protocol(reference: Reference, chosen: set[str], spec: DataSpec, seed: int) -> dict[str, Any]:
-    train, test = reference.train, reference.test
-    floor: dict[str, float] = {}
-    if test is not None and train.features is not None and test.features is not None:
-        if "fid_judge" in chosen:
-            floor["fid_judge"] = measure.frechet_distance(train.features, test.features)
-        if "precision_recall" in chosen and min(len(train.features), len(test.features)) > 3:
-            floor["precision"], floor["recall"] = measure.precision_recall(train.features, test.features)
-    if test is not None and "swd" in chosen:
-        some = min(PATCHED, len(test.rows), len(train.rows))
-        levels = measure.sliced_wasserstein(train.images(some), test.images(some), seed=seed)
-        floor["swd"] = sum(levels.values()) / len(levels)
+def _protocol(reference: Reference, found: dict[str, float]) -> dict[str, Any]:
+    real = reference.train.real
     return {
-        "metrics": {name: METRICS[name] for name in METRICS if name in chosen},
-        "image_shape": list(spec.image_shape),
-        "real_images": len(train.rows),
-        "real_images_of": len(train.data),
+        "image_shape": list(real.shape),
+        "real_images": len(reference.train.rows),
+        "real_images_of": len(real),
         "samples": "8 bits a channel, networks in eval mode, averaged weights where the variant keeps them",
-        "floor": floor,
+        "floor": found,
     }
+
+
+def _write_sheet(path: Path, shown: Tensor, reference: Reference, notes: list[str]) -> None:
+    train = reference.train
+    if (channels := train.real.shape[0]) not in (1, 3):
+        notes.append(f"no sheet of neighbours: images of {channels} channels cannot be shown")
+        return
+    try:
+        write_neighbours(path, shown, train.real, train.rows, train.small)
+    except GankitError as error:  # the figures took longer, and are not to be lost with it
+        notes.append(f"no sheet of neighbours: {error}")

@@ -1,7 +1,7 @@
 """The judge: a small classifier trained on a dataset's own real images, which tells what a sample shows.
 
-It has one head for every ``class`` key of the dataset, sees the train split only, and every figure it produces is
-reported together with its accuracy on the test split, which it never saw.
+It has one head for every ``class`` key that describes the images it looks at, sees the train split only, and every
+figure it produces is reported together with its accuracy on the test split, which it never saw.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
+from gankit.evaluate.metrics import reduce_to
+from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore, progress
-from gankit.plugin import DataSpec
-
-if TYPE_CHECKING:
-    from gankit.plugin import Dataset
 
 LARGEST = 64
 """Longer side in pixels to which the judge reduces what it is shown."""
@@ -45,7 +43,7 @@ class JudgeConfig:
     noise: float = 0.05
     """Standard deviation of the largest noise added, in [-1, 1] units."""
     seed: int = 0
-    version: int = 2
+    version: int = 3
     """Raised when the code below changes what comes out."""
 
 
@@ -73,7 +71,7 @@ class Judge(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] to (N, 6 * width): mean and maximum over the plane of the last layer."""
-        maps = self.body(_reduce(images))
+        maps = self.body(reduce_to(images, LARGEST))
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
@@ -86,13 +84,8 @@ class Judge(nn.Module):
         return self.classify(self.features(images))
 
 
-def class_keys(spec: DataSpec) -> dict[str, int]:
-    """Number of classes of every ``class`` key that distinguishes anything (two classes or more)."""
-    return {name: len(key.names) for name, key in spec.keys.items() if key.kind == "class" and len(key.names) > 1}
-
-
 def train_judge(
-    train: Dataset[Any],
+    train: RealImages,
     config: JudgeConfig | None = None,
     device: torch.device | str = "cpu",
     tell: OnEvent = ignore,
@@ -102,26 +95,29 @@ def train_judge(
     `tell` is told how far it is.
 
     Raises:
-        UsageError: `train` has no class key, or is empty.
+        UsageError: no class key describes the images, or there are none.
     """
     config = config or JudgeConfig()
-    heads = class_keys(train.spec)
-    if not heads:
-        raise UsageError("A judge needs a class key, and this dataset has none.")
+    if not train.heads:
+        raise UsageError(f"A judge needs a class key, and none describes {train.key!r} of this dataset.")
     if len(train) == 0:
         raise UsageError("A judge needs training images, and the train split is empty.")
     started = time.perf_counter()
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        judge = arrange(Judge(train.spec.image_shape, heads, config.width), device)
-        tell(Note(text=f"Training a judge on {len(train)} real images ({', '.join(heads)}), once for this data ..."))
+        judge = arrange(Judge(train.shape, train.heads, config.width), device)
+        tell(
+            Note(
+                text=f"Training a judge on {len(train)} real images ({', '.join(train.heads)}), once for this data ..."
+            )
+        )
         _fit(judge, train, config, device, tell)
     tell(Note(text=f"The judge is trained ({time.perf_counter() - started:.0f} s)."))
     return judge.eval().requires_grad_(False)
 
 
-def _fit(judge: Judge, train: Dataset[Any], config: JudgeConfig, device: torch.device, tell: OnEvent) -> None:
+def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.device, tell: OnEvent) -> None:
     optimizer = torch.optim.AdamW(
         judge.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
     )
@@ -134,10 +130,10 @@ def _fit(judge: Judge, train: Dataset[Any], config: JudgeConfig, device: torch.d
         if len(order) < size:
             order = torch.cat([order, torch.randperm(len(train), generator=draw)])
         indices, order = order[:size], order[size:]
-        batch = train.batch(indices)
-        images = distort(batch["image"].float().div_(127.5).sub_(1), config, draw).to(device)
+        images, classes = train.floats(indices, LARGEST)
+        images = distort(images, config, draw).to(device)
         logits = judge(images.contiguous(memory_format=torch.channels_last))
-        losses = [F.cross_entropy(logits[name], batch[name].to(device), label_smoothing=0.05) for name in judge.names]
+        losses = [F.cross_entropy(logits[name], classes[name].to(device), label_smoothing=0.05) for name in judge.names]
         optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()
         optimizer.step()
@@ -168,15 +164,15 @@ def distort(images: Tensor, config: JudgeConfig, generator: torch.Generator) -> 
 
 
 @torch.no_grad()
-def accuracy_on(judge: Judge, data: Dataset[Any], device: torch.device | str, limit: int = 5000) -> dict[str, float]:
+def accuracy_on(judge: Judge, data: RealImages, device: torch.device | str, limit: int = 5000) -> dict[str, float]:
     """Fraction of `data` (at most `limit` images) that the judge gets right, by class key."""
     right = dict.fromkeys(judge.names, 0)
     rows = subset(len(data), limit)
     for indices in rows.split(250):
-        batch = data.batch(indices)
-        logits = judge(batch["image"].to(device).float().div_(127.5).sub_(1))
+        images, classes = data.floats(indices, LARGEST)
+        logits = judge(images.to(device))
         for name in judge.names:
-            right[name] += int((logits[name].argmax(1).cpu() == batch[name]).sum())
+            right[name] += int((logits[name].argmax(1).cpu() == classes[name]).sum())
     return {name: count / len(rows) for name, count in right.items()} if len(rows) else {}
 
 
@@ -184,16 +180,6 @@ def arrange(judge: Judge, device: torch.device | str) -> Judge:
     """The judge on `device`, channels last. Always so: sums in another order would give other figures."""
     placed: Any = judge.to(device)  # torch's stubs lack `to(memory_format=)` in some versions
     return placed.to(memory_format=torch.channels_last)
-
-
-def subset(length: int, limit: int) -> Tensor:
-    """At most `limit` of the indices below `length`, int64, rising: always the same ones, drawn at random.
-
-    Not evenly spaced ones: data often repeats its classes in turn, and every sixth image may show the same class.
-    """
-    if length <= limit:
-        return torch.arange(length)
-    return torch.randperm(length, generator=torch.Generator().manual_seed(0))[:limit].sort().values
 
 
 def describe(config: JudgeConfig) -> dict[str, Any]:
@@ -204,12 +190,3 @@ def describe(config: JudgeConfig) -> dict[str, Any]:
 def _layer(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def _reduce(images: Tensor) -> Tensor:
-    """Images reduced, by averaging areas, until neither side is above `LARGEST`. Sizes below stay as they are."""
-    height, width = images.shape[-2:]
-    ratio = LARGEST / max(height, width)
-    if ratio >= 1:
-        return images
-    return F.interpolate(images, (max(1, round(height * ratio)), max(1, round(width * ratio))), mode="area")

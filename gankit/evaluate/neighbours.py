@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gankit.evaluate.judge import subset
+from gankit.data.images import write_png
 from gankit.evaluate.metrics import reduce_to
-
-if TYPE_CHECKING:
-    from gankit.plugin import Dataset
+from gankit.evaluate.real import RealImages
+from gankit.sampling.sheets import sheet
 
 SIDE = 32
+ROWS = 32
+"""Images of which the distances to all others are held at once."""
+SHOWN = 256
+"""Most pixels a side at which an image stands on the sheet."""
 CROWD = 50
 """To how many neighbours the nearest is compared by :func:`loneliness`."""
 
@@ -49,8 +51,8 @@ def nearest(images: Tensor, among: Tensor, k: int, *, skip_self: bool = False) -
     if k == 0 or len(images) == 0:
         return Neighbours(torch.empty(len(images), k, dtype=torch.int64), torch.empty(len(images), k))
     indices, distances = [], []
-    for start in range(0, len(images), 128):
-        part = reduce_to(images[start : start + 128].float(), SIDE)
+    for start in range(0, len(images), ROWS):
+        part = reduce_to(images[start : start + ROWS].float(), SIDE)
         plain, mirrored = part.flatten(1), part.flip(-1).flatten(1)
         rough = torch.minimum(torch.cdist(plain, targets), torch.cdist(mirrored, targets))
         if skip_self:
@@ -98,25 +100,18 @@ def neighbour_sheet(samples: Tensor, neighbours: Sequence[Tensor]) -> Tensor:
 
     `samples`: float (N, C, H, W) in [-1, 1]; `neighbours`: N tensors (k, C, H, W) of the same kind.
     """
-    from gankit.sampling.sheets import sheet
-
     left = sheet(samples, 1)
     right = sheet(torch.cat(list(neighbours)), len(neighbours[0]))
     gap = left.new_full((left.shape[0], 12, left.shape[2]), 255)
     return torch.cat([left, gap, right], 1)
 
 
-def write_neighbours(
-    path: Path, samples: Tensor, train: Dataset[Any], rows: Tensor, small: Tensor, *, k: int = 6, limit: int = 12
-) -> None:
-    """Write the sheet of at most `limit` of the samples as a PNG file.
+def write_neighbours(path: Path, shown: Tensor, real: RealImages, rows: Tensor, small: Tensor, *, k: int = 6) -> None:
+    """Write the sheet of the samples `shown`, float (N, C, H, W) in [-1, 1], as a PNG file.
 
-    `rows`: the indices in `train` whose reduced images are `small` (float, at most 32 pixels a side).
+    `rows`: the indices into `real` whose reduced images are `small` (float, at most 32 pixels a side).
     """
-    from gankit.data.images import to_float, write_png
-
-    shown = samples[subset(len(samples), limit)]
     if len(shown) == 0 or len(small) == 0:
         return
     found = nearest(reduce_to(shown, SIDE), small, k)
-    write_png(path, neighbour_sheet(shown, [to_float(train.batch(rows[index])["image"]) for index in found.index]))
+    write_png(path, neighbour_sheet(reduce_to(shown, SHOWN), [real.floats(rows[i], SHOWN)[0] for i in found.index]))

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gankit.data.images import at_once
 from gankit.evaluate.cache import Judged, judge_for
-from gankit.evaluate.judge import Judge, class_keys, subset
+from gankit.evaluate.judge import LARGEST, Judge
 from gankit.evaluate.metrics import reduce_to
+from gankit.evaluate.neighbours import SIDE
+from gankit.evaluate.patches import Level, Patches
+from gankit.evaluate.real import RealImages, subset
 from gankit.events import OnEvent, progress
 
 if TYPE_CHECKING:
-    from gankit.plugin import Batch, Dataset
+    from gankit.dataset import Batch, Dataset
 
 LIMIT = 5000
 """Most real images of a split that are compared with."""
@@ -25,9 +29,9 @@ LIMIT = 5000
 class Split:
     """Real images of one split, as far as metrics need them."""
 
-    data: Dataset[Any]
+    real: RealImages
     rows: Tensor
-    """Indices into `data`, int64 (N,)."""
+    """Indices into `real`, int64 (N,)."""
     small: Tensor
     """float (N, C, h, w), at most 32 pixels a side."""
     features: Tensor | None
@@ -35,10 +39,12 @@ class Split:
     classes: Batch
     """int64 (N,) by class key."""
 
-    def images(self, limit: int) -> Tensor:
-        """At most `limit` of the images, float (n, C, H, W) in [-1, 1]."""
-        rows = self.rows[subset(len(self.rows), limit)]
-        return torch.cat([_float(self.data.batch(part)["image"]) for part in rows.split(64)])
+    def patches(self, levels: list[Level], limit: int) -> Patches:
+        """The patches of at most `limit` of the images."""
+        found = Patches(levels, self.real.shape[0])
+        for part in self.rows[subset(len(self.rows), limit)].split(at_once(self.real.shape)):
+            found.add(self.real.floats(part, max(self.real.shape[1:]))[0])
+        return found
 
 
 @dataclass(frozen=True)
@@ -50,32 +56,32 @@ class Reference:
     judged: Judged | None
 
 
-_last: list[tuple[Dataset[Any], Dataset[Any] | None, torch.device, Reference]] = []
+_last: list[tuple[Dataset[Any], Dataset[Any] | None, str, torch.device, Reference]] = []
 """The reference made last, since a run is evaluated many times. Only that one: it holds its data."""
 
 
-def reference_for(train: Dataset[Any], test: Dataset[Any] | None, device: torch.device, tell: OnEvent) -> Reference:
-    """The reference of a dataset; for the same objects as the last time it is not made again."""
-    for last_train, last_test, last_device, known in _last:
-        if last_train is train and last_test is test and last_device == device:
+def reference_for(
+    train: Dataset[Any], test: Dataset[Any] | None, key: str, device: torch.device, tell: OnEvent
+) -> Reference:
+    """The reference of the images under `key`; for the same objects as the last time it is not made again."""
+    for last_train, last_test, last_key, last_device, known in _last:
+        if last_train is train and last_test is test and (last_key, last_device) == (key, device):
             return known
-    judged = judge_for(train, test, device=device, tell=tell) if class_keys(train.spec) else None
+    real = RealImages(train, key)
+    held_out = RealImages(test, key) if test is not None else None
+    judged = judge_for(real, held_out, device=device, tell=tell) if real.heads else None
     judge = judged.judge if judged else None
-    held_out = _split(test, judge, device, tell) if test is not None and len(test) else None
-    made = Reference(_split(train, judge, device, tell), held_out, judged)
-    _last[:] = [(train, test, device, made)]
+    seen = _split(held_out, judge, device, tell) if held_out is not None and len(held_out) else None
+    made = Reference(_split(real, judge, device, tell), seen, judged)
+    _last[:] = [(train, test, key, device, made)]
     return made
 
 
 @torch.no_grad()
 def look(judge: Judge, images: Tensor, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
     """The judge's features (N, D) and predicted classes (N,) by key, on the CPU, of float images (N, C, H, W)."""
-    features, classes = [], []
-    for part in images.split(250):
-        seen = judge.features(part.to(device))
-        features.append(seen.cpu())
-        classes.append({name: logits.argmax(1).cpu() for name, logits in judge.classify(seen).items()})
-    return torch.cat(features), {name: torch.cat([part[name] for part in classes]) for name in judge.names}
+    seen = judge.features(reduce_to(images, LARGEST).to(device))
+    return seen.cpu(), {name: logits.argmax(1).cpu() for name, logits in judge.classify(seen).items()}
 
 
 def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -88,22 +94,14 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(-1, 1)
 
 
-def _split(data: Dataset[Any], judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:
-    keys = list(class_keys(data.spec))
-    rows = subset(len(data), LIMIT)
+def _split(real: RealImages, judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:
+    rows = subset(len(real), LIMIT)
     small, features, classes = [], [], []
-    for part in progress(rows.split(64), f"looking at the {data.split} split", tell):
-        batch = data.batch(part)
-        images = _float(batch["image"])
-        small.append(reduce_to(images, 32))
-        classes.append([batch[key] for key in keys])
+    for part in progress(rows.split(at_once(real.shape)), f"looking at the {real.data.split} split", tell):
+        images, described = real.floats(part, max(real.shape[1:]))
+        small.append(reduce_to(images, SIDE))
+        classes.append(described)
         if judge is not None:
             features.append(look(judge, images, device)[0])
-    together = {key: torch.cat([part[i] for part in classes]) for i, key in enumerate(keys)}
-    return Split(data, rows, torch.cat(small), torch.cat(features) if features else None, together)
-
-
-def _float(images: Tensor) -> Tensor:
-    from gankit.data.images import to_float
-
-    return to_float(images)
+    together = {key: torch.cat([one[key] for one in classes]) for key in real.heads}
+    return Split(real, rows, torch.cat(small), torch.cat(features) if features else None, together)

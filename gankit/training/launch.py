@@ -93,7 +93,7 @@ class TrainRequest:
         """A training with these options, with everything open; nothing is written."""
         ready = make_ready(self.variant, self.source, resolved)
         if resolved.run.eval_every:
-            check_metric(ready.session.variant.metric)
+            check_metric(ready.session.variant)
         return ready
 
     def train(self) -> TrainedRun:

@@ -187,16 +187,9 @@ class Trainer:
         session = self.session
         session.meter.drain()
         with fork_rng(session.device):
-            self.metrics = judge(
-                session,
-                self.test,
-                n=self.run.eval_n,
-                seed=self.run.seed,
-                sheet=self.run_dir.path / "neighbours.png",
-                tell=self.tell,
-            )
+            self.metrics = judge(session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self.tell)
         name = session.variant.metric
-        better = name is not None and improves(name, self.metrics, self.best)
+        better = improves(session.variant, self.metrics, self.best)
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
         self._log.write({"step": step, "metrics": dict(self.metrics)})

@@ -8,53 +8,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gankit.errors import UsageError
+from gankit.evaluate import METRICS, better, evaluate
+from gankit.evaluate.table import check_own
 from gankit.events import Note, OnEvent
-from gankit.plugin import Dataset
+from gankit.plugin import Dataset, Variant
 
 if TYPE_CHECKING:
     from gankit.training.session import Session
 
-SMALLER_IS_BETTER = ("fid", "kid", "swd", "memorised")
-"""First words of the metrics that are better when smaller; any other is better when larger."""
 
+def judge(session: Session, test: Dataset[Any] | None, *, sheet: Path, tell: OnEvent) -> dict[str, float]:
+    """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images.
 
-def judge(
-    session: Session, test: Dataset[Any] | None, *, n: int, seed: int, sheet: Path, tell: OnEvent
-) -> dict[str, float]:
-    """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images."""
-    from gankit.evaluate import evaluate
-
-    networks, device = session.sampling_networks(), session.device
+    Says what a reader should know of them, also if nothing can be measured.
+    """
+    run, variant = session.resolved.run, session.variant
     result = evaluate(
-        session.variant,
-        networks,
+        variant,
+        session.sampling_networks(),
         session.spec,
         session.dataset,
         test,
-        n=n,
-        seed=seed,
-        device=device,
+        at_most=run.eval_n,
+        seed=run.seed,
+        device=session.device,
+        batch_size=run.batch_size,
         sheet=sheet,
         tell=tell,
     )
-    for note in result["notes"]:
+    notes, metrics = result["notes"], dict(result["metrics"])
+    if variant.metric is not None and variant.metric not in metrics:
+        notes.append(f"there is no {variant.metric} to pick the best checkpoint by")
+    for note in notes:
         tell(Note(text=note))
-    return dict(result["metrics"])
+    return metrics
 
 
-def improves(name: str, metrics: Mapping[str, float], best: Mapping[str, Any] | None) -> bool:
-    """Whether `metrics` beat the best so far by the metric `name`. One that came out undefined does not."""
-    if name not in metrics or not math.isfinite(metrics[name]):
+def improves(variant: Variant[Any], metrics: Mapping[str, float], best: Mapping[str, Any] | None) -> bool:
+    """Whether `metrics` beat the best so far by the metric of `variant`. One that came out undefined does not."""
+    name = variant.metric
+    if name is None or name not in metrics or not math.isfinite(metrics[name]):
         return False
     if best is None or best["metric"] != name:
         return True
-    smaller = name.split("_")[0] in SMALLER_IS_BETTER
+    smaller = better(name, variant.metrics) == "smaller"
     return metrics[name] < best["value"] if smaller else metrics[name] > best["value"]
 
 
-def check_metric(name: str | None) -> None:
-    """:class:`UsageError` if a variant picks its best checkpoint by a figure that no evaluation gives."""
-    from gankit.evaluate import FIGURES
+def check_metric(variant: Variant[Any] | type[Variant[Any]]) -> None:
+    """:class:`UsageError` if `variant` picks its best checkpoint by a figure that no evaluation gives.
 
-    if name is not None and not any(name == figure or name.startswith(f"{figure}_") for figure in FIGURES):
-        raise UsageError(f"the variant's metric {name!r} is unknown; there are {', '.join(FIGURES)}.")
+    :class:`PluginError` if its own metrics are not told as they should be.
+    """
+    check_own(variant)
+    if variant.metric is not None and better(variant.metric, variant.metrics) is None:
+        figures = [name for metric in METRICS.values() for name in metric.figures]
+        raise UsageError(f"the variant's metric {variant.metric!r} is unknown; there are {', '.join(figures)}.")

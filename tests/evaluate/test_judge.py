@@ -9,15 +9,16 @@ from evaluation_toys import Shapes, ShapesConfig
 
 from gankit.errors import UsageError
 from gankit.evaluate import cache
-from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, class_keys, distort, subset, train_judge
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, distort, train_judge
+from gankit.evaluate.real import RealImages, class_keys, subset
 from gankit.events import Note, Progress
 
 TINY = JudgeConfig(width=4, steps=5, batch_size=16)
 
 
-def splits(**options: object) -> tuple[Shapes, Shapes]:
+def splits(**options: object) -> tuple[RealImages, RealImages]:
     config = ShapesConfig(**options)  # type: ignore[arg-type]
-    return Shapes(config), Shapes(config, "test")
+    return RealImages(Shapes(config)), RealImages(Shapes(config, "test"))
 
 
 def test_same_seed_same_judge_other_seed_another_and_global_state_untouched() -> None:
@@ -116,7 +117,7 @@ def test_accuracy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judge, "forward", lambda x: {name: row.expand(len(x), -1) for name, row in always.items()})
     assert accuracy_on(judge, test, "cpu") == {
         "shape": pytest.approx(1 / 3),
-        "ink": float((test.ink == 0).double().mean()),
+        "ink": float((test.data.ink == 0).double().mean()),
     }
 
 
@@ -154,7 +155,7 @@ class TestCache:
             cache.judge_for(*splits(), JudgeConfig(width=4, steps=6, batch_size=16)),
         ]
         changed = splits()
-        changed[0].images[17, 0, 3, 3] ^= 1  # one pixel
+        changed[0].data.images[17, 0, 3, 3] ^= 1  # one pixel
         made.append(cache.judge_for(*changed, TINY))
         assert len(trainings) == len({one.digest for one in made}) == 5
 

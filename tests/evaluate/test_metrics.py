@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gankit.evaluate import metrics as measure
+from gankit.evaluate.patches import sliced_wasserstein
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -93,21 +94,21 @@ class TestSlicedWasserstein:
     def test_zero_for_the_same_images_and_larger_for_other_textures(self) -> None:
         real = normal(40, 3 * 64 * 48).view(40, 3, 64, 48)
         fake = torch.nn.functional.avg_pool2d(real, 3, 1, 1)
-        assert measure.sliced_wasserstein(real, real) == {48: 0, 24: 0}
+        assert sliced_wasserstein(real, real) == {48: 0, 24: 0}
         again = normal(40, 3 * 64 * 48, 1).view(40, 3, 64, 48)
-        alike, blurred = measure.sliced_wasserstein(real, again), measure.sliced_wasserstein(real, fake)
+        alike, blurred = sliced_wasserstein(real, again), sliced_wasserstein(real, fake)
         assert blurred[48] > 1.4 * alike[48]
 
     def test_is_repeatable_and_depends_on_the_seed(self) -> None:
         a, b = normal(8, 16 * 16).view(8, 1, 16, 16), normal(8, 16 * 16, 1).view(8, 1, 16, 16)
-        assert measure.sliced_wasserstein(a, b) == measure.sliced_wasserstein(a, b)
-        assert measure.sliced_wasserstein(a, b) != measure.sliced_wasserstein(a, b, seed=1)
+        assert sliced_wasserstein(a, b) == sliced_wasserstein(a, b)
+        assert sliced_wasserstein(a, b) != sliced_wasserstein(a, b, seed=1)
 
     def test_constant_images_give_a_number(self) -> None:
-        values = measure.sliced_wasserstein(normal(4, 7 * 9).view(4, 1, 7, 9), torch.zeros(4, 1, 7, 9))
+        values = sliced_wasserstein(normal(4, 7 * 9).view(4, 1, 7, 9), torch.zeros(4, 1, 7, 9))
         assert all(math.isfinite(value) and value > 0 for value in values.values())
 
     @pytest.mark.parametrize("shape", [(0, 1, 16, 16), (4, 1, 6, 16), (4, 3, 16, 16)])
     def test_refuses(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError):
-            measure.sliced_wasserstein(torch.zeros(4 if shape[1] == 3 else shape[0], 1, *shape[2:]), torch.zeros(shape))
+            sliced_wasserstein(torch.zeros(4 if shape[1] == 3 else shape[0], 1, *shape[2:]), torch.zeros(shape))

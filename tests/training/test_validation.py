@@ -31,6 +31,11 @@ def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
     assert run.sample(1, checkpoint="latest").checkpoint == "step-000012"
 
 
+def judged_by(name, **own):
+    """A variant that picks its best checkpoint by `name`."""
+    return type("Judged", (Tiny,), {"metric": name, "metrics": own})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "best", "better"),
     [
@@ -45,12 +50,15 @@ def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
 )
 def test_which_checkpoint_is_better(name, value, best, better):
     metrics = {} if value is None else {name: value}
-    assert improves(name, metrics, None if best is None else {"metric": name, "value": best, "step": 1}) is better
+    assert (
+        improves(judged_by(name), metrics, None if best is None else {"metric": name, "value": best, "step": 1})
+        is better
+    )
 
 
 @pytest.mark.parametrize("name", [None, "accuracy", "accuracy_all", "precision", "diversity_min", "swd_16"])
 def test_figures_of_an_evaluation_may_pick_the_best(name):
-    check_metric(name)
+    check_metric(judged_by(name))
 
 
 def test_an_unknown_metric_is_refused_before_anything_is_written(tmp_path):

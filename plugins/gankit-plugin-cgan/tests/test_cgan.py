@@ -82,8 +82,10 @@ def test_learns_to_draw_the_digit_it_is_told(tmp_path: Path) -> None:
 
 
 def test_judge_of_digits_at_the_default_size() -> None:
-    from gankit.evaluate import JudgeConfig, judge_for
+    from gankit.evaluate import JudgeConfig, RealImages, judge_for
 
-    judged = judge_for(Digits(DigitsConfig()), Digits(DigitsConfig(), "test"), JudgeConfig(steps=150))
+    judged = judge_for(
+        RealImages(Digits(DigitsConfig())), RealImages(Digits(DigitsConfig(), "test")), JudgeConfig(steps=150)
+    )
     assert judged.held_out == 355
     assert judged.accuracy["label"] >= 0.97

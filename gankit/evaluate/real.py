@@ -1,0 +1,81 @@
+"""The real images that samples are compared with: those of one key of a dataset, whatever else it delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gankit.data.images import at_once, to_float
+from gankit.dataset import Dataset, DataSpec, stream_of
+from gankit.evaluate.metrics import reduce_to
+
+if TYPE_CHECKING:
+    from gankit.dataset import Batch
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The images under `key` of one split, and the classes that describe them."""
+
+    data: Dataset[Any]
+    key: str = "image"
+
+    @cached_property
+    def stream(self) -> str:
+        """The stream of the dataset that the images belong to."""
+        return stream_of(self.data, self.key)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.data.spec.shape_of(self.key)
+
+    @cached_property
+    def heads(self) -> dict[str, int]:
+        """Number of classes by class key that describes these images."""
+        return class_keys(self.data.spec, self.key)
+
+    def __len__(self) -> int:
+        return self.data.streams()[self.stream]
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The images, uint8 (N, C, H, W), and their classes, int64 (N,), by key."""
+        whole = read(self.data, {self.stream: indices})
+        return {name: whole[name] for name in (self.key, *self.heads)}
+
+    def floats(self, indices: Tensor, side: int) -> tuple[Tensor, Batch]:
+        """The images in [-1, 1], reduced to at most `side` pixels a side, and their classes by key."""
+        images, classes = [], []
+        for part in indices.split(at_once(self.shape)):
+            batch = self.batch(part)
+            images.append(reduce_to(to_float(batch.pop(self.key)), side))
+            classes.append(batch)
+        return torch.cat(images), {name: torch.cat([one[name] for one in classes]) for name in self.heads}
+
+
+def read(data: Dataset[Any], indices: dict[str, Tensor]) -> Batch:
+    """A batch of `data` at the indices of some or all of its streams."""
+    return data.batch(indices if len(data.streams()) > 1 else next(iter(indices.values())))
+
+
+def class_keys(spec: DataSpec, image: str = "image") -> dict[str, int]:
+    """Number of classes of every ``class`` key of `image` that distinguishes anything (two classes or more)."""
+    return {
+        name: len(key.names)
+        for name, key in spec.keys.items()
+        if key.kind == "class" and len(key.names) > 1 and spec.image_of(name) == image
+    }
+
+
+def subset(length: int, limit: int) -> Tensor:
+    """At most `limit` of the indices below `length`, int64, rising: always the same ones, drawn at random.
+
+    Not evenly spaced ones: data often repeats its classes in turn, and every sixth image may show the same class.
+    """
+    if length <= limit:
+        return torch.arange(length)
+    return torch.randperm(length, generator=torch.Generator().manual_seed(0))[:limit].sort().values

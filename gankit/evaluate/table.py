@@ -1,0 +1,70 @@
+"""The table of metrics: what each is, which figures come of it, and which values of them are better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gankit.errors import PluginError
+from gankit.plugin import Variant
+
+Direction = Literal["larger", "smaller"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A way to measure samples. `figures` says of each number that comes of it which values are better; a name like
+    ``swd_<side>`` stands for several."""
+
+    meaning: str
+    figures: Mapping[str, Direction]
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(
+        "fraction of samples that show the class they were asked for, by the judge",
+        {"accuracy": "larger", "accuracy_<key>": "larger"},
+    ),
+    "fid_judge": Metric(
+        "Fréchet distance between the judge's features of samples and of training images", {"fid_judge": "smaller"}
+    ),
+    "precision_recall": Metric(
+        "fraction of samples among the real images, and of real images among the samples",
+        {"precision": "larger", "recall": "larger"},
+    ),
+    "diversity": Metric(
+        "distance between samples of a class over that between real images of it",
+        {"diversity": "larger", "diversity_min": "larger"},
+    ),
+    "swd": Metric(
+        "sliced Wasserstein distance of patches of a Laplacian pyramid, x 1000",
+        {"swd": "smaller", "swd_<side>": "smaller"},
+    ),
+    "memorised": Metric(
+        "fraction of samples nearer to one training image than 99% of real images are", {"memorised": "smaller"}
+    ),
+}
+"""What can be measured of samples that are images. `fid_judge` and `precision_recall` need classes of them, `accuracy`
+also a variant that can be asked for one."""
+
+
+def better(figure: str, own: Mapping[str, Direction] | None = None) -> Direction | None:
+    """Which values of `figure` are better, also of a variant's `own` metrics; None if nothing gives such a figure."""
+    if own and figure in own:
+        return own[figure]
+    for metric in METRICS.values():
+        for name, direction in metric.figures.items():
+            stem, several, _ = name.partition("<")
+            if figure == name or (several and figure.startswith(stem) and figure != stem):
+                return direction
+    return None
+
+
+def check_own(variant: Variant[Any] | type[Variant[Any]]) -> None:
+    """:class:`PluginError` if the variant's own metrics have no direction, or names that are gankit's."""
+    for name, direction in variant.metrics.items():
+        if better(name) is not None:
+            raise PluginError(f"`metrics` names {name!r}, which is a metric of gankit's own: give it another name.")
+        if direction not in ("larger", "smaller"):
+            raise PluginError(f"`metrics` says {direction!r} of {name!r}; it is 'larger' or 'smaller' that is better.")

@@ -1,0 +1,48 @@
+"""Which classes a sample is held to: what it must show to be right, by the judge's heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gankit.dataset import Dataset, DataSpec, Key, stream_of
+
+if TYPE_CHECKING:
+    from gankit.plugin import Variant
+
+
+def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Mapping[str, int]) -> dict[str, str]:
+    """The judge's heads that samples are held to; of each, the class key that has the class wanted.
+
+    In this order: classes that are asked for (by their own head, or that of the key they are ``like``); classes of an
+    image that is asked with, by the head of the key they are ``like``; and of the sample that a text or a vector of the
+    produced image came from, all its classes.
+    """
+    spec, asks = data.spec, variant.asks(data.spec, produced)
+    found: dict[str, str] = {}
+    for name, key in asks.items():
+        head = name if name in heads else key.like
+        if key.kind == "class" and head is not None and head in heads and _same_classes(key, spec, head):
+            found.setdefault(head, name)
+    given = {name for name in asks if name in spec.keys}
+    for name, key in spec.keys.items():
+        of_given, head = key.kind == "class" and spec.image_of(name) in given, key.like
+        if of_given and head is not None and head in heads and _same_classes(key, spec, head):
+            found.setdefault(head, name)
+    for name in sorted(given):
+        if asks[name].kind in ("text", "vector") and spec.image_of(name) in (produced, None):
+            stream = stream_of(data, name)
+            for head in heads:
+                if stream_of(data, head) == stream:
+                    found.setdefault(head, head)
+    return found
+
+
+def from_rows(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]:
+    """The keys that samples are asked with that come from the data's samples, as long as nobody gives them."""
+    asks = variant.asks(spec, produced)
+    return sorted(name for name, key in asks.items() if key.kind != "class" and name in spec.keys)
+
+
+def _same_classes(key: Key, spec: DataSpec, head: str) -> bool:
+    return key.names == spec[head].names
