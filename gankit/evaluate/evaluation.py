@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from gankit.evaluate.table import METRICS, check_own
 from gankit.evaluate.wanted import from_rows, held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
+from gankit.sampling.conditions import choose
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,14 +85,14 @@ def evaluate(
     check_own(variant)
     device = torch.device(device)
     test = test if test is not None and len(test) else None
-    key = produced(variant, to)
+    key = choose(variant, to) or None
     chosen, notes = _choose(metrics, variant, train, key)
     result: dict[str, Any] = {"metrics": {}, "classes": {}, "judge": None, "produces": key, "n": 0, "seed": seed}
     protocol: dict[str, Any] = {"metrics": {name: METRICS[name].meaning for name in METRICS if name in chosen}}
     figures: dict[str, float] = {}
     if key is not None and chosen & METRICS.keys():
-        rows = _rows(variant, train, test, key, notes)
-        count = _number(n, at_most, variant, rows, key, notes)
+        rows = [train] if test is None else [test, train]
+        count = _number(n or at_most, n is not None, variant, rows, key, notes)
         reference = reference_for(train, test, key, device, tell)
         wanted = min(PATCHED, count, len(reference.train.rows))
         cuts = levels(wanted, reference.train.real.shape, seed) if "swd" in chosen else None
@@ -117,17 +118,6 @@ def evaluate(
         notes.append(f"not defined for these samples: {', '.join(missing)}")
     found = {name: value for name, value in figures.items() if math.isfinite(value)}
     return {**result, "metrics": found, "protocol": protocol, "notes": notes}
-
-
-def produced(variant: Variant[Any], to: str | None) -> str | None:
-    """The key that is drawn: `to`, or the first that the variant produces; None if it produces nothing like the data.
-
-    :class:`UsageError` if it does not produce `to`.
-    """
-    if to is not None and to not in variant.produces:
-        produces = f"it produces {', '.join(variant.produces)}" if variant.produces else "it has no key to choose"
-        raise UsageError(f"{type(variant).__name__} does not produce {to!r}; {produces}.")
-    return to or next(iter(variant.produces), None)
 
 
 def _why_no_images(variant: Variant[Any], spec: DataSpec, key: str | None) -> str:
@@ -176,30 +166,27 @@ def _choose(
     return chosen, [] if chosen <= variant.metrics.keys() else notes
 
 
-def _rows(
-    variant: Variant[Any], train: Dataset[Any], test: Dataset[Any] | None, key: str, notes: list[str]
-) -> Dataset[Any]:
-    """The split whose samples are asked with: the held-out one, if it has any of each kind."""
-    asked = from_rows(variant, train.spec, key)
-    if test is not None and all(test.streams()[stream_of(test, name)] for name in asked):
-        return test
-    if asked:
-        notes.append("there is no held-out split: conditions come from the training rows")
-    return train
+def _number(
+    n: int, insisted: bool, variant: Variant[Any], splits: Sequence[Dataset[Any]], key: str, notes: list[str]
+) -> int:
+    """How many samples are drawn: `n`, or fewer if there are not as many different ones, unless that is `insisted` on.
 
-
-def _number(n: int | None, at_most: int, variant: Variant[Any], rows: Dataset[Any], key: str, notes: list[str]) -> int:
-    """How many samples are drawn; notes say if that is fewer, or more, than there are different ones."""
-    asked = from_rows(variant, rows.spec, key)
-    inputs = min((rows.streams()[stream_of(rows, name)] for name in asked), default=0)
-    count, name = n or at_most, type(variant).__name__
-    if variant.random or not inputs or count <= inputs:
-        return count
-    if n is None:
-        notes.append(f"n is {inputs}: {name} answers the same to the same, and there are no more inputs")
-        return inputs
-    notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and has {inputs} inputs")
-    return n
+    Notes say so, and where what is asked with comes from, if not from held-out samples.
+    """
+    inputs, name = [], type(variant).__name__
+    for asked in from_rows(variant, splits[0].spec, key):
+        lengths = [split.streams()[stream_of(split, asked)] for split in splits]
+        inputs.append(next((length for length in lengths if length), 0))
+        if (len(splits) == 1 or not lengths[0]) and not any("held-out split" in note for note in notes):
+            notes.append("there is no held-out split: conditions come from the training rows")
+    most = min(inputs, default=0)
+    if variant.random or n <= most or not most:
+        return n
+    if insisted:
+        notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and has {most} inputs")
+        return n
+    notes.append(f"n is {most}: {name} answers the same to the same, and there are no more inputs")
+    return most
 
 
 def _protocol(reference: Reference, found: dict[str, float]) -> dict[str, Any]:

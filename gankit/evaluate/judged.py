@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import at_once, to_float, to_uint8
-from gankit.errors import PluginError
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SHOWN, SIDE
 from gankit.evaluate.patches import Level, Patches
@@ -19,12 +17,13 @@ from gankit.evaluate.real import subset
 from gankit.evaluate.reference import Reference, fit, look
 from gankit.evaluate.wanted import held_to
 from gankit.events import OnEvent
-from gankit.sampling.draw import conditions, draw_parts
+from gankit.sampling.conditions import Asked, conditions
+from gankit.sampling.draw import draw_parts
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gankit.dataset import Dataset
+    from gankit.dataset import Batch, Dataset, DataSpec
     from gankit.plugin import Variant
 
 SHEET = 12
@@ -58,7 +57,7 @@ def draw_judged(
     variant: Variant[Any],
     networks: Mapping[str, nn.Module],
     reference: Reference,
-    rows: Dataset[Any],
+    rows: Sequence[Dataset[Any]],
     n: int,
     *,
     seed: int,
@@ -67,50 +66,81 @@ def draw_judged(
     tell: OnEvent,
 ) -> tuple[JudgedSamples, list[str]]:
     """Draws `n` samples, asking with samples of `rows`; looks at each, and says what a reader should know of them."""
-    real, judge = reference.train.real, reference.judged.judge if reference.judged else None
-    spec = real.data.spec
-    batch, records = conditions(variant, spec, n, rows=lambda: rows, seed=seed)
-    patches = Patches(levels, real.shape[0]) if levels else None
-    keep = set(subset(n, SHEET).tolist())
-    small, features, shown, predicted = [], [], [], []
-    drawn, broken, size = 0, 0, real.shape[1:]
-    with closing(draw_parts(variant, networks, spec, batch, n, seed=seed, device=device, tell=tell)) as parts:
-        for part in parts:
-            if part.shape[1] != real.shape[0]:
-                wants = f"the data's {real.key!r} has {real.shape[0]}"
-                raise PluginError(f"sample() of {type(variant).__name__} draws {part.shape[1]} channels; {wants}.")
-            broken += int((~part.isfinite()).flatten(1).any(1).sum())
-            size = (part.shape[-2], part.shape[-1])
-            for some in part.split(at_once(real.shape)):
-                images = fit(to_float(to_uint8(some)), real.shape)  # as a user sees them: 8 bits a channel
-                small.append(reduce_to(images, SIDE))
-                if judge is not None:
-                    seen, classes = look(judge, images, device)
-                    features.append(seen)
-                    predicted.append(classes)
-                if patches is not None:
-                    patches.add(images)
-                shown += [reduce_to(images[i : i + 1], SHOWN) for i in range(len(images)) if drawn + i in keep]
-                drawn += len(images)
-    wanted = {}
-    for head, source in held_to(variant, real.data, real.key, real.heads).items():
-        if source in batch:
-            wanted[head] = batch[source]
-        else:
-            names = {name: i for i, name in enumerate(spec[source].names)}
-            wanted[head] = torch.tensor([names[str(record[source])] for record in records])
-    samples = JudgedSamples(
-        torch.cat(small),
-        wanted,
-        {head: torch.cat([one[head] for one in predicted]) for head in real.heads},
-        torch.cat(features) if features else None,
-        patches,
-        torch.cat(shown),
-    )
-    notes = []
-    if broken:
-        notes.append(f"{broken} of {n} samples hold NaN or infinite values; those pixels count as mid-grey")
-    if size != real.shape[1:]:
-        theirs = f"the data's {real.shape[2]}x{real.shape[1]}"
-        notes.append(f"samples of {size[1]}x{size[0]} were resized to {theirs}")
-    return samples, notes
+    real = reference.train.real
+    spec, to = real.data.spec, real.key
+    sources = held_to(variant, real.data, to, real.heads)
+    seen = _Seen(reference, n, levels, device, sources)
+
+    def ask(start: int, stop: int) -> Batch:
+        asked = conditions(variant, spec, stop - start, to=to, rows=lambda: rows, seed=seed, first=start)
+        for head, source in sources.items():
+            seen.wanted[head].append(_classes(asked, source, spec))
+        return asked.batch
+
+    for part in draw_parts(variant, networks, spec, ask, n, seed=seed, device=device, to=to, tell=tell):
+        for images in part.split(at_once(real.shape)):
+            seen.add(images)
+    return seen.samples(), seen.notes()
+
+
+class _Seen:
+    """Collects what :class:`JudgedSamples` holds."""
+
+    def __init__(
+        self, reference: Reference, n: int, levels: list[Level] | None, device: torch.device, heads: Iterable[str]
+    ) -> None:
+        self.real, self.n, self.device = reference.train.real, n, device
+        self.judge = reference.judged.judge if reference.judged else None
+        self.patches = Patches(levels, self.real.shape[0]) if levels else None
+        self.wanted: dict[str, list[Tensor]] = {head: [] for head in heads}
+        self._small: list[Tensor] = []
+        self._features: list[Tensor] = []
+        self._predicted: list[dict[str, Tensor]] = []
+        self._shown: list[Tensor] = []
+        self._keep = set(subset(n, SHEET).tolist())
+        self._count = self._broken = 0
+        self._size: tuple[int, ...] = self.real.shape[1:]
+
+    def add(self, images: Tensor) -> None:
+        """Looks at the next samples, float (N, C, H, W)."""
+        self._broken += int((~images.isfinite()).flatten(1).any(1).sum())
+        self._size = tuple(images.shape[2:])
+        images = fit(to_float(to_uint8(images)), self.real.shape)  # as a user sees them: 8 bits a channel
+        self._small.append(reduce_to(images, SIDE))
+        if self.judge is not None:
+            features, classes = look(self.judge, images, self.device)
+            self._features.append(features)
+            self._predicted.append(classes)
+        if self.patches is not None:
+            self.patches.add(images)
+        kept = [i for i in range(len(images)) if self._count + i in self._keep]
+        self._shown += [reduce_to(images[i : i + 1], SHOWN) for i in kept]
+        self._count += len(images)
+
+    def samples(self) -> JudgedSamples:
+        return JudgedSamples(
+            torch.cat(self._small),
+            {head: torch.cat(parts) for head, parts in self.wanted.items()},
+            {head: torch.cat([one[head] for one in self._predicted]) for head in self.real.heads},
+            torch.cat(self._features) if self._features else None,
+            self.patches,
+            torch.cat(self._shown),
+        )
+
+    def notes(self) -> list[str]:
+        notes, (_, height, width) = [], self.real.shape
+        if self._broken:
+            told = f"{self._broken} of {self.n} samples hold NaN or infinite values"
+            notes.append(f"{told}; those pixels count as mid-grey")
+        if self._size != (height, width):
+            drawn = f"{self._size[1]}x{self._size[0]}"
+            notes.append(f"samples of {drawn} were resized to the data's {width}x{height}")
+        return notes
+
+
+def _classes(asked: Asked, source: str, spec: DataSpec) -> Tensor:
+    """The classes under the key `source`, int64 (n,): of what is asked for, or of the samples that it came from."""
+    if source in asked.batch:
+        return asked.batch[source]
+    names = {name: i for i, name in enumerate(spec[source].names)}
+    return torch.tensor([names[str(record[source])] for record in asked.records])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gankit.data.kinds import to_step
+from gankit.data.kinds import kind_of
 from gankit.device import derive_seed, fork_rng, make_generator
 from gankit.errors import PluginError
 from gankit.evaluate.real import read, subset
@@ -45,9 +45,10 @@ class HeldOut:
         return len(self._parts)
 
     def __iter__(self) -> Iterator[Batch]:
+        spec = self.data.spec
         for part in progress(self._parts, "measuring held-out samples", self.tell):
-            batch = to_step(read(self.data, part), self.data.spec)
-            yield {name: value.to(self.device) for name, value in batch.items()}
+            batch = read(self.data, part)
+            yield {name: kind_of(spec[name]).to_step(value).to(self.device) for name, value in batch.items()}
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gankit.dataset import Dataset, DataSpec, Key, stream_of
+from gankit.sampling.conditions import asked_keys, has_rows
 
 if TYPE_CHECKING:
     from gankit.plugin import Variant
@@ -18,13 +19,14 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
     image that is asked with, by the head of the key they are ``like``; and of the sample that a text or a vector of the
     produced image came from, all its classes.
     """
-    spec, asks = data.spec, variant.asks(data.spec, produced)
+    spec = data.spec
+    asks = asked_keys(variant, spec, produced)
     found: dict[str, str] = {}
     for name, key in asks.items():
         head = name if name in heads else key.like
         if key.kind == "class" and head is not None and head in heads and _same_classes(key, spec, head):
             found.setdefault(head, name)
-    given = {name for name in asks if name in spec.keys}
+    given = set(from_rows(variant, spec, produced))
     for name, key in spec.keys.items():
         of_given, head = key.kind == "class" and spec.image_of(name) in given, key.like
         if of_given and head is not None and head in heads and _same_classes(key, spec, head):
@@ -40,8 +42,8 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
 
 def from_rows(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]:
     """The keys that samples are asked with that come from the data's samples, as long as nobody gives them."""
-    asks = variant.asks(spec, produced)
-    return sorted(name for name, key in asks.items() if key.kind != "class" and name in spec.keys)
+    asks = asked_keys(variant, spec, produced)
+    return sorted(name for name, key in asks.items() if key.kind != "class" and has_rows(spec, name, key))
 
 
 def _same_classes(key: Key, spec: DataSpec, head: str) -> bool:

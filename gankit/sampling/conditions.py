@@ -81,10 +81,11 @@ def conditions(
     given: Mapping[str, Any] | None = None,
     rows: Rows = lambda: (),
     seed: int = 0,
+    first: int = 0,
 ) -> Asked:
     """What to ask `variant` for to draw `n` samples of `to`; see :func:`fill`."""
     keys = asked_keys(variant, spec, choose(variant, to))
-    return fill(_name(variant), keys, spec, n, given=given, rows=rows, seed=seed)
+    return fill(_name(variant), keys, spec, n, given=given, rows=rows, seed=seed, first=first)
 
 
 def fill(
@@ -96,6 +97,7 @@ def fill(
     given: Mapping[str, Any] | None = None,
     rows: Rows = lambda: (),
     seed: int = 0,
+    first: int = 0,
 ) -> Asked:
     """Rows of `keys`. What the user gives is repeated to `n`; `who` is named in errors.
 
@@ -103,7 +105,8 @@ def fill(
     only then `rows` is called, to open it. Classes are those of the same samples, or all go in turn where no other key
     comes from samples, where the data lacks them, and where they are targets. Anything else is left out.
 
-    Without `n`, there are as many rows as images are given, else :data:`SAMPLES`, or as many as values are given.
+    Without `n`, there are as many rows as images are given, else :data:`SAMPLES`, or as many as values are given. With
+    `first`, the rows are those from that one on of a longer request: to ask for a few at a time.
     """
     given = given or {}
     for name in given:
@@ -116,16 +119,16 @@ def fill(
         n = max(images or [SAMPLES, *map(len, read.values())])
     batch: Batch = {}
     records: list[dict[str, Any]] = [{} for _ in range(n)]
-    turns = torch.arange(n)
+    turns = torch.arange(first, first + n)
     for name, one in read.items():
         batch[name] = one.rows[turns % len(one)]
-        _record(records, name, [one.records[i % len(one)] for i in range(n)])
+        _record(records, name, [one.records[i % len(one)] for i in turns.tolist()])
     rest = {name: key for name, key in keys.items() if name not in read}
     classes = {name: key for name, key in rest.items() if key.kind == "class"}
-    wanted = [name for name, key in rest.items() if name not in classes and _has(spec, name, key)]
+    wanted = [name for name, key in rest.items() if name not in classes and has_rows(spec, name, key)]
     if wanted and n:
-        held = {name for name, key in classes.items() if _has(spec, name, key) and not key.target}
-        _Taken(batch, records, spec, seed).take(wanted, held, _opened(rows, wanted))
+        held = {name for name, key in classes.items() if has_rows(spec, name, key) and not key.target}
+        _Taken(batch, records, spec, seed, first).take(wanted, held, _opened(rows, wanted))
     for name in classes.keys() - batch.keys():
         batch[name] = turns % len(keys[name].names)
         _record(records, name, [class_word(index, keys[name].names) for index in batch[name].tolist()])
@@ -137,7 +140,7 @@ def _name(variant: Variant[Any]) -> str:
     return type(variant).__name__
 
 
-def _has(spec: DataSpec, name: str, key: Key) -> bool:
+def has_rows(spec: DataSpec, name: str, key: Key) -> bool:
     """Whether the data has rows that can stand under the key `name`."""
     own = spec.keys.get(name)
     return own is not None and (own.kind, own.shape, own.names) == (key.kind, key.shape, key.names)
@@ -163,6 +166,7 @@ class _Taken:
     records: list[dict[str, Any]]
     spec: DataSpec
     seed: int
+    first: int
 
     def take(self, names: Sequence[str], classes: set[str], splits: Sequence[Dataset[Any]]) -> None:
         """Rows of the keys `names`, and of those `classes` that are in a stream with one of them."""
@@ -180,7 +184,8 @@ class _Taken:
         n, length = len(self.records), split.streams()[stream]
         purpose = f"rows:{stream}" if stream else "rows"
         order = torch.randperm(length, generator=make_generator(self.seed, purpose, torch.device("cpu")))
-        indices = order.repeat(math.ceil(n / length))[:n]
+        stop = self.first + n
+        indices = order.repeat(math.ceil(stop / length))[self.first : stop]
         drawn = split.batch(indices if len(split.streams()) == 1 else {stream: indices})
         for name in names:
             key = self.spec[name]
@@ -224,4 +229,4 @@ def _turns(rows: Tensor, classes: int) -> bool:
     return bool((rows == torch.arange(len(rows)) % classes).all())
 
 
-__all__ = ["SAMPLES", "Asked", "Rows", "asked_keys", "choose", "conditions", "fill"]
+__all__ = ["SAMPLES", "Asked", "Rows", "asked_keys", "choose", "conditions", "fill", "has_rows"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from gankit.data.images import at_once
 from gankit.device import derive_seed, fork_rng, make_generator
 from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore, progress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Draw = Callable[[SampleRequest], Any]
 
 BATCH = 64
-"""Most samples drawn at once."""
+"""Most samples drawn at once; of images above 3 x 128 x 128 fewer, so that networks at work fit into memory."""
 
 
 def draw(
@@ -40,7 +41,11 @@ def draw(
 
     Leaves the global random state and the modes of the networks as they were.
     """
-    parts = list(draw_parts(variant, networks, spec, batch, n, seed=seed, device=device, to=to, tell=tell))
+
+    def rows(start: int, stop: int) -> Batch:
+        return {key: values[start:stop] for key, values in batch.items()}
+
+    parts = list(draw_parts(variant, networks, spec, rows, n, seed=seed, device=device, to=to, tell=tell))
     return torch.cat(parts) if parts else torch.empty(0, *_shape(spec, choose(variant, to)))
 
 
@@ -48,7 +53,7 @@ def draw_parts(
     variant: Variant[Any],
     networks: Mapping[str, nn.Module],
     spec: DataSpec,
-    batch: Batch,
+    rows: Callable[[int, int], Batch],
     n: int,
     *,
     seed: int,
@@ -56,11 +61,15 @@ def draw_parts(
     to: str | None = None,
     tell: OnEvent = ignore,
 ) -> Iterator[Tensor]:
-    """The samples of :func:`draw`, no more than :data:`BATCH` at a time: where all would not fit into memory."""
+    """The samples of :func:`draw`, a few at a time: no more than :data:`BATCH`, and fewer if they are large.
+
+    `rows` is called for the conditions of the samples from one number up to another, just before these are drawn.
+    """
     produces = choose(variant, to)
-    starts = progress(range(0, n, BATCH), "drawing samples", tell)
-    parts = ({key: rows[start : min(start + BATCH, n)] for key, rows in batch.items()} for start in starts)
-    sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
+    most = min((at_once(spec.shape_of(name), BATCH) for name in spec.images), default=BATCH)
+    starts = progress(range(0, n, most), "drawing samples", tell)
+    parts = (rows(start, min(start + most, n)) for start in starts)
+    sizes = [min(most, n - start) for start in range(0, n, most)]
     method = sampler(variant, networks)
     for samples in called(method, networks, spec, sizes, parts, seed=seed, device=device, produces=produces):
         yield checked(samples[0], samples[1], spec, produces, type(variant).__name__)
