@@ -126,11 +126,18 @@ def _mirror(positions: Tensor, size: int) -> Tensor:
 
 
 def pick(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """images[n, c, rows[n, h], columns[n, w]], in the memory format of `images`."""
-    sample = torch.arange(len(images), device=images.device)
+    """images[n, c, rows[n, h], columns[n, w]], in the memory format of `images`.
+
+    Just that, written with brackets, takes ten times as long: here whole rows, or whole pixels, are copied.
+    """
+    number, channels, height, width = images.shape
     if images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous():
-        pixels = images.permute(0, 2, 3, 1)[sample[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return pixels.permute(0, 3, 1, 2)
-    channel = torch.arange(images.shape[1], device=images.device)
-    index = (sample[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :])
-    return images[index]
+        first = torch.arange(0, number * height, height, device=images.device)
+        pixels = (first[:, None] + rows)[:, :, None] * width + columns[:, None, :]
+        flat = images.permute(0, 2, 3, 1).reshape(number * height * width, channels)
+        return flat.index_select(0, pixels.flatten()).view(number, height, width, channels).permute(0, 3, 1, 2)
+    first = torch.arange(0, number * channels * height, height, device=images.device)
+    lines = first.view(number, channels, 1) + rows[:, None, :]
+    flat = images.reshape(number * channels * height, width)
+    picked = flat.index_select(0, lines.flatten()).view(number, channels, height, width)
+    return picked.gather(3, columns[:, None, None, :].expand(number, channels, height, width))
