@@ -12,7 +12,7 @@ from gankit.data.images import to_float
 from gankit.data.moves import Moves
 from gankit.plugin import DataSpec, Key
 
-__all__ = ["KINDS", "KeyKind", "describe", "fault", "kind_of", "spec_fault"]
+__all__ = ["KINDS", "KeyKind", "describe", "fault", "key_fault", "kind_of", "spec_fault"]
 
 
 class KeyKind:
@@ -23,6 +23,8 @@ class KeyKind:
 
     dtype = torch.float32
     step_dtype = torch.float32
+    written = ""
+    """How a user writes a value."""
     pixels = False
     """Whether values are (N, C, H, W): pictures, which may stand in memory as channels_last."""
     moves = False
@@ -62,6 +64,7 @@ class KeyKind:
 
 
 class _Image(KeyKind):
+    written = "an image file or a directory of images"
     dtype = torch.uint8
     pixels = moves = True
 
@@ -85,6 +88,8 @@ class _Image(KeyKind):
 
 
 class _Mask(_Image):
+    written = "an image file, white where it holds, or a directory of such"
+
     def shape_fault(self, key: Key) -> str:
         return "" if len(key.shape) == 3 and key.shape[0] == 1 else f"has a shape (1, H, W), not {key.shape}"
 
@@ -96,6 +101,7 @@ class _Mask(_Image):
 
 
 class _Box(KeyKind):
+    written = "left,top,right,bottom as fractions of the image"
     moves = True
 
     def shape_fault(self, key: Key) -> str:
@@ -121,6 +127,7 @@ class _Box(KeyKind):
 
 
 class _Points(KeyKind):
+    written = "x,y of each point as fractions of the image"
     moves = True
 
     def shape_fault(self, key: Key) -> str:
@@ -156,6 +163,7 @@ class _Points(KeyKind):
 
 
 class _Class(KeyKind):
+    written = "a class, by name or number"
     dtype = step_dtype = torch.int64
 
     def shape_fault(self, key: Key) -> str:
@@ -176,6 +184,7 @@ class _Class(KeyKind):
 
 
 class _Text(KeyKind):
+    written = "a text"
     dtype = step_dtype = torch.uint8
 
     def shape_fault(self, key: Key) -> str:
@@ -202,6 +211,8 @@ class _Text(KeyKind):
 
 
 class _Vector(KeyKind):
+    written = "numbers, separated by commas"
+
     def describe(self, key: Key) -> str:
         return f"vector {_by(key.shape)}" if key.shape else "number"
 
@@ -229,19 +240,29 @@ def kind_of(key: Key) -> KeyKind:
     return KINDS[key.kind]
 
 
+def key_fault(name: str, key: Key) -> str:
+    """What is wrong with a key by itself, in words that name it; "" if nothing is."""
+    if key.kind not in KINDS:
+        return f"key {name!r}: unknown kind {key.kind!r}; there are {', '.join(KINDS)}"
+    if text := KINDS[key.kind].shape_fault(key):
+        return f"key {name!r} ({key.kind}): {text}"
+    if any(size < 1 for size in key.shape):
+        return f"key {name!r}: shape {key.shape} has an empty dimension"
+    return ""
+
+
 def spec_fault(spec: DataSpec) -> str:
     """What is wrong with the keys of `spec`, in words that name the key; "" if nothing is."""
+    images = ", ".join(spec.images) or "none"
     for name, key in spec.keys.items():
-        if key.kind not in KINDS:
-            return f"key {name!r}: unknown kind {key.kind!r}; there are {', '.join(KINDS)}"
-        if text := KINDS[key.kind].shape_fault(key):
-            return f"key {name!r} ({key.kind}): {text}"
-        if any(size < 1 for size in key.shape):
-            return f"key {name!r}: shape {key.shape} has an empty dimension"
+        if text := key_fault(name, key):
+            return text
         if key.of is not None and key.of not in spec.images:
-            return f"key {name!r}: it is of {key.of!r}, which is no image; there are {', '.join(spec.images) or 'none'}"
+            return f"key {name!r}: it is of {key.of!r}, which is no image; there are {images}"
         if (image := spec.moves_with(name)) is not None and spec.keys[image].of is not None:
             return f"key {name!r}: its `of` leads in a circle, to {image!r}, which is of {spec.keys[image].of!r}"
+        if key.like is not None and (key.like not in spec.keys or spec.keys[key.like].names != key.names):
+            return f"key {name!r}: it is like {key.like!r}, which is no key with the same classes"
     return ""
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gankit.data.kinds import kind_of
+from gankit.data.kinds import key_fault, kind_of
 from gankit.data.text import decode_text
 from gankit.dataset import stream_of
 from gankit.device import make_generator
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, Key, Variant
-from gankit.sampling.given import FORMS, Given, class_word, read_given
+from gankit.sampling.given import Given, class_word, read_given
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -65,10 +65,10 @@ def asked_keys(variant: Variant[Any], spec: DataSpec, produces: str) -> dict[str
     except KeyError as error:
         raise PluginError(f"{_name(variant)}.asks() names {error}, which is no key of the data.") from error
     for name, key in keys.items():
-        if not isinstance(key, Key) or key.kind not in FORMS:
+        if not isinstance(key, Key):
             raise PluginError(f"{_name(variant)}.asks() says {key!r} of {name!r}; it must be a gankit.plugin.Key.")
-        if key.kind == "class" and not key.names:
-            raise PluginError(f"{_name(variant)}.asks(): the class {name!r} has no names.")
+        if text := key_fault(name, key):
+            raise PluginError(f"{_name(variant)}.asks(): {text}")
     return keys
 
 
@@ -111,7 +111,7 @@ def fill(
     given = given or {}
     for name in given:
         if name not in keys:
-            takes = ", ".join(f"{other} ({FORMS[key.kind]})" for other, key in keys.items()) or "nothing"
+            takes = ", ".join(f"{other} ({kind_of(key).written})" for other, key in keys.items()) or "nothing"
             raise UsageError(f"{who} cannot be asked for a {name}: its samples depend on {takes}.")
     read = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
     if n is None:

@@ -1,6 +1,6 @@
 """What a user gives to ask for samples, brought into rows of a batch as in a step: from words, files, numbers, tensors.
 
-How each kind of key is written is :data:`FORMS`; the same on the command line (``--given box=0,0,.5,.5``) and in Python
+How each kind of key is written is ``KeyKind.written`` in `gankit.data.kinds`; the same on the command line (``--given box=0,0,.5,.5``) and in Python
 (``given={"box": "0,0,.5,.5"}``, or numbers, arrays, tensors). A list, or an option that is repeated, is several rows.
 """
 
@@ -15,21 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gankit.data.kinds import kind_of
 from gankit.data.text import encode_text
 from gankit.errors import UsageError
 from gankit.plugin import Key
 from gankit.sampling.pictures import read_images, read_masks
-
-FORMS: Mapping[str, str] = {
-    "class": "a class, by name or number",
-    "text": "a text",
-    "vector": "numbers, separated by commas",
-    "box": "left,top,right,bottom as fractions of the image",
-    "points": "x,y of each point as fractions of the image",
-    "image": "an image file or a directory of images",
-    "mask": "an image file, white where it holds, or a directory of such",
-}
-"""How a user writes a value of each kind."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +171,7 @@ def _is_number(text: str) -> bool:
 
 def _wanted(key: Key) -> str:
     count = math.prod(key.shape)
-    return f"{_count(count)}: {FORMS[key.kind]}" if key.kind != "vector" else _count(count)
+    return f"{_count(count)}: {kind_of(key).written}" if key.kind != "vector" else _count(count)
 
 
 def _count(number: int) -> str:
@@ -228,4 +218,4 @@ _READERS: Mapping[str, Callable[[str, Key, Any, int | None], Given]] = {
     "mask": _masks,
 }
 
-__all__ = ["FORMS", "Given", "class_index", "class_word", "from_options", "merged", "read_given"]
+__all__ = ["Given", "class_index", "class_word", "from_options", "merged", "read_given"]

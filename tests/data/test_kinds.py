@@ -141,6 +141,11 @@ def test_what_is_wrong_with_values_is_said(key: Key, values: Any, text: str) -> 
         (Key(kind="text"), "1 dimension, its shape says ()"),
         (Key(kind="box", shape=(4,), of="photo"), "it is of 'photo', which is no image; there are image, pixel"),
         (Key(kind="box", shape=(4,), of="label"), "it is of 'label', which is no image"),
+        (
+            Key(kind="class", names=("a", "b"), like="label"),
+            "it is like 'label', which is no key with the same classes",
+        ),
+        (Key(kind="class", names=("a", "b"), like="colour"), "it is like 'colour', which is no key"),
         (Key(kind="image", shape=(1, 2, 2), of="key"), "`of` leads in a circle, to 'key'"),
     ],
 )

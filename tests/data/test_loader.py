@@ -66,6 +66,13 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert all(sorted(order) == list(range(20)) for order in orders)
 
 
+def test_the_order_of_an_epoch_is_the_same_for_good() -> None:
+    """Else a run that is resumed after an update of gankit would see its samples in another order."""
+    assert permutation(6, 3, 0).tolist() == [2, 5, 1, 4, 0, 3]
+    assert permutation(9, 0, 5).tolist() == [6, 0, 7, 8, 2, 5, 4, 1, 3]
+    assert permutation(6, 3, 0, "").tolist() != permutation(6, 3, 0, "a").tolist()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("length", "size"), [(10, 4), (3, 8), (8, 4)])
 def test_a_resumed_stream_is_the_same(length: int, size: int, workers: int) -> None:
