@@ -1,7 +1,8 @@
 """What a user gives to ask for samples, brought into rows of a batch as in a step: from words, files, numbers, tensors.
 
-How each kind of key is written is ``KeyKind.written`` in `gankit.data.kinds`; the same on the command line (``--given box=0,0,.5,.5``) and in Python
-(``given={"box": "0,0,.5,.5"}``, or numbers, arrays, tensors). A list, or an option that is repeated, is several rows.
+How each kind of key is written is ``KeyKind.written`` in `gankit.data.kinds`; the same on the command line (``--given
+box=0,0,.5,.5``) and in Python (``given={"box": "0,0,.5,.5"}``, or numbers, arrays, tensors). A list, or an option that
+is repeated, is several rows.
 """
 
 from __future__ import annotations
