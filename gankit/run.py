@@ -12,7 +12,7 @@ from gankit.data.source import DataSource
 from gankit.device import resolve_device
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
-from gankit.events import OnEvent, ignore
+from gankit.events import Note, OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
@@ -21,7 +21,9 @@ from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
 from gankit.sampling.given import merged
+from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
+from gankit.sampling.translate import FilePair, Size, change, change_files, file_pairs, reconstruction, translation
 from gankit.training.resume import resume
 from gankit.training.session import build_networks, by_network, check_owner, load_weights
 from gankit.training.stages import finished
@@ -135,6 +137,91 @@ class Run:
         except UsageError:  # the data is gone; the samples need none of it
             sheet = None
         return drawer.samples(asked, sheet, seed=seed, to=to, checkpoint=self.directory.resolve(checkpoint))
+
+    def translate(
+        self,
+        images: Any,
+        *,
+        given: Mapping[str, Any] | None = None,
+        to: str | None = None,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+    ) -> Samples:
+        """What becomes of `images` (paths, Pillow images, arrays, tensors) where the variant asks for one.
+
+        Stretched to the size that the model takes. `given` is what else it is asked with; see :meth:`sample`.
+        """
+        drawer = self._drawer(checkpoint, device)
+        way = translation(drawer, to)
+        return change(drawer, way, images, given=given, seed=seed, checkpoint=self.directory.resolve(checkpoint))
+
+    def reconstruct(
+        self,
+        images: Any,
+        *,
+        given: Mapping[str, Any] | None = None,
+        to: str | None = None,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+    ) -> Samples:
+        """`images` encoded and decoded again, where the variant can. For the rest see :meth:`translate`."""
+        drawer = self._drawer(checkpoint, device)
+        way = reconstruction(drawer, to)
+        return change(drawer, way, images, given=given, seed=seed, checkpoint=self.directory.resolve(checkpoint))
+
+    def change_files(
+        self,
+        how: Literal["translate", "reconstruct"],
+        source: str | Path,
+        out: str | Path,
+        *,
+        given: Mapping[str, Any] | None = None,
+        to: str | None = None,
+        size: Size = "input",
+        overwrite: bool = False,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+        on_event: OnEvent | None = None,
+    ) -> list[FilePair]:
+        """Translate or reconstruct an image file, or all of a directory and its sub-directories, into files.
+
+        Names are kept if `out` is a directory; each file is written in the format that its name says, at the size of
+        the `input` (or of the `model`). What cannot be read or written comes back with its error, the others are done.
+        """
+        tell = on_event or ignore
+        pairs, problems = file_pairs(Path(source).expanduser(), Path(out).expanduser(), overwrite=overwrite)
+        for text in problems:
+            tell(Note(text=text))
+        drawer = self._drawer(checkpoint, device)
+        way = (translation if how == "translate" else reconstruction)(drawer, to)
+        return change_files(drawer, way, pairs, given=given, size=size, seed=seed, overwrite=overwrite, tell=tell)
+
+    def interpolate(
+        self,
+        images: Any = None,
+        *,
+        rows: int = 4,
+        frames: int = 8,
+        given: Mapping[str, Any] | None = None,
+        to: str | None = None,
+        seed: int = 0,
+        checkpoint: str = "best",
+        device: str = "auto",
+    ) -> Samples:
+        """`rows` of `frames` samples that lie between two random codes, or between each of `images` and the next."""
+        return interpolate(
+            self._drawer(checkpoint, device),
+            images,
+            rows=rows,
+            frames=frames,
+            given=given,
+            to=to,
+            seed=seed,
+            checkpoint=self.directory.resolve(checkpoint),
+        )
 
     def _drawer(self, checkpoint: str, device: str) -> Drawer:
         networks = self.networks(checkpoint, device)

@@ -162,7 +162,7 @@ def _draw(session: Session, n: int, seed: int, to: str | None) -> Tensor:
     asked = conditions(variant, spec, n, to=to, rows=lambda: [session.dataset], seed=0)
     produces = choose(variant, to)
     method = sampler(variant, networks)
-    ((samples, _),) = called(method, networks, spec, [n], [asked.batch], seed=seed, device=CPU, produces=produces)
+    ((samples, _),) = called(method, networks, spec, [(n, asked.batch)], seed=seed, device=CPU, produces=produces)
     if fault := fault_of(samples, n, spec, produces):
         raise Failed(f"sample() returned {fault}")
     return samples

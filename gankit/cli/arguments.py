@@ -16,6 +16,16 @@ Checkpoint = Annotated[str, typer.Option(help="best, latest, or a name such as s
 
 To = Annotated[str | None, typer.Option(metavar="KEY", help="Which of what the variant draws. Else its first.")]
 
+GivenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given",
+        metavar="KEY=VALUE",
+        help="What to ask for: a class, a text, numbers, left,top,right,bottom of a box, an image file or a directory "
+        "of images. May be repeated.",
+    ),
+]
+
 
 def fresh(directory: Path, stem: str, suffix: str = ".png") -> Path:
     """A name for a sheet that is not taken."""

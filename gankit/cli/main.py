@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import bench, doctor, evaluate, plugins, sample, train
+from gankit.cli import bench, doctor, evaluate, interpolate, plugins, sample, train, translate
 from gankit.cli.output import only_data_on_stdout
 from gankit.errors import GankitError
 
@@ -42,7 +42,8 @@ class Commands(TyperGroup):
     """The commands in the order of use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["run", "resume", "sample", "eval", "list", "plugins", "doctor", "bench"]
+        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "eval"]
+        order += ["list", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -53,6 +54,9 @@ def build() -> typer.Typer:
     app.add_typer(train.app, name="run")
     app.command("resume")(train.resume)
     app.command("sample")(sample.sample)
+    app.command("translate")(translate.translate)
+    app.command("reconstruct")(translate.reconstruct)
+    app.command("interpolate")(interpolate.interpolate)
     app.command("eval")(evaluate.evaluate)
     app.command("list")(plugins.list_all)
     app.add_typer(plugins.app, name="plugins")

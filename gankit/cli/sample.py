@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gankit.cli.arguments import Checkpoint, Device, Json, RunArgument, To, fresh
+from gankit.cli.arguments import Checkpoint, Device, GivenOption, Json, RunArgument, To, fresh
 from gankit.cli.output import at_least, emit, say, shown, warn
 
 
@@ -16,14 +16,7 @@ def sample(
     n: Annotated[
         int | None, typer.Option("--n", help="Number of samples.  [default: one an image that is given, else 16]")
     ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="What to ask for: a class, a text, numbers, left,top,right,bottom of a box, an image file or a "
-            "directory of images. May be repeated.",
-        ),
-    ] = None,
+    given: GivenOption = None,
     to: To = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Class, by name or number: short for --given label=. May be repeated.")

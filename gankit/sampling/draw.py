@@ -68,31 +68,30 @@ def draw_parts(
     produces = choose(variant, to)
     most = min((at_once(spec.shape_of(name), BATCH) for name in spec.images), default=BATCH)
     starts = progress(range(0, n, most), "drawing samples", tell)
-    parts = (rows(start, min(start + most, n)) for start in starts)
-    sizes = [min(most, n - start) for start in range(0, n, most)]
+    ends = ((start, min(start + most, n)) for start in starts)
+    parts = ((stop - start, rows(start, stop)) for start, stop in ends)
     method = sampler(variant, networks)
-    for samples in called(method, networks, spec, sizes, parts, seed=seed, device=device, produces=produces):
-        yield checked(samples[0], samples[1], spec, produces, type(variant).__name__)
+    for samples, size in called(method, networks, spec, parts, seed=seed, device=device, produces=produces):
+        yield checked(samples, size, spec, produces, type(variant).__name__)
 
 
 def called(
     method: Draw,
     networks: Mapping[str, nn.Module],
     spec: DataSpec,
-    sizes: Iterable[int],
-    parts: Iterable[Batch],
+    parts: Iterable[tuple[int, Batch]],
     *,
     seed: int,
     device: torch.device,
     produces: str,
 ) -> Iterator[tuple[Any, int]]:
-    """What `method` returns for a request of each of `sizes` with the conditions of `parts`, and that size.
+    """What `method` returns for requests of the sizes and with the conditions that `parts` holds, and those sizes.
 
     The requests share a generator, so that a seed gives the same each time. Between two of them the networks are in
     their own modes and the global random state is the caller's.
     """
     generator = make_generator(seed, "sample", device)
-    for number, (size, part) in enumerate(zip(sizes, parts, strict=True)):
+    for number, (size, part) in enumerate(parts):
         rows = {key: value.to(device) for key, value in part.items()}
         request = SampleRequest(n=size, batch=rows, generator=generator, device=device, spec=spec, produces=produces)
         with torch.no_grad(), evaluating(networks), fork_rng(device):
@@ -104,10 +103,16 @@ def called(
 
 def sampler(variant: Variant[Any], networks: Mapping[str, nn.Module]) -> Draw:
     """``variant.sample`` of `networks`; :class:`PluginError` if the variant does not say how to draw."""
-    own = type(variant)
-    if own.sample is Variant.sample and (own.codes is Variant.codes or own.decode is Variant.decode):
-        raise PluginError(f"{own.__name__} defines neither sample() nor codes() and decode(): nothing can be drawn.")
+    if not (defines(variant, "sample") or defines(variant, "codes", "decode")):
+        raise PluginError(
+            f"{type(variant).__name__} defines neither sample() nor codes() and decode(): nothing can be drawn."
+        )
     return lambda request: variant.sample(networks, request)
+
+
+def defines(variant: Variant[Any], *methods: str) -> bool:
+    """Whether `variant` has all of these optional methods of the contract."""
+    return all(getattr(type(variant), method) is not getattr(Variant, method) for method in methods)
 
 
 def checked(samples: Any, n: int, spec: DataSpec, produces: str, who: str, what: str = "sample()") -> Tensor:
@@ -178,4 +183,15 @@ def _shape(spec: DataSpec, produces: str) -> tuple[int, ...]:
     return spec[produces].shape if produces in spec.keys else ()
 
 
-__all__ = ["BATCH", "called", "check_drawing", "checked", "draw", "draw_parts", "evaluating", "fault_of", "sampler"]
+__all__ = [
+    "BATCH",
+    "called",
+    "check_drawing",
+    "checked",
+    "defines",
+    "draw",
+    "draw_parts",
+    "evaluating",
+    "fault_of",
+    "sampler",
+]

@@ -14,7 +14,7 @@ from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec, SampleRequest, Variant
 from gankit.sampling.conditions import Asked, Rows, asked_keys, choose, conditions, fill
-from gankit.sampling.draw import called, draw
+from gankit.sampling.draw import BATCH, called, defines, draw
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import PANELS, Layout, bounded
 
@@ -42,7 +42,7 @@ class Drawer:
         None if the variant has neither.
         """
         own = type(self.variant)
-        if own.panels is Variant.panels and own.figures is Variant.figures:
+        if not (defines(self.variant, "panels") or defines(self.variant, "figures")):
             return None
         keys = {name: self.spec[name] for name in sorted(own.requires) if name in self.spec.keys}
         for produces in own.produces or ("",):
@@ -85,7 +85,7 @@ class Drawer:
 
     def _panels(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
         own = type(self.variant)
-        if own.panels is Variant.panels:
+        if not defines(self.variant, "panels"):
             return {}
         n = min(sheet.n, PANELS)
         panels = self._call(self.variant.panels, sheet, n, seed, produces)
@@ -97,9 +97,9 @@ class Drawer:
 
     def _figures(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
         own = type(self.variant)
-        if own.figures is Variant.figures:
+        if not defines(self.variant, "figures"):
             return {}
-        figures = self._call(self.variant.figures, sheet, sheet.n, seed, produces)
+        figures = self._call(self.variant.figures, sheet, min(sheet.n, BATCH), seed, produces)
         for name, picture in figures.items():
             if not re.fullmatch(r"[\w.-]+", name):
                 raise PluginError(
@@ -121,7 +121,7 @@ class Drawer:
         def request_only(request: SampleRequest) -> Any:
             return method(self.networks, request)
 
-        ((result, _),) = called(request_only, self.networks, self.spec, [n], [part], **settings)
+        ((result, _),) = called(request_only, self.networks, self.spec, [(n, part)], **settings)
         if not isinstance(result, Mapping):
             name = f"{type(self.variant).__name__}: {method.__name__}()"
             raise PluginError(f"{name} returned a {type(result).__name__}; it must be a mapping of tensors by name")

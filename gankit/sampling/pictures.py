@@ -14,27 +14,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.files import list_images
-from gankit.data.images import ImageError, eight_bit, load, resize, to_float, to_tensor
+from gankit.data.images import Fit, ImageError, eight_bit, load, resize, to_float, to_tensor
 from gankit.errors import UsageError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
 
 
 def read_images(
-    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None
+    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None, fit: Fit = "crop"
 ) -> tuple[Tensor, list[Any]]:
     """float32 (k, *shape) in [-1, 1], and of each the file that it came from, or its number.
 
     Values: paths of files, or of directories, whose images come sorted; Pillow images; uint8 or float [-1, 1] tensors
     (C, H, W) or (N, C, H, W); uint8 or float arrays (H, W), (H, W, C) or (N, H, W, C). The largest centred part of the
-    right proportions is brought to the size of `shape`; grey becomes colour and colour grey. No more than `most`.
+    right proportions is brought to the size of `shape`, or all of it by stretching; grey becomes colour and colour
+    grey. No more than `most`.
     """
     rows: list[Tensor] = []
     records: list[Any] = []
     for source in _sources(name, values):
         if most is not None and len(rows) >= most:
             break
-        rows.append(_as_model_takes(name, source, shape))
+        rows.append(_as_model_takes(name, source, shape, fit))
         records.append(str(source) if isinstance(source, Path) else len(records))
     return torch.stack(rows) if rows else torch.empty(0, *shape), records
 
@@ -103,14 +104,14 @@ def _unstacked(name: str, value: Tensor | np.ndarray) -> list[Tensor]:
     return list(images)
 
 
-def _as_model_takes(name: str, source: Any, shape: tuple[int, ...]) -> Tensor:
+def _as_model_takes(name: str, source: Any, shape: tuple[int, ...], fit: Fit) -> Tensor:
     """float32 `shape` of one source."""
     channels, height, width = shape
     if isinstance(source, Tensor):
-        return _fit(_channels(name, source, channels), height, width)
+        return _fitted(_channels(name, source, channels), height, width, fit)
     if channels not in (1, 3):
         raise UsageError(f"{name}: this run's images have {channels} channels, which no file has; give a tensor.")
-    return to_float(to_tensor(resize(_opened(name, source, channels, 2 * max(height, width)), (height, width))))
+    return to_float(to_tensor(resize(_opened(name, source, channels, 2 * max(height, width)), (height, width), fit)))
 
 
 def _opened(name: str, source: Path | Image.Image, channels: int, at_least: int) -> Image.Image:
@@ -137,15 +138,16 @@ def _channels(name: str, image: Tensor, wanted: int) -> Tensor:
     raise UsageError(f"{name}: an image of {have} channels; this run's have {wanted}.")
 
 
-def _fit(image: Tensor, height: int, width: int) -> Tensor:
-    """The largest centred part of the right proportions, at the size asked for."""
+def _fitted(image: Tensor, height: int, width: int, fit: Fit) -> Tensor:
+    """The largest centred part of the right proportions, or the whole image, at the size asked for."""
     if tuple(image.shape[1:]) == (height, width):
         return image
-    scale = min(image.shape[1] / height, image.shape[2] / width)
-    high, wide = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (image.shape[1] - high) // 2, (image.shape[2] - wide) // 2
-    part = image[None, :, top : top + high, left : left + wide]
-    return F.interpolate(part, (height, width), mode="bicubic", antialias=True)[0].clamp(-1, 1)
+    if fit == "crop":
+        scale = min(image.shape[1] / height, image.shape[2] / width)
+        high, wide = max(1, round(height * scale)), max(1, round(width * scale))
+        top, left = (image.shape[1] - high) // 2, (image.shape[2] - wide) // 2
+        image = image[:, top : top + high, left : left + wide]
+    return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0].clamp(-1, 1)
 
 
 __all__ = ["image_files", "read_images", "read_masks"]

@@ -61,8 +61,11 @@ class CGAN(Variant[CGANConfig]):
             Phase(name="generator", updates=("generator",), loss=self._generator, optim=self.config.optim),
         )
 
-    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
-        return networks["generator"](request.noise(request.n, self.config.z), request.batch["label"])
+    def codes(self, request: SampleRequest) -> Tensor:
+        return request.noise(request.n, self.config.z)
+
+    def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
+        return networks["generator"](codes, request.batch["label"])
 
     def _fake(self, step: Step) -> Tensor:
         """Images for the labels of the batch; both phases see the same ones."""

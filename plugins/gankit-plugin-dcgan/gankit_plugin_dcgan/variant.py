@@ -101,8 +101,11 @@ class DCGAN(Variant[DCGANConfig]):
             ),
         )
 
-    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
-        return networks["generator"](self._noise(request, request.n))
+    def codes(self, request: SampleRequest) -> Tensor:
+        return self._noise(request, request.n)
+
+    def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
+        return networks["generator"](codes)
 
     def _noise(self, source: Step | SampleRequest, number: int) -> Tensor:
         if self.config.noise == "normal":

@@ -1,0 +1,141 @@
+"""From one sample to another: what lies between two codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gankit.device import derive_seed
+from gankit.errors import PluginError, UsageError
+from gankit.plugin import SampleRequest
+from gankit.sampling.conditions import Asked, choose, conditions
+from gankit.sampling.draw import called, checked, defines
+from gankit.sampling.drawer import Drawer
+from gankit.sampling.pictures import read_images
+from gankit.sampling.samples import Samples
+from gankit.sampling.sheets import Layout
+
+
+def interpolate(
+    drawer: Drawer,
+    images: Any = None,
+    *,
+    rows: int = 4,
+    frames: int = 8,
+    given: Mapping[str, Any] | None = None,
+    to: str | None = None,
+    seed: int = 0,
+    checkpoint: str = "",
+) -> Samples:
+    """`rows` times `frames` samples, each row going from one code to another in equal steps.
+
+    Codes are drawn at random, and the way between two is an arc (:func:`arc`), which keeps to lengths that such codes
+    have; or they are those of `images`, and the way from each to the next is straight. What else is asked for stays the
+    same along a row, and so does the noise that ``decode()`` draws. :class:`UsageError` if the variant cannot.
+    """
+    variant, spec = drawer.variant, drawer.spec
+    who, produces = type(variant).__name__, choose(variant, to)
+    if frames < 2:
+        raise UsageError(f"frames must be at least 2, got {frames}.")
+    if rows < 1:
+        raise UsageError(f"rows must be at least 1, got {rows}.")
+    if not defines(variant, "decode"):
+        raise UsageError(f"{who} cannot interpolate: it does not say how codes are decoded.")
+    if images is None:
+        if not defines(variant, "codes"):
+            raise UsageError(f"{who} cannot interpolate between random codes: it has none. Give two images or more.")
+        asked = conditions(variant, spec, rows, to=to, given=given, rows=drawer.rows, seed=seed)
+        starts, ends = _random(drawer, asked, produces, seed).chunk(2)
+        between: Callable[[Tensor, Tensor, float], Tensor] = arc
+    else:
+        if not defines(variant, "encode"):
+            raise UsageError(f"{who} cannot interpolate between images: it does not encode them.")
+        asked, codes = _encoded(drawer, images, produces, given, to, seed)
+        starts, ends, between = codes[:-1], codes[1:], torch.lerp
+        rows = asked.n
+    values = []
+    for frame in range(frames):
+        codes = between(starts, ends, frame / (frames - 1)).to(drawer.device)
+
+        def decode(request: SampleRequest, codes: Tensor = codes) -> Any:
+            return variant.decode(drawer.networks, codes, request)
+
+        # one seed for all frames: what decode() draws beside the codes does not flicker
+        samples = _call(drawer, decode, asked, produces, derive_seed(seed, "between"))
+        values.append(checked(samples, rows, spec, produces, who, "decode()"))
+    at = [round(frame / (frames - 1), 6) for frame in range(frames)]
+    records = [
+        {"seed": seed, "index": row * frames + frame, "row": row, "at": at[frame], **asked.records[row]}
+        for row in range(rows)
+        for frame in range(frames)
+    ]
+    kind = spec[produces].kind if produces else ""
+    return Samples(torch.stack(values, 1).flatten(0, 1), records, checkpoint, kind, Layout(columns=frames))
+
+
+def arc(starts: Tensor, ends: Tensor, at: float) -> Tensor:
+    """Spherical interpolation of codes (N, ...), `at` from 0 to 1 (White 2016, arXiv:1609.04468); straight where the
+    two point the same or the opposite way."""
+    a, b = starts.flatten(1), ends.flatten(1)
+    cosine = torch.nn.functional.cosine_similarity(a.double(), b.double())[:, None].clamp(-1, 1)
+    angle = cosine.arccos()
+    sine = angle.sin()
+    flat = sine < 1e-6
+    safe = sine.where(~flat, torch.ones_like(sine))
+    first = ((1 - at) * angle).sin().div(safe).where(~flat, torch.full_like(sine, 1 - at))
+    second = (at * angle).sin().div(safe).where(~flat, torch.full_like(sine, at))
+    return (first * a + second * b).to(starts.dtype).view_as(starts)
+
+
+def _random(drawer: Drawer, asked: Asked, produces: str, seed: int) -> Tensor:
+    """Two codes for each row of `asked`, (2n, ...): all first, then all last ones."""
+    twice = Asked(
+        2 * asked.n,
+        {name: rows.repeat(2, *[1] * (rows.dim() - 1)) for name, rows in asked.batch.items()},
+        [],
+        asked.keys,
+    )
+    return _codes(drawer, _call(drawer, drawer.variant.codes, twice, produces, seed), 2 * asked.n, "codes()")
+
+
+def _encoded(
+    drawer: Drawer, images: Any, produces: str, given: Mapping[str, Any] | None, to: str | None, seed: int
+) -> tuple[Asked, Tensor]:
+    """The codes of `images`, (k, ...), and what is asked for along the k - 1 ways between them."""
+    if not produces or drawer.spec[produces].kind != "image":
+        raise UsageError(f"{type(drawer.variant).__name__} cannot interpolate between images: it draws none.")
+    values = list(images) if isinstance(images, list | tuple) else [images]
+    inputs, origins = read_images(produces, drawer.spec[produces].shape, values, fit="stretch")
+    if len(inputs) < 2:
+        raise UsageError(f"interpolating takes two images or more, got {len(inputs)}.")
+    others = conditions(drawer.variant, drawer.spec, len(inputs), to=to, given=given, rows=drawer.rows, seed=seed)
+    whole = Asked(len(inputs), {**others.batch, produces: inputs}, [], others.keys)
+
+    def encode(request: SampleRequest) -> Any:
+        return drawer.variant.encode(drawer.networks, request.batch)
+
+    codes = _codes(drawer, _call(drawer, encode, whole, produces, seed), len(inputs), "encode()")
+    n = len(inputs) - 1
+    records = [{**others.records[i], "from": origins[i], "to": origins[i + 1]} for i in range(n)]
+    return Asked(n, others.part(0, n), records, others.keys), codes
+
+
+def _call(drawer: Drawer, method: Callable[[SampleRequest], Any], asked: Asked, produces: str, seed: int) -> Any:
+    settings: Any = {"seed": seed, "device": drawer.device, "produces": produces}
+    ((result, _),) = called(method, drawer.networks, drawer.spec, [(asked.n, asked.batch)], **settings)
+    return result
+
+
+def _codes(drawer: Drawer, codes: Any, n: int, what: str) -> Tensor:
+    """Codes on the CPU; :class:`PluginError` if they are none."""
+    good = isinstance(codes, Tensor) and codes.is_floating_point() and codes.dim() >= 2 and len(codes) == n
+    if not good:
+        found = f"{codes.dtype} {tuple(codes.shape)}" if isinstance(codes, Tensor) else f"a {type(codes).__name__}"
+        raise PluginError(f"{type(drawer.variant).__name__}: {what} returned {found}; asked for floats ({n}, ...)")
+    return codes.detach().cpu()
+
+
+__all__ = ["arc", "interpolate"]

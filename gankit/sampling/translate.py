@@ -1,0 +1,217 @@
+"""Images to images: translated, or encoded and decoded again, in memory or file by file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gankit.data.files import SUFFIXES, list_images
+from gankit.data.images import load, resize, to_float, to_tensor, to_uint8, write_image
+from gankit.errors import GankitError, UsageError
+from gankit.events import OnEvent, ignore, progress
+from gankit.plugin import Key, SampleRequest
+from gankit.sampling.conditions import Asked, asked_keys, choose, fill
+from gankit.sampling.draw import called, checked, defines, sampler
+from gankit.sampling.drawer import Drawer, beside
+from gankit.sampling.pictures import read_images
+from gankit.sampling.samples import Samples
+from gankit.sampling.sheets import Layout
+
+if TYPE_CHECKING:
+    from gankit.plugin import Batch
+    from gankit.sampling.draw import Draw
+
+CHUNK = 16
+"""Most files that are held at once."""
+
+Size = Literal["input", "model"]
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """An image file, and the one that it becomes; `error` says why it was not written, if it was not."""
+
+    source: Path
+    target: Path
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """From images of the key `image` to images of the key `produces`."""
+
+    image: str
+    key: Key
+    """Of that; images are brought to its shape."""
+    produces: str
+    method: Draw
+    name: str
+    """Of the plugin's method, for errors."""
+
+
+def translation(drawer: Drawer, to: str | None) -> Way:
+    """By ``sample()`` of a variant that asks for one image; :class:`UsageError` if it does not."""
+    produces, who = choose(drawer.variant, to), type(drawer.variant).__name__
+    keys = asked_keys(drawer.variant, drawer.spec, produces)
+    images = [name for name, key in keys.items() if key.kind == "image"]
+    _check_produces(drawer, produces, "translate")
+    if len(images) != 1:
+        asks = f"{len(images)} images ({', '.join(images)}): see `gankit sample --given`" if images else "no image"
+        raise UsageError(f"{who} cannot translate: to draw {produces!r} it asks for {asks}.")
+    return Way(images[0], keys[images[0]], produces, sampler(drawer.variant, drawer.networks), "sample()")
+
+
+def reconstruction(drawer: Drawer, to: str | None) -> Way:
+    """By ``encode()`` and ``decode()``; :class:`UsageError` if the variant lacks one."""
+    variant, networks = drawer.variant, drawer.networks
+    if not defines(variant, "encode", "decode"):
+        raise UsageError(f"{type(variant).__name__} cannot reconstruct: it does not encode images and decode them.")
+    produces = choose(variant, to)
+    _check_produces(drawer, produces, "reconstruct")
+
+    def method(request: SampleRequest) -> Any:
+        return variant.decode(networks, variant.encode(networks, request.batch), request)
+
+    return Way(produces, drawer.spec[produces], produces, method, "decode()")
+
+
+def _check_produces(drawer: Drawer, produces: str, what: str) -> None:
+    if not produces or drawer.spec[produces].kind != "image":
+        raise UsageError(f"{type(drawer.variant).__name__} cannot {what}: it draws no images.")
+
+
+def change(
+    drawer: Drawer, way: Way, images: Any, *, given: Mapping[str, Any] | None, seed: int, checkpoint: str = ""
+) -> Samples:
+    """What becomes of `images`, as :func:`~gankit.sampling.pictures.read_images` takes them, stretched to the model."""
+    sources = list(images) if isinstance(images, list | tuple) else [images]
+    inputs, origins = read_images(way.image, way.key.shape, sources, fit="stretch")
+    if not len(inputs):
+        raise UsageError("no images: an empty list; give at least one.")
+    asked = _others(drawer, way, len(inputs), given, seed)
+    records = [{way.image: origin, **record} for origin, record in zip(origins, asked.records, strict=True)]
+    whole = replace(asked, batch={way.image: inputs, **asked.batch}, keys={way.image: way.key, **asked.keys})
+    parts = ((len(rows), whole.part(at, at + len(rows))) for at, rows in _chunks(inputs))
+    values = torch.cat([part for part, _ in _run(drawer, way, parts, seed)])
+    rows = [{"seed": seed, "index": index, **record} for index, record in enumerate(records)]
+    return Samples(values, rows, checkpoint, layout=Layout(panels=beside(whole, way.produces, values)))
+
+
+def change_files(
+    drawer: Drawer,
+    way: Way,
+    pairs: Sequence[FilePair],
+    *,
+    given: Mapping[str, Any] | None,
+    size: Size,
+    seed: int,
+    overwrite: bool,
+    tell: OnEvent = ignore,
+) -> list[FilePair]:
+    """Writes what becomes of the files of `pairs`, at the size of each `input` or of the `model`.
+
+    A file that cannot be read or written does not keep the others from it: its pair comes back with the error. An image
+    is stretched to the size that the model takes, and what comes of it back.
+    """
+    channels = way.key.shape[0]
+    if channels not in (1, 3):
+        raise UsageError(f"this run's images have {channels} channels, which no file has.")
+    asked = _others(drawer, way, len(pairs), given, seed)
+    done: dict[int, FilePair] = {}
+    sizes: dict[int, tuple[int, int]] = {}
+
+    def parts() -> Iterator[tuple[int, Batch]]:
+        starts = range(0, len(pairs), CHUNK)
+        for start in progress(starts, "images, in sixteens", tell):
+            sizes.clear()
+            inputs = []
+            for index in range(start, min(start + CHUNK, len(pairs))):
+                try:
+                    image = load(pairs[index].source, channels)
+                except GankitError as error:
+                    done[index] = replace(pairs[index], error=str(error))
+                    continue
+                sizes[index] = (image.height, image.width)
+                inputs.append(to_float(to_tensor(resize(image, (way.key.shape[1], way.key.shape[2]), "stretch"))))
+            if inputs:
+                chosen = list(sizes)
+                rows = {name: values[chosen] for name, values in asked.batch.items()}
+                yield len(inputs), {way.image: torch.stack(inputs), **rows}
+
+    for images, _ in _run(drawer, way, parts(), seed):
+        for (index, own), image in zip(sizes.items(), images, strict=True):
+            pair = pairs[index]
+            try:
+                pair.target.parent.mkdir(parents=True, exist_ok=True)
+                write_image(pair.target, _sized(image, own if size == "input" else None), overwrite=overwrite)
+            except (GankitError, OSError) as error:
+                pair = replace(pair, error=str(error))
+            done[index] = pair
+    return [done[index] for index in range(len(pairs))]
+
+
+def file_pairs(source: Path, out: Path, *, overwrite: bool) -> tuple[list[FilePair], tuple[str, ...]]:
+    """The image files that `source` is, or holds in itself and its sub-directories, and what they become in `out`.
+
+    Names are kept, those of sub-directories too. Also what a user should know of files that are passed over.
+    :class:`UsageError`, before anything is written, if there are none, if `out` has another kind of name, or, unless
+    told to `overwrite`, a file that is there already.
+    """
+    problems: tuple[str, ...] = ()
+    if source.is_dir():
+        listing = list_images(source)
+        if not listing.files:
+            raise UsageError(f"no images in {source}: found {listing.describe_others()}")
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out} is a file, and {source} is a directory. Give another OUT.")
+        pairs = [FilePair(source / file, out / file) for file in listing.files]
+        problems = listing.problems
+    elif not os.path.lexists(source):
+        raise UsageError(f"there is no file or directory {source}")
+    else:
+        pairs = [FilePair(source, out / source.name if out.is_dir() or not out.suffix else out)]
+    for pair in pairs:
+        if pair.target.suffix.lower() not in SUFFIXES:
+            endings = " ".join(sorted(SUFFIXES))
+            raise UsageError(f"{pair.target}: not the name of an image; let it end in one of {endings}")
+        if pair.target.exists() and pair.target.samefile(pair.source):
+            raise UsageError(f"{pair.target} would replace the image that it is made of. Give another OUT.")
+        if pair.target.exists() and not overwrite:
+            raise UsageError(f"{pair.target} exists already. Give another OUT, or --overwrite.")
+    return pairs, problems
+
+
+def _others(drawer: Drawer, way: Way, n: int, given: Mapping[str, Any] | None, seed: int) -> Asked:
+    """`n` rows of what is asked for beside the image."""
+    keys = asked_keys(drawer.variant, drawer.spec, way.produces)
+    keys.pop(way.image, None)
+    return fill(type(drawer.variant).__name__, keys, drawer.spec, n, given=given, rows=drawer.rows, seed=seed)
+
+
+def _chunks(inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
+    return ((start, inputs[start : start + CHUNK]) for start in range(0, len(inputs), CHUNK))
+
+
+def _run(drawer: Drawer, way: Way, parts: Iterator[tuple[int, Batch]], seed: int) -> Iterator[tuple[Tensor, int]]:
+    who = type(drawer.variant).__name__
+    settings: Any = {"seed": seed, "device": drawer.device, "produces": way.produces}
+    for images, size in called(way.method, drawer.networks, drawer.spec, parts, **settings):
+        yield checked(images, size, drawer.spec, way.produces, who, way.name), size
+
+
+def _sized(image: Tensor, size: tuple[int, int] | None) -> Any:
+    """A float image (C, H, W) as bytes (H, W, C), stretched to (height, width)."""
+    pixels = to_uint8(image).permute(1, 2, 0)
+    if size is None or tuple(pixels.shape[:2]) == size:
+        return pixels
+    return to_tensor(resize(Image.fromarray(pixels.squeeze(2).numpy()), size, "stretch")).permute(1, 2, 0)
+
+
+__all__ = ["FilePair", "Size", "Way", "change", "change_files", "file_pairs", "reconstruction", "translation"]

@@ -1,0 +1,69 @@
+"""What lies between two codes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from changers import Encoder, Negative
+from training_helpers import train
+
+from gankit.errors import UsageError
+from gankit.sampling.interpolate import arc
+
+
+def test_an_arc_keeps_the_length_of_codes():
+    torch.manual_seed(0)
+    a, b = (torch.nn.functional.normalize(torch.randn(5, 2, 8).flatten(1)).view(5, 2, 8) for _ in range(2))
+    for at in (0.0, 0.25, 0.5, 1.0):
+        assert torch.allclose(arc(a, b, at).flatten(1).norm(dim=1), torch.ones(5), atol=1e-5)
+    assert torch.allclose(arc(a, b, 0.0), a, atol=1e-6)
+    assert torch.allclose(arc(a, b, 1.0), b, atol=1e-6)
+    assert torch.allclose(arc(a, a, 0.3), a, atol=1e-6)
+    assert arc(a, -a, 0.3).isfinite().all()
+    assert arc(torch.zeros(1, 4), torch.ones(1, 4), 0.5).isfinite().all()
+
+
+def test_rows_go_from_code_to_code(tmp_path):
+    run = train(tmp_path, Encoder, steps=1, sample_n=2)
+    samples = run.interpolate(rows=3, frames=5, seed=2)
+    assert samples.images.shape == (15, 1, 8, 8)
+    assert samples.layout.columns == 5
+    assert [(r["row"], r["at"]) for r in samples.records[4:6]] == [(0, 1.0), (1, 0.0)]
+    ends = run.sample(6, seed=2).images  # the same codes, one after another
+    rows = samples.images.view(3, 5, 1, 8, 8)
+    assert torch.allclose(rows[:, 0], ends[:3], atol=1e-5)
+    assert torch.allclose(rows[:, -1], ends[3:], atol=1e-5)
+    assert torch.equal(run.interpolate(rows=3, frames=5, seed=2).images, samples.images)
+
+    images = torch.stack([torch.full((1, 8, 8), value) for value in (-1.0, 0.0, 1.0)])
+    between = run.interpolate(images, frames=3)
+    assert between.images[:, 0, 0, 0].tolist() == pytest.approx([-1, -0.5, 0, 0, 0.5, 1])
+    assert (between.records[3]["from"], between.records[3]["to"]) == (1, 2)
+    for wrong, words in (
+        ({"images": images[:1]}, "two images or more, got 1"),
+        ({"frames": 1}, "frames must be at least 2"),
+        ({"rows": 0}, "rows must be at least 1"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            run.interpolate(**wrong)
+
+
+def test_what_decode_draws_beside_the_codes_does_not_flicker(tmp_path):
+    class Grainy(Encoder):
+        def decode(self, networks, codes, request):
+            return request.noise(request.n, 1, 8, 8).clamp(-1, 1)
+
+    rows = train(tmp_path, Grainy, steps=1, sample_n=2).interpolate(rows=2, frames=3).images.view(2, 3, -1)
+    assert torch.equal(rows[:, 0], rows[:, 2])
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_what_cannot(tmp_path):
+    class Blind(Encoder):
+        encode = Negative.encode
+
+    run = train(tmp_path, Negative, steps=1, sample_n=2)
+    with pytest.raises(UsageError, match="Negative cannot interpolate: it does not say how codes are decoded"):
+        run.interpolate()
+    with pytest.raises(UsageError, match="Blind cannot interpolate between images: it does not encode"):
+        train(tmp_path, Blind, steps=1, sample_n=2).interpolate(torch.zeros(2, 1, 8, 8))
