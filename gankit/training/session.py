@@ -27,6 +27,7 @@ from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
 from gankit.training.preparation import TrainPreparation
+from gankit.training.requirements import check_requirements
 from gankit.training.step import TrainStep
 from gankit.training.turn import Turn
 from gankit.version import __version__
@@ -233,31 +234,6 @@ def make_turns(
     if not turns:
         raise PluginError(f"{type(variant).__name__} has no phases: there is nothing to train")
     return turns
-
-
-def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:
-    """:class:`UsageError` names the keys that `variant` needs and `dataset` lacks, and the datasets that have them."""
-    needed = variant.requires | variant.conditions
-    if missing := sorted(needed - set(dataset.spec.keys)):
-        raise UsageError(
-            f"dataset {name!r} has no {' and no '.join(missing)}, which {type(variant).__name__} requires; "
-            f"it has {', '.join(dataset.spec.keys)}.{_datasets_with(needed)}"
-        )
-
-
-def _datasets_with(needed: frozenset[str]) -> str:
-    """The installed datasets whose spec, with default options, has all of `needed`, as a sentence."""
-    from gankit.discovery.entry_points import datasets, load_dataset
-
-    able = []
-    for name in datasets():
-        try:
-            cls = load_dataset(name)
-            if needed <= set(cls(cls.Config()).spec.keys):
-                able.append(name)
-        except Exception:
-            continue
-    return f" Use --dataset {' or '.join(able)}." if able else ""
 
 
 def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str, nn.Module]:
