@@ -67,8 +67,3 @@ def make_generator(seed: int, purpose: str, device: torch.device) -> torch.Gener
     generator = torch.Generator(device)
     generator.manual_seed(derive_seed(seed, purpose))
     return generator
-
-
-def fork_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Leaves torch's global random state as it was."""
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])

@@ -24,8 +24,9 @@ from gankit.sampling.given import merged
 from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
 from gankit.sampling.translate import FilePair, Size, change, change_files, file_pairs, reconstruction, translation
+from gankit.training.networks import build_networks, by_network, load_weights
 from gankit.training.resume import resume
-from gankit.training.session import build_networks, by_network, check_owner, load_weights
+from gankit.training.session import check_owner
 from gankit.training.stages import finished
 
 

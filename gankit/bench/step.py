@@ -74,7 +74,7 @@ def bench_step(
     from gankit.runs.environment import environment
 
     session = make_session(variant, dataset, preset=preset, **options)
-    session.begin(lambda text: None)
+    session.begin()
     resolved = session.resolved
     row = compare(session, (loop or minimal_loop)(session), rounds=rounds)
     session.close()

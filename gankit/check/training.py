@@ -17,7 +17,8 @@ from gankit.runs import checkpoint as checkpoints
 from gankit.sampling.conditions import choose, conditions
 from gankit.sampling.draw import called, fault_of, sampler
 from gankit.sampling.drawer import Drawer
-from gankit.training.session import Session, build_networks
+from gankit.training.networks import build_networks
+from gankit.training.session import Session
 from gankit.training.validation import check_metric
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_training(
 
     def prepare() -> str:
         inherited = _inherited(made[0], previous)
-        made[0].begin(lambda text: None, inherited)
+        made[0].begin(weights=inherited)
         return f"takes over {', '.join(inherited)}" if inherited else ""
 
     def gradients() -> str:
@@ -175,7 +176,7 @@ def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
         checkpoints.write(place, session.checkpoint(1, 0.0, None))
         first, second = fresh(), fresh()
         for restored in (first, second):
-            restored.restore(checkpoints.read(place), lambda text: None)
+            restored.restore(checkpoints.read(place))
     _compare(session, first, "does not come back from a checkpoint as it was saved")
     for one in (first, second, session):
         torch.manual_seed(0)

@@ -15,6 +15,7 @@ from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, describe, train_judge
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore
+from gankit.random_state import fork_rng
 
 SAMPLED = 512
 """Most images of a split that go into the digest."""
@@ -121,7 +122,7 @@ def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
         if _sha256(content) != known["weights"]:
             raise ValueError
         state = load(content)
-        with torch.random.fork_rng(devices=[]):  # making a module draws weights; a run's random state must not notice
+        with fork_rng(torch.device("cpu")):  # making a module draws weights; a run's random state must not notice
             judge = Judge(train.shape, train.heads, config.width)
         judge.load_state_dict(state)
         if not _finite(judge):

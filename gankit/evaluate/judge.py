@@ -20,6 +20,7 @@ from gankit.errors import UsageError
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore, progress
+from gankit.random_state import fork_rng
 
 LARGEST = 64
 """Longer side in pixels to which the judge reduces what it is shown."""
@@ -104,7 +105,7 @@ def train_judge(
         raise UsageError("A judge needs training images, and the train split is empty.")
     started = time.perf_counter()
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with fork_rng(device):
         torch.manual_seed(config.seed)
         judge = arrange(Judge(train.shape, train.heads, config.width), device)
         tell(

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from gankit.data.kinds import kind_of
-from gankit.device import derive_seed, fork_rng, make_generator
+from gankit.device import derive_seed, make_generator
 from gankit.errors import PluginError
 from gankit.evaluate.real import read, subset
 from gankit.events import OnEvent, progress
+from gankit.random_state import fork_rng
 from gankit.sampling.draw import evaluating
 
 if TYPE_CHECKING:

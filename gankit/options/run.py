@@ -50,6 +50,10 @@ class RunConfig(Config):
     """Layout of images in memory; auto takes channels_last where it is faster."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the moving average of weights that samples are drawn from; 0 = no average."""
+    ema_start: float | None = Field(None, ge=0, lt=1)
+    """Decay at the start, from which it goes in a line to `ema`; none: it is `ema` all along."""
+    ema_until: float = Field(1.0, gt=0, le=1)
+    """Fraction of the run at which the decay has come from `ema_start` to `ema`."""
     log_every: int = Field(50, ge=1)
     """Log losses every N steps."""
     sample_every: int = Field(500, ge=0)

@@ -1,4 +1,4 @@
-"""One checkpoint: a folder of safetensors and a JSON file. It is whole, or it is not there; nothing is unpickled.
+"""One checkpoint: what a run can be continued from, in a folder of its own.
 
 ``weights.safetensors`` holds ``<network>.<name>``; ``ema.safetensors`` the same of the averaged networks;
 ``optimizers.safetensors`` ``<phase>/<network>.<parameter>/<name>``; ``state.json`` everything that is not a tensor, and
@@ -8,133 +8,98 @@ the SHA-256 of the others.
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from gankit.errors import GankitError
-from gankit.files import sync
+from gankit.runs import tensor_folder
+from gankit.runs.tensor_folder import DamagedCheckpoint
 
-FORMAT = 1
-ASIDE = ".old-"
-"""Before the name of a checkpoint that another one is replacing."""
 PARTS = ("weights", "ema", "optimizers")
 
+Name = Annotated[str, Field(max_length=1000)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+TensorFile = Literal["weights.safetensors", "ema.safetensors", "optimizers.safetensors"]
 
-class DamagedCheckpoint(GankitError):
-    """A file of a checkpoint is missing, truncated or altered."""
+
+class Best(BaseModel):
+    """Which evaluation was the best so far."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    metric: Name
+    value: Number
+    step: Count
+
+
+class State(BaseModel):
+    """What stands in ``state.json``, beside the digests. What each of `parts` holds is for that part to judge."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    step: Count
+    variant: Name
+    dataset: Name
+    stage: Count | None
+    device: Name
+    seconds: Annotated[Number, Field(ge=0)]
+    best: Best | None
+    owed: list[Literal["log", "sample", "evaluate", "save"]]
+    """What step `step` called for and was not done when the checkpoint was written: a resumed run does it first."""
+    versions: dict[str, Name]
+    parts: dict[str, dict[str, Any]]
+    files: dict[TensorFile, Name]
 
 
 @dataclass
 class Checkpoint:
-    """What a run can be continued from. `tensors` are keyed by part, one of `PARTS`; `state` is JSON."""
+    """What a run can be continued from. `tensors` are keyed by part, one of `PARTS`; `state` is JSON (:class:`State`).
+
+    `folder` is where it was read from.
+    """
 
     step: int
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes `checkpoint` beside `folder`, syncs it, and renames it into place.
-
-    One that is there is kept under another name, where :func:`read` finds it, until the new one is in its place: a kill
-    leaves the old one or the new one. :class:`GankitError` if writing fails; then nothing has changed.
-    """
-    beside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        digests = {}
-        for part, tensors in checkpoint.tensors.items():
-            path = beside / f"{part}.safetensors"
-            save_file(_storable(tensors), path)
-            digests[path.name] = _digest(path)
-            sync(path)
-        state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state, "files": digests}
-        path = beside / "state.json"
-        path.write_text(json.dumps({"digest": _json_digest(state), **state}, indent=1) + "\n")
-        sync(path)
-        sync(beside)
-        if folder.exists():
-            shutil.rmtree(set_aside(folder), ignore_errors=True)
-            folder.rename(set_aside(folder))
-        beside.rename(folder)
-        sync(folder.parent)
-        shutil.rmtree(set_aside(folder), ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        recover(folder)
-        raise GankitError(f"checkpoint {folder.name} could not be written: {error}") from error
-
-
-def set_aside(folder: Path) -> Path:
-    """Where a checkpoint is while another takes its place."""
-    return folder.with_name(f"{ASIDE}{folder.name}")
-
-
-def recover(folder: Path) -> None:
-    """Brings back the checkpoint that was set aside, if the new one did not come, and removes it if it did."""
-    if folder.exists():
-        shutil.rmtree(set_aside(folder), ignore_errors=True)
-    elif set_aside(folder).exists():
-        set_aside(folder).rename(folder)
-
-
-def _present(folder: Path) -> Path:
-    return set_aside(folder) if not folder.exists() and set_aside(folder).exists() else folder
+    """Writes `checkpoint` into `folder`, all or nothing: see :func:`~gankit.runs.tensor_folder.write_folder`."""
+    tensor_folder.write_folder(folder, checkpoint.tensors, {"step": checkpoint.step, **checkpoint.state})
 
 
 def read(folder: Path, parts: Iterable[str] = PARTS) -> Checkpoint:
     """The checkpoint in `folder` with the `parts` asked for. :class:`DamagedCheckpoint` names the file that is bad."""
-    folder = _present(folder)
     state = read_state(folder)
-    tensors = {}
-    for part in parts:
-        name = f"{part}.safetensors"
-        if name not in state["files"]:
-            continue
-        path = folder / name
-        _verify(path, state["files"][name])
-        try:
-            tensors[part] = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise DamagedCheckpoint(f"{path} cannot be read: {error}") from error
-    return Checkpoint(step=state["step"], tensors=tensors, state=state)
+    tensors = tensor_folder.read_tensors(folder, parts, state["files"])
+    return Checkpoint(step=state["step"], tensors=tensors, state=state, folder=folder)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """``state.json``, checked against its own digest."""
-    path = _present(folder) / "state.json"
+    """``state.json``, checked against its own digest and against :class:`State`."""
+    state = tensor_folder.read_state(folder)
+    path = tensor_folder.present(folder) / "state.json"
     try:
-        state = json.loads(path.read_text())
-        digest = state.pop("digest")
-        version = state["format"]
-    except OSError as error:
-        raise DamagedCheckpoint(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedCheckpoint(f"{path} is truncated or not a checkpoint's state") from error
-    if version != FORMAT:
-        raise GankitError(f"{path} has checkpoint format {version}; this gankit reads {FORMAT}. Upgrade gankit.")
-    if digest != _json_digest(state):
-        raise DamagedCheckpoint(f"{path} was altered: its content does not match its digest")
-    return dict(state)
+        State.model_validate(state)
+        if "weights.safetensors" not in state["files"]:
+            raise DamagedCheckpoint(f"{path} names no weights")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
+        raise DamagedCheckpoint(f"{path} is damaged: {where}: {first['msg'][:200]}") from error
+    return state
 
 
 def verify(folder: Path) -> None:
     """Raises :class:`DamagedCheckpoint` unless every file is there and unaltered."""
-    folder = _present(folder)
-    for name, digest in read_state(folder)["files"].items():
-        _verify(folder / name, digest)
+    tensor_folder.verify(folder, read_state(folder)["files"])
 
 
 def encode_bytes(tensor: Tensor) -> str:
@@ -143,36 +108,5 @@ def encode_bytes(tensor: Tensor) -> str:
 
 
 def decode_bytes(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
-
-
-def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """CPU, dense, and none sharing memory with another: tied weights are stored once for each name."""
-    stored: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for key, value in tensors.items():
-        plain = value.detach().to("cpu").contiguous()
-        start = plain.untyped_storage().data_ptr()
-        if start in seen or plain.untyped_storage().nbytes() != plain.nbytes:
-            plain = plain.clone(memory_format=torch.contiguous_format)
-        seen.add(plain.untyped_storage().data_ptr())
-        stored[key] = plain
-    return stored
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _json_digest(state: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def _verify(path: Path, digest: str) -> None:
-    try:
-        found = _digest(path)
-    except OSError as error:
-        raise DamagedCheckpoint(f"{path} cannot be read: {error.strerror or error}") from error
-    if found != digest:
-        raise DamagedCheckpoint(f"{path} is truncated or altered: its digest does not match state.json")
+    """The reverse of :func:`encode_bytes`. ValueError or TypeError if `text` is something else."""
+    return torch.frombuffer(bytearray(base64.b64decode(text, validate=True)), dtype=torch.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.runs.data_spec import KeptSpec, difference, read_spec, write_spec
 from gankit.runs.json_file import read_bytes
+from gankit.runs.tensor_folder import ASIDE, recover
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class RunDir:
     def checkpoints(self) -> list[str]:
         """Names, oldest first."""
         try:
-            names = {path.name.removeprefix(checkpoint.ASIDE) for path in self.store.iterdir()}
+            names = {path.name.removeprefix(ASIDE) for path in self.store.iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -188,10 +189,21 @@ class RunDir:
 
     def clean(self) -> None:
         """Removes what a killed process left half written, and brings back what it was about to replace."""
-        for path in self.store.glob(f"{checkpoint.ASIDE}step-*"):
-            checkpoint.recover(path.with_name(path.name.removeprefix(checkpoint.ASIDE)))
+        for path in self.store.glob(f"{ASIDE}*"):
+            recover(path.with_name(path.name.removeprefix(ASIDE)))
         for path in self.store.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def preparation(self, number: int) -> Path:
+        """Where the state of the `number`-th loop of a preparation is kept, until the first checkpoint is there."""
+        return self.store / f"preparation-{number}"
+
+    def forget_preparation(self) -> None:
+        for path in self.store.glob("preparation-*"):
+            doomed = self.store / f".tmp-old-{path.name}"  # half removed, it must not be gone on from
+            with suppress(OSError):  # it would be in nobody's way
+                path.rename(doomed)
+                shutil.rmtree(doomed)
 
     def relative(self, other: Path) -> str:
         """`other` as seen from this run, so that ``runs`` can be moved as a whole."""

@@ -77,11 +77,16 @@ class JsonLines:
         self.path = path
         if path.exists():
             _truncate_after(path, step)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)  # what could not be written is not tried again at the end
 
     def write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
-        self._file.flush()
+        line = memoryview((json.dumps(_finite(row), allow_nan=False) + "\n").encode())
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def close(self) -> None:
         self._file.close()

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gankit.data.images import at_once
-from gankit.device import derive_seed, fork_rng, make_generator
+from gankit.device import derive_seed, make_generator
 from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore, progress
 from gankit.plugin import DataSpec, SampleRequest, Variant
+from gankit.random_state import fork_rng
 from gankit.sampling.conditions import Rows, choose, conditions
 
 if TYPE_CHECKING:

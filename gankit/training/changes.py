@@ -8,7 +8,8 @@ from typing import Any
 from gankit.errors import UsageError
 from gankit.options.schema import shown
 from gankit.runs.checkpoint import Checkpoint
-from gankit.training.session import Session, by_network, fits, load_weights
+from gankit.training.networks import by_network, fits, load_weights
+from gankit.training.session import Session
 
 
 def config_changes(then: object, now: Mapping[str, Any]) -> list[str]:
@@ -35,7 +36,7 @@ def check_continues(session: Session, saved: Checkpoint) -> None:
     averaged = session.variant.averaged if session.resolved.run.ema > 0 else ()
     if averaged and "ema" not in saved.tensors:
         raise UsageError(f"ema = {session.resolved.run.ema}: so far the run has kept no averages; set ema to 0.")
-    session.loader.load_state_dict(saved.state["loader"])
+    session.restore_part("loader", saved)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

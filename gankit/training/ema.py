@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gankit.ops._torch import lerp_all_
+from gankit.training.networks import Weights
 
 
 class Ema:
@@ -32,7 +34,8 @@ class Ema:
     def update(self) -> None:
         """Moves the averages a step towards the networks."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        lerp_all_(self._to, self._from, 1.0 - decay)
+        if self._to:  # a network of buffers alone may be averaged too
+            lerp_all_(self._to, self._from, 1.0 - decay)
         self.updates += 1
 
     @torch.no_grad()
@@ -41,6 +44,19 @@ class Ema:
         for name, network in self._sources.items():
             for target, source in zip(self.networks[name].buffers(), network.buffers(), strict=True):
                 target.copy_(source)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged networks, keyed ``network.name``, and the number of updates."""
+        self.sync_buffers()
+        return {**Weights(self.networks).state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The reverse of :meth:`state_dict`. :class:`UsageError` or ValueError if it is of other networks."""
+        Weights(self.networks).load_state_dict({k: v for k, v in state.items() if isinstance(v, Tensor)})
+        updates = state["updates"]
+        if not isinstance(updates, int) or updates < 0:
+            raise ValueError(f"updates is {updates!r:.40}")
+        self.updates = updates
 
 
 def _floating(networks: Mapping[str, nn.Module]) -> list[Tensor]:

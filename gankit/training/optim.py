@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gankit.options.run import RunConfig
 from gankit.plugin import Optim
 
 Betas = tuple[float, float]
@@ -31,6 +32,14 @@ def scheduled_betas(optim: Optim, step: int, steps: int) -> Betas:
     left = _left(optim, step, steps)
     first, second = (end + (begin - end) * left for begin, end in zip(optim.betas, optim.betas_end, strict=True))
     return first, second
+
+
+def scheduled_ema(run: RunConfig, step: int) -> float:
+    """Decay of the moving averages after step `step` (from 0): from `ema_start` in a line to `ema`, at `ema_until`."""
+    if run.ema_start is None:
+        return run.ema
+    gone = min(step / (run.ema_until * run.steps), 1.0)
+    return run.ema_start + (run.ema - run.ema_start) * gone
 
 
 def _left(optim: Optim, step: int, steps: int) -> float:
@@ -109,4 +118,4 @@ class ScheduledOptimizer:
         return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-__all__ = ["ScheduledOptimizer", "make_optimizer", "scheduled_betas", "scheduled_lr"]
+__all__ = ["ScheduledOptimizer", "make_optimizer", "scheduled_betas", "scheduled_ema", "scheduled_lr"]

@@ -15,7 +15,7 @@ from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes
-from gankit.training.ready import fingerprints, load_data, make_ready
+from gankit.training.ready import fingerprints, make_ready, tell_data_notes
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of
 from gankit.training.trainer import Trainer
@@ -38,7 +38,7 @@ def resume(
         if saved is not None and steps <= saved.step:
             raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")
         resolved = _with_steps(resolved, steps)
-    if saved is not None and saved.step >= resolved.run.steps:
+    if saved is not None and saved.step >= resolved.run.steps and not saved.state["owed"]:
         tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
         return resolved
     config = directory.path / "config.toml"
@@ -56,7 +56,7 @@ def resume(
         raise UsageError("\n".join([str(error), *edited, *changes])) from error
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
-    load_data(ready, tell)
+    tell_data_notes(ready, tell)
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None

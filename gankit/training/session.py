@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,32 +12,40 @@ from torch import Tensor, nn
 from gankit.data.augment import DiffAugment
 from gankit.data.feed import Feed
 from gankit.data.loader import Loader
-from gankit.device import (
-    Precision,
-    check_precision,
-    derive_seed,
-    make_generator,
-    memory_format,
-    resolve_device,
-)
+from gankit.device import check_precision, make_generator, memory_format, resolve_device
 from gankit.errors import GankitError, PluginError, UsageError
-from gankit.ops._torch import norms
-from gankit.plugin import Dataset, DataSpec, Variant
-from gankit.runs.checkpoint import Checkpoint, decode_bytes, encode_bytes
+from gankit.events import Note, OnEvent, TrainingDiverged, ignore
+from gankit.plugin import Dataset, Variant
+from gankit.runs.checkpoint import PARTS, Checkpoint
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
-from gankit.training.preparation import TrainPreparation
-from gankit.training.requirements import check_requirements
+from gankit.training.networks import Weights, build_networks, load_weights
+from gankit.training.optim import scheduled_ema
+from gankit.training.preparation import PreparationStore, TrainPreparation
+from gankit.training.random_part import RandomPart
 from gankit.training.step import TrainStep
-from gankit.training.turn import Turn
+from gankit.training.turns import Turns
 from gankit.version import __version__
 
 if TYPE_CHECKING:
     from gankit.options.resolve import Resolved
 
 
+WITHOUT_IT = "Move that folder away: gankit resume then goes on from the checkpoint before it."
+
+
+class Part(Protocol):
+    """One of the things that a training consists of. It saves itself, and goes on from what it saved bit for bit."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors, and values that fit into JSON, by name."""
+
+    def load_state_dict(self, state: Any) -> None:
+        """The reverse. :class:`UsageError`, or a plain ValueError, KeyError, ... if that is not what `state` is."""
+
+
 class Session:
-    """Networks, optimisers, averages, data stream and random generator of one training."""
+    """Networks, optimisers, averages, data stream and random state of one training: each a :class:`Part`."""
 
     def __init__(self, variant: Variant[Any], dataset: Dataset[Any], resolved: Resolved) -> None:
         run = resolved.run
@@ -55,21 +63,44 @@ class Session:
             network.train()
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
-        self.turns = make_turns(variant, self.networks, run.precision, self.device)
+        self.weights = Weights(self.networks)
+        self.turns = Turns(variant, self.networks, run.precision, self.device)
         self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=self.device.type == "cuda")
         self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
         self.meter = Meter()
+        self.random = RandomPart(self.generator, self.device)
         # a step's first turns see the same batches; the further ones of a repeated phase see batches of their own
         self._main = [self._make_step() for _ in range(run.accumulate)]
         self._further = [self._make_step() for _ in range(run.accumulate)]
         self.ema: Ema | None = None
 
-    def begin(self, report: Callable[[str], None], weights: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
-        """A new run: takes over `weights` of an earlier stage, by network, prepares, and starts the averages."""
+    @property
+    def parts(self) -> dict[str, Part]:
+        """All of them, in the order in which they are restored: the random state last, as it was at the end."""
+        averages = {"ema": self.ema} if self.ema is not None else {}
+        return {
+            "weights": self.weights,
+            **averages,
+            "optimizers": self.turns,
+            "loader": self.loader,
+            "meter": self.meter,
+            "random": self.random,
+        }
+
+    def begin(
+        self,
+        tell: OnEvent = ignore,
+        weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+        store: PreparationStore | None = None,
+    ) -> None:
+        """A new run: takes over `weights` of an earlier stage, by network, prepares, and starts the averages.
+
+        With a `store` the preparation is kept while it goes, and goes on from what is kept.
+        """
         for name, tensors in (weights or {}).items():
             load_weights(self.networks[name], tensors, name)
-        self.variant.prepare(TrainPreparation(self.networks, self.dataset, self.generator, self.device, report))
+        self.variant.prepare(TrainPreparation(self.networks, self.dataset, self.random, tell, store))
         for network in self.networks.values():
             network.zero_grad(set_to_none=True)
             network.train()
@@ -95,6 +126,8 @@ class Session:
                 for terms, step in zip(turn.run(steps), steps, strict=True):
                     self.meter.add(index, turn.name, terms, step.take_logged())
         if self.ema is not None:
+            if run.ema_start is not None:
+                self.ema.decay = scheduled_ema(run, index)
             self.ema.update()
         for step in self._main + self._further:
             step.clear()  # what the last turns drew must not be kept while samples are drawn
@@ -130,121 +163,95 @@ class Session:
         return {**self.networks, **self.ema.networks}
 
     def check_finite(self, step: int) -> None:
-        """:class:`GankitError` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""
-        for name, network in self.networks.items():
-            tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
-            if tensors and not torch.stack([n.float() for n in norms(tensors)]).sum().isfinite():
-                bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
-                if bad is not None:
-                    from gankit.events import TrainingDiverged
+        """:class:`TrainingDiverged` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""
+        if (bad := self.weights.not_finite()) is not None:
+            raise TrainingDiverged(f"step {step}: weight {bad} is not finite")
 
-                    raise TrainingDiverged(f"step {step}: weight {name}.{bad} is not finite")
+    def checkpoint(
+        self, step: int, seconds: float, best: Mapping[str, Any] | None, owed: Sequence[str] = ()
+    ) -> Checkpoint:
+        """The state after `step` steps. :meth:`restore` continues from it bit for bit.
 
-    def checkpoint(self, step: int, seconds: float, best: Mapping[str, Any] | None) -> Checkpoint:
-        """The state after `step` steps. :meth:`restore` continues from it bit for bit."""
-        tensors = {"weights": _tensors(self.networks)}
-        if self.ema is not None:
-            self.ema.sync_buffers()
-            tensors["ema"] = _tensors(self.ema.networks)
-        tensors["optimizers"] = {}
-        scalers = {}
-        for turn in self.turns:
-            state_of_turn = turn.state_dict()
-            if (scaler := state_of_turn.pop("scaler", None)) is not None:
-                scalers[turn.name] = scaler
-            tensors["optimizers"] |= {f"{turn.name}/{key}": value for key, value in state_of_turn.items()}
-        state: dict[str, Any] = {
+        `owed` is what the step called for and has not had yet: a resumed run does it first.
+        """
+        tensors: dict[str, dict[str, Tensor]] = {}
+        values: dict[str, dict[str, Any]] = {}
+        for name, part in self.parts.items():
+            state = part.state_dict()
+            values[name] = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
+            if name in PARTS:
+                tensors[name] = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        about = {
             "variant": self.resolved.variant,
             "dataset": self.resolved.dataset,
             "stage": self.resolved.stage,
             "config": self.resolved.to_dict(),
             "device": self.device.type,
             "seconds": round(seconds, 3),
-            "random": self._random_state(),
-            "loader": self.loader.state_dict(),
-            "ema_updates": self.ema.updates if self.ema else 0,
-            "scalers": scalers,
-            "meter": self.meter.state_dict(),
             "best": dict(best) if best else None,
+            "owed": list(owed),
             "versions": {"gankit": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "parts": values,
         }
-        return Checkpoint(step=step, tensors=tensors, state=state)
+        return Checkpoint(step=step, tensors=tensors, state=about)
 
-    def restore(self, checkpoint: Checkpoint, report: Callable[[str], None] = lambda text: None) -> None:
-        """Continues from `checkpoint`; :class:`UsageError` if it is another variant's.
+    def restore(self, checkpoint: Checkpoint, tell: OnEvent = ignore) -> None:
+        """Continues from `checkpoint`. :class:`GankitError` names its folder if it is another variant's, or damaged.
 
-        On another kind of device, or with another torch, it goes on all the same, but `report` is told that the result
-        is not that of an uninterrupted run.
+        On another kind of device, or with another torch, it goes on all the same, but `tell` is told that the result is
+        not that of an uninterrupted run.
         """
-        state, tensors = checkpoint.state, checkpoint.tensors
+        state = checkpoint.state
         check_owner(state, self.resolved)
-        weights = by_network(tensors["weights"])
-        for name, network in self.networks.items():
-            load_weights(network, weights.get(name, {}), name)
         self._start_averages()
-        if self.ema is not None:
-            averages = by_network(tensors.get("ema", {}))
-            for name, network in self.ema.networks.items():
-                load_weights(network, averages.get(name, {}), name)
-            self.ema.updates = state["ema_updates"]
-        for turn in self.turns:
-            prefix = f"{turn.name}/"  # a phase's name may have a slash in it
-            own = {k.removeprefix(prefix): v for k, v in tensors["optimizers"].items() if k.startswith(prefix)}
-            scaler = {"scaler": state["scalers"][turn.name]} if turn.name in state["scalers"] else {}
-            turn.load_state_dict({**own, **scaler})
-        self.loader.load_state_dict(state["loader"])
-        self.meter.load_state_dict(state["meter"])
-        self._set_random_state(state["random"], checkpoint.step)
-        then, now = (state["device"], state["versions"]["torch"]), (self.device.type, torch.__version__)
+        for name in self.parts:
+            self.restore_part(name, checkpoint)
+        if (bad := self.weights.not_finite()) is not None:
+            raise GankitError(f"{checkpoint.folder or 'the checkpoint'}: weight {bad} is not finite. {WITHOUT_IT}")
+        then, now = (state["device"], state["versions"].get("torch")), (self.device.type, torch.__version__)
         if then != now:
-            report(
-                f"Trained so far on {then[0]} with torch {then[1]}, going on on {now[0]} with torch {now[1]}: "
-                "the result will differ from an uninterrupted run's."
-            )
+            text = f"Trained so far on {then[0]} with torch {then[1]}, going on on {now[0]} with torch {now[1]}"
+            tell(Note(text=f"{text}: the result will differ from an uninterrupted run's."))
 
-    def _random_state(self) -> dict[str, str]:
-        state = {"run": encode_bytes(self.generator.get_state()), "cpu": encode_bytes(torch.get_rng_state())}
-        if self.device.type == "cuda":
-            state["cuda"] = encode_bytes(torch.cuda.get_rng_state(self.device))
-        return state
-
-    def _set_random_state(self, state: Mapping[str, str], step: int) -> None:
-        run = decode_bytes(state["run"])
-        if run.numel() == self.generator.get_state().numel():
-            self.generator.set_state(run)
-        else:  # another kind of device, whose numbers could not be the same anyway
-            self.generator.manual_seed(derive_seed(self.resolved.run.seed, f"run from {step} on {self.device.type}"))
-        torch.set_rng_state(decode_bytes(state["cpu"]))
-        if self.device.type == "cuda" and "cuda" in state:
-            torch.cuda.set_rng_state(decode_bytes(state["cuda"]), self.device)
+    def restore_part(self, name: str, checkpoint: Checkpoint) -> None:
+        """Restores one of :attr:`parts`. :class:`GankitError` names the folder of a checkpoint that does not fit."""
+        state = {**checkpoint.state["parts"].get(name, {}), **checkpoint.tensors.get(name, {})}
+        what = f"{checkpoint.folder or 'the checkpoint'}: its {name}"
+        try:
+            self.parts[name].load_state_dict(state)
+        except UsageError as error:
+            raise UsageError(f"{what}: {error}") from error
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise GankitError(f"{what} cannot be used ({type(error).__name__}: {reason}). {WITHOUT_IT}") from error
 
     def close(self) -> None:
         self.loader.close()
 
 
-def make_turns(
-    variant: Variant[Any], networks: Mapping[str, nn.Module], precision: Precision, device: torch.device
-) -> list[Turn]:
-    """The turns of a step, in order. :class:`PluginError` if there are none, or two of one name."""
-    turns: list[Turn] = []
-    for phase in variant.phases():
-        if phase.name in {turn.name for turn in turns}:
-            raise PluginError(f"{type(variant).__name__} has two phases of the name {phase.name!r}")
-        turns.append(Turn(phase, networks, precision, device, turns))
-    if not turns:
-        raise PluginError(f"{type(variant).__name__} has no phases: there is nothing to train")
-    return turns
+def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:
+    """:class:`UsageError` names the keys that `variant` needs and `dataset` lacks, and the datasets that have them."""
+    needed = variant.requires | variant.conditions
+    if missing := sorted(needed - set(dataset.spec.keys)):
+        raise UsageError(
+            f"dataset {name!r} has no {' and no '.join(missing)}, which {type(variant).__name__} requires; "
+            f"it has {', '.join(dataset.spec.keys)}.{_datasets_with(needed)}"
+        )
 
 
-def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str, nn.Module]:
-    """Freshly initialised networks for data of `spec`, the same for the same seed. Leaves global random state alone."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(derive_seed(seed, "init"))
-        networks = variant.networks(spec)
-    named = isinstance(networks, Mapping) and networks
-    if not named or not all(isinstance(network, nn.Module) for network in networks.values()):
-        raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")
-    return dict(networks)
+def _datasets_with(needed: frozenset[str]) -> str:
+    """The installed datasets whose spec, with default options, has all of `needed`, as a sentence."""
+    from gankit.discovery.entry_points import datasets, load_dataset
+
+    able = []
+    for name in datasets():
+        try:
+            cls = load_dataset(name)
+            if needed <= set(cls(cls.Config()).spec.keys):
+                able.append(name)
+        except Exception:
+            continue
+    return f" Use --dataset {' or '.join(able)}." if able else ""
 
 
 def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
@@ -252,39 +259,3 @@ def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
         theirs, ours = state[what], getattr(resolved, what)
         if theirs != ours:
             raise UsageError(f"the checkpoint is of {what} {theirs!r}, not {ours!r} as config.toml says: set it back.")
-
-
-def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether `tensors` are all that `network` has, of the same shapes."""
-    shapes = {key: value.shape for key, value in network.state_dict().items()}
-    return shapes == {key: value.shape for key, value in tensors.items()}
-
-
-def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Copies `tensors` into `network`; :class:`UsageError` with the first that does not fit."""
-    try:
-        network.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        raise UsageError(f"the weights do not fit network {name!r}: {reasons[0]}") from error
-
-
-def by_network(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """``<network>.<name>`` -> tensor, as network -> name -> tensor."""
-    split: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        network, _, name = key.partition(".")
-        split.setdefault(network, {})[name] = value
-    return split
-
-
-def _tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, network in networks.items():
-        if "." in name:
-            raise PluginError(f"network name {name!r} has a dot in it: rename it")
-        for key, value in network.state_dict().items():
-            if not isinstance(value, Tensor):
-                raise GankitError(f"network {name!r}: its state {key!r} is {type(value).__name__}, not a tensor")
-            tensors[f"{name}.{key}"] = value
-    return tensors

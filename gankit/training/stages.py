@@ -16,7 +16,7 @@ from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.json_file import read_object
-from gankit.training.session import by_network, fits
+from gankit.training.networks import by_network, fits
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ def read_names(run: RunDir) -> dict[str, str]:
 
 def finished(run: RunDir, resolved: Resolved) -> bool:
     latest = run.latest
-    return latest is not None and checkpoint.read_state(run.store / latest)["step"] >= resolved.run.steps
+    if latest is None:
+        return False
+    state = checkpoint.read_state(run.store / latest)
+    return bool(state["step"] >= resolved.run.steps and not state["owed"])
 
 
 def find_earlier(

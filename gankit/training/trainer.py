@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from gankit.device import derive_seed, fork_rng
+from gankit.device import derive_seed
 from gankit.errors import GankitError
 from gankit.events import (
     Evaluated,
+    Event,
     Finished,
     Interrupted,
     Logged,
@@ -28,12 +30,17 @@ from gankit.events import (
     ignore,
 )
 from gankit.plugin import Dataset
+from gankit.random_state import fork_rng
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.runs.log import JsonLines
 from gankit.sampling.conditions import Asked
 from gankit.sampling.drawer import Drawer
+from gankit.training.after_step import called_for
+from gankit.training.clock import Clock
 from gankit.training.interruption import Interruption
+from gankit.training.listener import Listener
+from gankit.training.preparation import PreparationStore
 from gankit.training.session import Session
 from gankit.training.validation import improves, judge
 
@@ -50,12 +57,17 @@ class Trainer:
     def __init__(
         self, session: Session, run_dir: RunDir, test: Dataset[Any] | None = None, on_event: OnEvent = ignore
     ) -> None:
-        self.session, self.run_dir, self.test, self.tell = session, run_dir, test, on_event
+        self.session, self.run_dir, self.test = session, run_dir, test
         self.run = session.resolved.run
         self.best: dict[str, Any] | None = None
         self.values: Mapping[str, float] = {}
         self.metrics: Mapping[str, float] = {}
-        self._seconds = 0.0  # of earlier sittings
+        self._random = fork_rng(session.device)
+        self.tell = Listener(on_event, self._random)
+        self._interruption = Interruption(on_event, run_dir.path)
+        self._clock = Clock()
+        self._owed: list[str] = []
+        self._saved: int | None = None
         self._asked: tuple[Asked, Asked | None] | None = None
 
     def fit(
@@ -64,31 +76,43 @@ class Trainer:
         """Trains to the last step: on from `checkpoint`, or anew, with weights `inherited` from an earlier stage.
 
         :class:`RunInterrupted` after Ctrl-C, :class:`TrainingDiverged` on NaN; a checkpoint is kept in both cases.
+        torch's global random state is this training's meanwhile: other threads that need it get it between two steps.
         """
-        with self.run_dir.lock(), fork_rng(self.session.device):
-            self._began = time.perf_counter()
+        with self.run_dir.lock(), self._random, self._interruption:
+            self._clock.start()
             self.run_dir.clean()
             torch.manual_seed(derive_seed(self.run.seed, "global"))
-            if checkpoint is not None:
-                self.session.restore(checkpoint, self._note)
-                self._seconds, self.best = checkpoint.state["seconds"], checkpoint.state["best"]
-            else:
-                self.session.begin(self._note, inherited)
             first = checkpoint.step if checkpoint else 0
-            self._log = JsonLines(self.run_dir.path / "log.jsonl", first)
             try:
-                self._train(first, new=checkpoint is None)
+                if checkpoint is not None:
+                    self.session.restore(checkpoint, self.tell)
+                    self._clock.start(checkpoint.state["seconds"])
+                    self.best, self._saved, owed = checkpoint.state["best"], first, checkpoint.state["owed"]
+                else:
+                    with self._interruption.heeded_at_once():
+                        store = PreparationStore(self.run_dir, self._interruption)
+                        self.session.begin(self.tell, inherited, store)
+                    owed = ["sample", "save"]
+                with self._opened_log(first):
+                    self._train(first, owed)
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"{error}\n{self._last_good()} A lower learning rate may help.") from error
-            except BrokenPipeError:  # whoever read what `on_event` prints is gone
-                raise
-            except OSError as error:  # the log or a sheet; a checkpoint's own errors say more
-                raise GankitError(f"writing to {self.run_dir.path} failed: {error}\n{self._last_good()}") from error
             finally:
-                self._log.close()
                 self.session.close()
 
-    def _train(self, first: int, *, new: bool) -> None:
+    @contextmanager
+    def _opened_log(self, first: int) -> Iterator[None]:
+        path = self.run_dir.path / "log.jsonl"
+        try:
+            self._log = JsonLines(path, first)
+        except OSError as error:
+            raise self._not_written(path, first, error) from error
+        try:
+            yield
+        finally:
+            self._log.close()
+
+    def _train(self, first: int, owed: Sequence[str]) -> None:
         session, run = self.session, self.run
         self.tell(
             RunStarted(
@@ -100,63 +124,102 @@ class Trainer:
                 parameters={k: sum(p.numel() for p in n.parameters()) for k, n in session.networks.items()},
             )
         )
-        saved = first
-        with Interruption(self._note) as interruption:
-            if new:
-                self._sample(0)
-                self._save(0)
-            self._restart_clock(first)
-            for index in range(first, run.steps):
-                session.train_step(index)
-                if index == 0 and session.diff_augment_unused:
-                    self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
-                step = index + 1
-                last = step == run.steps
-                if last or step % run.log_every == 0:
-                    self._write_log(step)
-                elif len(session.meter) >= DRAIN:
-                    session.meter.drain()
-                pause = time.perf_counter()
-                if last or _due(step, run.sample_every):
-                    self._sample(step)
-                if last or step % run.checkpoint_every == 0 or _due(step, run.eval_every):
-                    evaluate = run.eval_every > 0 and (last or _due(step, run.eval_every))
-                    better = self._evaluate(step) if evaluate else False
-                    self._save(step, best=better)
-                    saved = step
-                self._paused += time.perf_counter() - pause
-                if interruption.requested and not last:
-                    self._stop(step, already_saved=saved == step)
+        self._clock.lap(first)
+        self._settle(first, owed)
+        self._clock.lap(first)
+        for index in range(first, run.steps):
+            session.train_step(index)
+            if index == 0 and session.diff_augment_unused:
+                self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
+            step = index + 1
+            if owed := called_for(run, step):
+                self._settle(step, owed)
+            elif len(session.meter) >= DRAIN:
+                session.meter.drain()
+            if (self._interruption.requested and step < run.steps) or self.tell.gone is not None:
+                self._stop(step)
+            self._random.give_way()
         self.tell(
             Finished(
                 path=self.run_dir.path,
                 steps=run.steps,
-                seconds=self._elapsed(),
+                seconds=self._clock.seconds,
                 values=self.values,
                 metrics=self.metrics,
             )
         )
-        if interruption.requested and (stage := session.resolved.stage or 1) < session.variant.stages:
+        if self._interruption.requested and (stage := session.resolved.stage or 1) < session.variant.stages:
             text = f"stage {stage} is finished in {self.run_dir.path}, the next one is not begun"
             raise RunInterrupted(f"{text}. Go on with the same command and --resume")
 
-    def _stop(self, step: int, *, already_saved: bool) -> None:
-        if not already_saved:
+    def _settle(self, step: int, owed: Sequence[str]) -> None:
+        """Does what step `step` called for. Where that is cut short, the step is saved with what is left to do."""
+        self._owed = list(owed)
+        do = {"log": self._write_log, "sample": self._sample, "evaluate": self._evaluate, "save": self._save}
+        pause = time.perf_counter()
+        while self._owed:
+            what = self._owed[0]
+            try:
+                do[what](step)
+            except _Stopped:
+                self._stop(step)
+            except OSError as error:
+                raise self._not_written(self._written(what, step, error), step, error) from error
+            self._owed = self._owed[1:]
+            if what == "log":  # which restarts the clock
+                pause = time.perf_counter()
+        self._clock.pause(time.perf_counter() - pause)
+        if step == 0:
+            self.run_dir.forget_preparation()
+            if self._interruption.requested or self.tell.gone is not None:
+                self._stop(step)
+
+    def _written(self, what: str, step: int, error: OSError) -> Path:
+        """Which file was being written when `error` came."""
+        folder = self.run_dir.path
+        known = {"log": self._log.path, "sample": folder / "samples" / f"{step:06d}.png"}
+        return known.get(what) or Path(str(error.filename or folder))
+
+    def _not_written(self, path: Path, step: int, error: OSError) -> GankitError:
+        """The error for a file that could not be written; the step is saved, if that can be."""
+        text = f"{path} could not be written at step {step}: {error.strerror or error}"
+        try:
+            if self._saved != step or self._owed:
+                self._save(step)
+            saved = f"Step {step} is saved."
+        except GankitError:
+            saved = self._last_good()
+        return GankitError(f"{text}\n{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}")
+
+    def _stop(self, step: int) -> NoReturn:
+        """Saves, and ends the run: a signal came, or whoever reads what is told is gone."""
+        if self._saved != step or self._owed:
             self._save(step)
+        if self.tell.gone is not None:
+            raise self.tell.gone
         self.tell(Interrupted(path=self.run_dir.path, step=step))
-        raise RunInterrupted(f"stopped after step {step}. Go on with: gankit resume {quote(str(self.run_dir.path))}")
+        raise self._interruption.stopped(f"after step {step}")
+
+    def _tell_unless_stopped(self, event: Event) -> None:
+        """As :meth:`tell`, and ends an evaluation that a signal falls into."""
+        self.tell(event)
+        if self._interruption.requested or self.tell.gone is not None:
+            raise _Stopped
 
     def _write_log(self, step: int) -> None:
         self.session.meter.drain()
-        now = time.perf_counter()
-        busy = max(now - self._clock - self._paused, 1e-9)
-        steps = step - self._clock_step
-        rate = steps * self.run.batch_size * self.run.accumulate / busy
-        self._restart_clock(step)
+        pace = self._clock.seconds_a_step(step)
+        rate = self.run.batch_size * self.run.accumulate / pace
+        self._clock.lap(step)
+        sums = self.session.meter.state_dict()
         self.values = self.session.meter.means()
         lr = {name: rate for turn in self.session.turns for name, rate in turn.rates.items()}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
-        self._log.write({**row, "seconds": round(self._elapsed(), 3)})
+        try:
+            self._log.write({**row, "seconds": round(self._clock.seconds, 3)})
+        except OSError:
+            self.session.meter.load_state_dict(sums)  # for the row that a resumed run writes
+            raise
         self.tell(
             Logged(
                 step=step,
@@ -164,8 +227,8 @@ class Trainer:
                 values=self.values,
                 lr=lr,
                 samples_per_second=rate,
-                seconds=self._elapsed(),
-                seconds_left=busy / steps * (self.run.steps - step),
+                seconds=self._clock.seconds,
+                seconds_left=pace * (self.run.steps - step),
             )
         )
 
@@ -182,27 +245,31 @@ class Trainer:
         pictures = [file for file in files if file.suffix == ".png"]
         self.tell(Sampled(step=step, path=(pictures or files)[0]))
 
-    def _evaluate(self, step: int) -> bool:
-        """Evaluates; whether this is the best checkpoint so far."""
+    def _evaluate(self, step: int) -> None:
+        """Evaluates, and remembers whether this is the best so far."""
         session = self.session
         session.meter.drain()
         with fork_rng(session.device):
-            self.metrics = judge(session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self.tell)
+            self.metrics = judge(
+                session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self._tell_unless_stopped
+            )
         name = session.variant.metric
         better = improves(session.variant, self.metrics, self.best)
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
         self._log.write({"step": step, "metrics": dict(self.metrics)})
         self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
-        return better
 
-    def _save(self, step: int, *, best: bool = False) -> Path:
+    def _save(self, step: int) -> None:
         session = self.session
         session.meter.drain()
         session.check_finite(step)
-        path = self.run_dir.save(session.checkpoint(step, self._elapsed(), self.best), self.run.keep, best=best)
+        owed = [] if self._owed == ["save"] else list(self._owed)
+        best = self.best is not None and self.best["step"] == step
+        content = session.checkpoint(step, self._clock.seconds, self.best, owed)
+        path = self.run_dir.save(content, self.run.keep, best=best)
+        self._saved, self._owed = step, owed
         self.tell(Saved(step=step, path=path))
-        return path
 
     def _last_good(self) -> str:
         intact = self.run_dir.newest_intact()
@@ -210,18 +277,12 @@ class Trainer:
             return "No checkpoint was saved."
         return f"The last good checkpoint is {self.run_dir.store / intact}."
 
-    def _restart_clock(self, step: int) -> None:
-        self._clock, self._clock_step, self._paused = time.perf_counter(), step, 0.0
-
-    def _elapsed(self) -> float:
-        return self._seconds + time.perf_counter() - self._began
-
     def _note(self, text: str) -> None:
         self.tell(Note(text=text))
 
 
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
+class _Stopped(Exception):
+    """A signal came in the midst of an evaluation, which a resumed run does again."""
 
 
 __all__ = ["Trainer"]

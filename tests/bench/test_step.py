@@ -61,7 +61,7 @@ def session():
     from gankit.api import make_session
 
     session = make_session(Line, Dots(Config()), batch_size=4, device="cpu")
-    session.begin(lambda text: None)
+    session.begin()
     return session
 
 

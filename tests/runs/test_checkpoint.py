@@ -9,13 +9,14 @@ import os
 
 import pytest
 import torch
+from checkpoint_helpers import content, state
 from torch import nn
 
 from gankit.errors import GankitError
-from gankit.runs import checkpoint
+from gankit.runs import checkpoint, tensor_folder
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.runs.directory import RunDir
-from gankit.training.session import _tensors, by_network, load_weights
+from gankit.training.networks import Weights, by_network, load_weights
 
 
 @pytest.fixture
@@ -23,10 +24,6 @@ def run(tmp_path):
     run = RunDir.create(tmp_path, "v", "d")
     (run.path / "config.toml").write_text("")
     return run
-
-
-def content(step: int = 5) -> Checkpoint:
-    return Checkpoint(step=step, tensors={"weights": {"g.w": torch.arange(6.0) + step}}, state={"variant": "v"})
 
 
 AWKWARD = {
@@ -51,7 +48,7 @@ def raw(tensor: torch.Tensor) -> list[int]:
 
 
 def test_every_kind_of_tensor_comes_back(tmp_path):
-    checkpoint.write(tmp_path / "c", Checkpoint(step=1, tensors={"weights": AWKWARD}))
+    checkpoint.write(tmp_path / "c", Checkpoint(step=1, tensors={"weights": AWKWARD}, state=state()))
     back = checkpoint.read(tmp_path / "c").tensors["weights"]
     assert set(back) == set(AWKWARD)
     for name, value in AWKWARD.items():
@@ -68,7 +65,9 @@ def test_tied_and_aliased_weights_come_back_and_stay_tied(tmp_path):
     flat.register_buffer("all", torch.randn(6))
     flat.register_buffer("part", flat.all[2:4])
     networks = {"a": a, "b": b, "flat": flat}
-    checkpoint.write(tmp_path / "c", Checkpoint(step=1, tensors={"weights": _tensors(networks)}))
+    checkpoint.write(
+        tmp_path / "c", Checkpoint(step=1, tensors={"weights": Weights(networks).state_dict()}, state=state())
+    )
     expected = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in networks.items()}
     with torch.no_grad():
         a.weight.zero_()
@@ -114,8 +113,8 @@ def test_damage_is_found_and_named_with_the_newest_intact(run, name, damage):
 def test_a_later_format_is_refused_not_called_damaged(run):
     run.save(content(), keep=1)
     path = run.store / "step-000005" / "state.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
-    with pytest.raises(GankitError, match="checkpoint format 99; this gankit reads 1"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    with pytest.raises(GankitError, match="checkpoint format 99; this gankit reads 2"):
         run.load("latest")
 
 
@@ -147,7 +146,7 @@ def test_a_checkpoint_is_not_there_until_it_is_whole(run, monkeypatch):
     def seen(path):
         assert not (run.store / "step-000005").exists()
 
-    monkeypatch.setattr(checkpoint, "sync", lambda path: None if path == run.store else seen(path))
+    monkeypatch.setattr(tensor_folder, "sync", lambda path: None if path == run.store else seen(path))
     checkpoint.write(run.store / "step-000005", content())
     assert (run.store / "step-000005").exists()
 
@@ -190,7 +189,7 @@ def test_one_that_is_replaced_is_there_at_every_moment(run, monkeypatch, error):
     """Whichever system call is the last: the old checkpoint or the new one, whole, before and after tidying up."""
 
     def replacement() -> Checkpoint:
-        return Checkpoint(step=5, tensors={"weights": {"g.w": torch.full((6,), 7.0)}}, state={"variant": "v"})
+        return Checkpoint(step=5, tensors={"weights": {"g.w": torch.full((6,), 7.0)}}, state=state())
 
     def found() -> str:
         (name,) = run.checkpoints()

@@ -12,7 +12,7 @@ from training_helpers import Stop, final, numbers, stop_at
 import gankit
 from gankit.errors import UsageError
 from gankit.events import Finished, Note
-from gankit.runs import checkpoint
+from gankit.runs import checkpoint, tensor_folder
 
 CASES = {
     "plain": {},
@@ -79,8 +79,8 @@ def test_a_finished_run_says_so_and_takes_more_steps(tmp_path):
 def test_a_checkpoint_is_looked_through_once(tmp_path, monkeypatch):
     run = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, **SMALL)
     looked = []
-    digest = checkpoint._digest
-    monkeypatch.setattr(checkpoint, "_digest", lambda path: looked.append(path) or digest(path))
+    digest = tensor_folder.digest_of
+    monkeypatch.setattr(tensor_folder, "digest_of", lambda path: looked.append(path) or digest(path))
     run.resume(steps=13)
     read = [path.name for path in looked if path.parent.name == "step-000012"]
     assert sorted(read) == ["ema.safetensors", "optimizers.safetensors", "weights.safetensors"]
@@ -128,8 +128,8 @@ def test_another_device_or_torch_is_said(tmp_path, monkeypatch):
     folder = tmp_path / "tiny-blobs" / "0001" / "checkpoints" / "step-000005"
     saved = checkpoint.read(folder)
     state = {k: v for k, v in saved.state.items() if k not in ("format", "files")}
-    random_state = {**state["random"], "run": checkpoint.encode_bytes(torch.zeros(16, dtype=torch.uint8))}
-    saved.state = {**state, "device": "cuda", "random": random_state}
+    state["parts"]["random"]["run"] = checkpoint.encode_bytes(torch.zeros(16, dtype=torch.uint8))
+    saved.state = {**state, "device": "cuda"}
     checkpoint.write(folder, saved)
     events = []
     run = gankit.open_run(tmp_path / "tiny-blobs", Tiny, Blobs).resume(on_event=events.append)

@@ -34,7 +34,7 @@ def make_session(variant: type[Tiny] = Tiny, data: dict | None = None, **options
     options = {**SMALL, **options, "data": data or {}}
     resolved = resolve(variant, Blobs, variant="tiny", dataset="blobs", options=options)
     session = Session(variant(resolved.options), Blobs(resolved.data), resolved)
-    session.begin(lambda text: None)
+    session.begin()
     return session
 
 
@@ -42,11 +42,11 @@ def test_only_the_phases_networks_get_gradients():
     session = make_session()
     g, d = (list(session.networks[name].parameters()) for name in ("generator", "discriminator"))
     step = session.new_step(0)
-    session.turns[0].run([step])
+    session.turns["discriminator"].run([step])
     assert all(p.grad is not None for p in d)
     assert all(p.grad is None for p in g)
     kept = [p.grad.clone() for p in d]
-    session.turns[1].run([step])
+    session.turns["generator"].run([step])
     assert all(p.grad is not None for p in g)
     assert all(torch.equal(p.grad, old) for p, old in zip(d, kept, strict=True))  # nothing was added
 
@@ -178,7 +178,7 @@ def test_the_schedule_reaches_the_optimiser():
     session = make_session(steps=10, optim={"schedule": "linear", "hold": 0.0, "lr": 0.1})
     for index in range(6):
         session.train_step(index)
-    assert session.turns[0].optimizers[0].optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert session.turns["discriminator"].optimizers[0].optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop", "sgd"])
@@ -243,7 +243,7 @@ def test_scaled_gradients_give_the_same_step_and_an_overflow_gives_none():
     before = [p.detach().clone() for p in scaled.networks["generator"].parameters()]
     for a, b in zip(plain.networks["generator"].parameters(), before, strict=True):
         torch.testing.assert_close(a, b)
-    turn = scaled.turns[1]
+    turn = scaled.turns["generator"]
     state = turn.state_dict()
     assert state["scaler"]["scale"] == 2048.0
     turn.load_state_dict({**state, "scaler": {**state["scaler"], "scale": 2.0**100}})
@@ -260,7 +260,7 @@ def test_an_optimisers_state_comes_back_whole(kind):
     session = make_session(optim={"kind": kind}, memory_format="channels_last")
     for index in range(2):
         session.train_step(index)
-    turn = session.turns[1]
+    turn = session.turns["generator"]
     (one,) = turn.optimizers
     before = {k: dict(v) for k, v in one.optimizer.state.items()}
     turn.load_state_dict({k: v.contiguous() for k, v in turn.state_dict().items()})

@@ -7,9 +7,8 @@ Nothing but the pairs is used.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -127,47 +126,60 @@ def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
     return F.pad(images, (2, 2, 2, 2), mode="replicate")[..., y : y + height, x : x + width]
 
 
-class Trainer:
+class EncoderTraining:
     """Trains a text and an image encoder on the pairs of a training split."""
 
     def __init__(
         self, encoder: CharCNNRNN, images: ImageEncoder, low: int, config: TextConfig, preparation: Preparation
     ) -> None:
         self.encoder, self.images, self.low, self.config = encoder, images, low, config
-        self.train, self.device, self.report = preparation.train, preparation.device, preparation.report
+        self.train, self.device = preparation.train, preparation.device
+        self.preparation = preparation
         self.size = min(config.batch_size, len(self.train))
         seed = torch.randint(2**62, (), generator=preparation.generator, device=self.device)
         self.draw = torch.Generator().manual_seed(int(seed))
         self._order = torch.empty(0, dtype=torch.int64)
+        self._recent: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a loop needs to go on, beside the encoders and their optimiser."""
+        return {"draw": self.draw.get_state(), "order": self._order, "recent": self._recent}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The reverse of :meth:`state_dict`."""
+        self.draw.set_state(state["draw"])
+        self._order, self._recent = state["order"], state["recent"]
 
     def run(self) -> None:
         """Both encoders together, then the image encoder alone among far more captions."""
-        began = time.perf_counter()
-        self.report(f"Training the text encoder on {len(self.train)} image-text pairs ...")
+        report = self.preparation.report
+        report(f"Training the text encoder on {len(self.train)} image-text pairs ...")
         self.images.requires_grad_(True).train()
-        loss = self._fit([*self.encoder.parameters(), *self.images.parameters()], self.config.steps, self._both)
+        both = [*self.encoder.parameters(), *self.images.parameters()]
+        loss = self._fit("training the text encoder", both, self.config.steps, self._both)
         if self.config.image_steps:
             self._chosen, self._known = self._read()
-            self._fit(list(self.images.parameters()), self.config.image_steps, self._images_alone)
+            alone = list(self.images.parameters())
+            self._fit("training the image encoder", alone, self.config.image_steps, self._images_alone)
         self.images.freeze()
         _, known = self._read(BANK)
         self.images.bank.copy_(known.repeat(-(-BANK // len(known)), 1)[:BANK])
-        self.report(f"The text encoder is trained ({time.perf_counter() - began:.0f} s, loss {loss:.2f} nats).")
+        report(f"The text encoder is trained (loss {loss:.2f} nats).")
 
-    def _fit(self, parameters: list[nn.Parameter], steps: int, loss_of: Callable[[], Tensor]) -> float:
+    def _fit(self, what: str, parameters: list[nn.Parameter], steps: int, loss_of: Callable[[], Tensor]) -> float:
         """Takes `steps` steps; the mean loss of the last 20."""
         lr = self.config.lr
         optimizer = torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
-        recent: list[Tensor] = []
-        for _ in range(steps):
+        self._recent = []
+        for _ in self.preparation.loop(steps, what, optimizer=optimizer, schedule=schedule, training=self):
             loss = loss_of()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            recent = [*recent[-19:], loss.detach()]
-        return float(torch.stack(recent).mean())
+            self._recent = [*self._recent[-19:], loss.detach()]
+        return float(torch.stack(self._recent).mean())
 
     def _both(self) -> Tensor:
         if len(self._order) < self.size:

@@ -82,12 +82,12 @@ class StackGAN(Variant[StackGANConfig]):
         return {**{name: name for name in encoders}, "stage1": "generator"}
 
     def prepare(self, preparation: Preparation) -> None:
-        from gankit_plugin_stackgan.matching import Trainer
+        from gankit_plugin_stackgan.matching import EncoderTraining
 
         if self.stage == 1 and self.config.text.encoder == "char-cnn-rnn":
             encoder, images = preparation.networks["text"], preparation.networks["images"]
             _, low = sides(preparation.train.spec, self.config.low)
-            Trainer(encoder, images, low, self.config.text, preparation).run()
+            EncoderTraining(encoder, images, low, self.config.text, preparation).run()
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim

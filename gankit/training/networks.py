@@ -1,0 +1,88 @@
+"""A variant's networks: built, saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gankit.device import derive_seed
+from gankit.errors import GankitError, PluginError, UsageError
+from gankit.ops._torch import norms
+from gankit.plugin import DataSpec, Variant
+from gankit.random_state import fork_rng
+
+
+def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str, nn.Module]:
+    """Freshly initialised networks for data of `spec`, the same for the same seed. Leaves global random state alone."""
+    with fork_rng(torch.device("cpu")):
+        torch.manual_seed(derive_seed(seed, "init"))
+        networks = variant.networks(spec)
+    named = isinstance(networks, Mapping) and networks
+    if not named or not all(isinstance(network, nn.Module) for network in networks.values()):
+        raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")
+    if dotted := [name for name in networks if "." in name]:
+        raise PluginError(f"network name {dotted[0]!r} has a dot in it: rename it")
+    return dict(networks)
+
+
+class Weights:
+    """The parameters and buffers of some networks, as a part of a checkpoint."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self.networks = networks
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Keyed ``network.name``."""
+        tensors: dict[str, Tensor] = {}
+        for name, network in self.networks.items():
+            for key, value in network.state_dict().items():
+                if not isinstance(value, Tensor):
+                    raise GankitError(f"network {name!r}: its state {key!r} is {type(value).__name__}, not a tensor")
+                tensors[f"{name}.{key}"] = value
+        return tensors
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """:class:`UsageError` with the first that does not fit."""
+        weights = by_network(state)
+        for name, network in self.networks.items():
+            load_weights(network, weights.get(name, {}), name)
+
+    def not_finite(self) -> str | None:
+        """The name of a parameter with a NaN or an infinity in it."""
+        for name, network in self.networks.items():
+            tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
+            if tensors and not torch.stack([n.float() for n in norms(tensors)]).sum().isfinite():
+                bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
+                if bad is not None:  # else the norm alone is too large
+                    return f"{name}.{bad}"
+        return None
+
+
+def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether `tensors` are all that `network` has, of the same shapes."""
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    return shapes == {key: value.shape for key, value in tensors.items()}
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Copies `tensors` into `network`; :class:`UsageError` with the first that does not fit."""
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        raise UsageError(f"the weights do not fit network {name!r}: {reasons[0]}") from error
+
+
+def by_network(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """``<network>.<name>`` -> tensor, as network -> name -> tensor."""
+    split: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        network, _, name = key.partition(".")
+        split.setdefault(network, {})[name] = value
+    return split
+
+
+__all__ = ["Weights", "build_networks", "by_network", "fits", "load_weights"]
