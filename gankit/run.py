@@ -193,11 +193,11 @@ class Run:
         the `input` (or of the `model`). What cannot be read or written comes back with its error, the others are done.
         """
         tell = on_event or ignore
+        drawer = self._drawer(checkpoint, device)
+        way = (translation if how == "translate" else reconstruction)(drawer, to)
         pairs, problems = file_pairs(Path(source).expanduser(), Path(out).expanduser(), overwrite=overwrite)
         for text in problems:
             tell(Note(text=text))
-        drawer = self._drawer(checkpoint, device)
-        way = (translation if how == "translate" else reconstruction)(drawer, to)
         return change_files(drawer, way, pairs, given=given, size=size, seed=seed, overwrite=overwrite, tell=tell)
 
     def interpolate(

@@ -14,7 +14,7 @@ from gankit.cli.output import at_least, emit, say, shown, warn
 def sample(
     run: RunArgument,
     n: Annotated[
-        int | None, typer.Option("--n", help="Number of samples.  [default: one an image that is given, else 16]")
+        int | None, typer.Option("--n", help="Number of samples. Else one for each image that is given, or 16.")
     ] = None,
     given: GivenOption = None,
     to: To = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -187,9 +188,23 @@ def _drawable(text: str) -> str:
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     try:
         _font().getlength(plain)
+        return "".join(map(_letter, plain))
     except (UnicodeError, ValueError, OSError):  # Pillow without FreeType has a font of Latin-1 alone
         return plain.encode("ascii", "replace").decode()
-    return plain
+
+
+@cache
+def _letter(letter: str) -> str:
+    """`letter`, without its accents if the font has it only without."""
+    if letter.isascii() or _glyph(letter) != _glyph("\uffff"):
+        return letter
+    bare = unicodedata.normalize("NFKD", letter)
+    bare = "".join(part for part in bare if not unicodedata.combining(part))
+    return bare if bare.isascii() and bare else letter
+
+
+def _glyph(letter: str) -> bytes:
+    return bytes(_font().getmask(letter))
 
 
 def _length(text: str) -> int:

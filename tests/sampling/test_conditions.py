@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from captioned import ROWS, Captioned, make
 
 from gankit.data.text import decode_text
-from gankit.errors import UsageError
-from gankit.plugin import Config
+from gankit.errors import PluginError, UsageError
+from gankit.plugin import Config, DataSpec, Key
 from gankit.sampling.conditions import conditions
 
 
@@ -84,3 +86,82 @@ def test_rows_are_opened_only_when_something_is_taken_from_them():
     assert len(asked(make("digit"), ROWS.spec, 2, rows=gone)[1]) == 2
     with pytest.raises(UsageError, match=r"text comes from the data unless given, and data\.root: /x is not there"):
         conditions(make("text"), ROWS.spec, 2, rows=gone)
+
+
+class Sides(Captioned):
+    """Two sides without partners: letters and digits; the second is empty in the test split."""
+
+    @property
+    def spec(self):
+        image = Key(kind="image", shape=(1, 2, 2))
+        label = Key(kind="class", names=("x", "y"), of="a")
+        return DataSpec(keys={"a": image, "b": image, "label": label})
+
+    def streams(self):
+        return {"a": 3, "b": 0 if self.split == "test" else 5}
+
+    def batch(self, indices):
+        assert isinstance(indices, dict)
+        made = {}
+        for side, numbers in indices.items():
+            made[side] = numbers.view(-1, 1, 1, 1).repeat(1, 1, 2, 2).to(torch.uint8)
+        if "a" in indices:
+            made["label"] = indices["a"] % 2
+        return made
+
+    def source(self, index, stream=""):
+        return f"{stream}/{index}.png" if stream == "a" else None
+
+
+class Between(type(make())):
+    """From one side to the other; asked also what the data lacks."""
+
+    produces = ("b", "a")
+
+    def asks(self, spec, produces):
+        other = "a" if produces == "b" else "b"
+        keys = {other: spec[other], "label": spec["label"], "mood": Key(kind="class", names=("calm", "wild"))}
+        return {**keys, "goal": replace(spec["label"], target=True), "noise": Key(kind="vector", shape=(3,))}
+
+
+def test_streams_are_read_only_where_they_are_needed():
+    variant, splits = Between(Config()), [Sides(Config(), "test"), Sides(Config(), "train")]
+    batch, records = asked(variant, splits[0].spec, 5, rows=lambda: splits)
+    assert set(batch) == {"a", "label", "mood", "goal"}  # nothing stands in for the vector
+    numbers = batch["a"][:, 0, 0, 0].add(1).mul(127.5).round().long()
+    assert sorted(numbers[:3].tolist()) == [0, 1, 2]  # each once before any again
+    assert torch.equal(batch["label"], numbers % 2)  # of the same row
+    assert batch["mood"].tolist() == [0, 1, 0, 1, 0]
+    assert batch["goal"].tolist() == [0, 1, 0, 1, 0]  # a target goes in turn
+    assert [record["a"] for record in records] == [f"a/{number}.png" for number in numbers.tolist()]
+
+    batch, records = asked(variant, splits[0].spec, 4, to="a", rows=lambda: splits)  # only the training split has any
+    assert {record["b"] for record in records} <= set(range(5))
+    assert batch["label"].tolist() == [0, 1, 0, 1]  # of the other stream: in turn
+    with pytest.raises(UsageError, match="no held-out samples to take b from; give b yourself"):
+        asked(variant, splits[0].spec, 4, to="a", rows=lambda: splits[:1])
+
+
+def test_what_is_given_comes_before_rows_and_turns():
+    variant, spec = Between(Config()), Sides(Config()).spec
+    given = {"a": torch.ones(1, 2, 2), "mood": "wild", "goal": ["y", 0], "noise": "1,2,3"}
+    batch, records = asked(variant, spec, None, given=given)
+    assert {name: len(rows) for name, rows in batch.items()} == {"a": 1, "label": 1, "mood": 1, "goal": 1, "noise": 1}
+    assert records == [{"a": 0, "mood": "wild", "goal": "y", "noise": [1, 2, 3], "label": "x"}]
+    assert len(asked(variant, spec, 4, given=given)[1]) == 4
+    assert conditions(make("text"), ROWS.spec, None, given={"text": ["a"] * 20}).n == 20
+    assert conditions(make(), ROWS.spec, None).n == 16
+
+
+def test_asks_that_say_nothing_sensible():
+    class Bad(Between):
+        told = {"a": "image"}  # noqa: RUF012
+
+        def asks(self, spec, produces):
+            return self.told if self.told else {"c": spec["c"]}
+
+    with pytest.raises(PluginError, match=r"Bad\.asks\(\) says 'image' of 'a'; it must be a gankit\.plugin\.Key"):
+        conditions(Bad(Config()), Sides(Config()).spec, 2)
+    Bad.told = {}
+    with pytest.raises(PluginError, match=r"Bad\.asks\(\) names 'c', which is no key of the data"):
+        conditions(Bad(Config()), Sides(Config()).spec, 2)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
+from changers import Negative, Points, Shown
 from PIL import Image
 from tiny_gan import Tiny
 from training_helpers import train
@@ -15,7 +18,10 @@ from gankit.cli.evaluate import evaluate
 from gankit.cli.sample import sample
 from gankit.data.images import write_png
 from gankit.errors import PluginError, UsageError
+from gankit.plugin import DataSpec, Key
 from gankit.runs.log import read_log
+from gankit.sampling.draw import fault_of
+from gankit.sampling.samples import Samples
 
 
 def test_samples_repeat_and_obey_the_request(tmp_path):
@@ -129,3 +135,109 @@ def test_a_plugin_that_draws_the_wrong_number_is_told(tmp_path):
     with pytest.raises(PluginError, match=r"sample\(\) returned shape \(3, 1, 8, 8\); asked for \(2, 1, H, W\)"):
         train(tmp_path, WrongShape)
     assert not list(tmp_path.iterdir())  # found before the run has a directory
+
+
+def test_what_is_no_image_becomes_numbers(tmp_path):
+    run = train(tmp_path / "run", Points, steps=1, sample_n=5)
+    drawn = np.load(run.path / "samples" / "000001.npy", allow_pickle=False)
+    assert drawn.shape == (5, 2)
+    assert Image.open(run.path / "samples" / "000001-plot.png").size == (20, 10)  # figures stand beside
+    samples = run.sample(3)
+    assert samples.values.shape == (3, 2)
+    for read in (lambda: samples.images, samples.page, lambda: samples.save(tmp_path / "a.png")):
+        with pytest.raises(UsageError, match=r"no images but values of shape \(2,\)"):
+            read()
+    assert [path.name for path in samples.save(tmp_path / "a.npy")] == ["a.npy", "a-plot.png"]
+    assert np.array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), samples.values.numpy())
+    samples.save(tmp_path / "a.csv", overwrite=True)
+    assert np.allclose(np.loadtxt(tmp_path / "a.csv", delimiter=","), samples.values.numpy(), atol=1e-7)
+    names = [path.name for path in samples.save(tmp_path / "all")]
+    assert names == ["samples.npy", "samples.jsonl", "figure-plot.png"]
+    assert [row["file"] for row in read_log(tmp_path / "all" / "samples.jsonl")] == ["samples.npy"] * 3
+    samples.save(tmp_path / "all", overwrite=True)
+
+
+def test_images_of_other_channels_are_shown_in_part(tmp_path):
+    records = [{"index": i} for i in range(2)]
+    samples = Samples(torch.zeros(2, 5, 8, 8), records, "latest")
+    assert samples.note == "pictures show the first 3 of 5 channels"
+    assert samples.page().shape[2] == 3
+    files = samples.save(tmp_path / "drawn")
+    assert Image.open(files[0]).mode == "RGB"
+    samples.save(tmp_path / "all.npy")
+    assert np.load(tmp_path / "all.npy", allow_pickle=False).shape == (2, 5, 8, 8)
+
+
+def test_panels_stand_on_the_sheets(tmp_path):
+    run = train(tmp_path, Shown, steps=1, sample_n=20)
+    (sheet,) = run.sample(20).save(tmp_path / "sheet.png")
+    wide, high = Image.open(sheet).size
+    assert wide == 2 * 96 + 2
+    assert high > 16 * 96  # a row a sample, of no more than 16
+    assert Image.open(run.path / "samples" / "000001.png").size == (wide, high)
+
+
+def test_what_is_given_stands_beside_what_came_of_it(tmp_path):
+    run = train(tmp_path, Negative, steps=1, sample_n=2)
+    samples = run.sample(given={"image": torch.ones(3, 1, 8, 8)})
+    assert list(samples.layout.panels) == ["image", "sample"]
+    assert len(samples.records) == 3  # as many as images are given
+    assert samples.images.max() < -0.9
+    assert run.sample(2).layout.panels["image"].shape == (2, 1, 8, 8)  # held-out ones
+    assert [record["mood"] for record in run.sample(3).records] == ["1", "0", "1"]
+    assert [record["mood"] for record in run.sample(3, given={"mood": 1}).records] == ["1"] * 3  # the name, first
+    assert len(run.sample(1, given={"image": torch.ones(3, 1, 8, 8)}).records) == 1
+    with pytest.raises(UsageError, match=r"cannot be asked for a colour: .* image \(an image file .*box .*mood "):
+        run.sample(1, given={"colour": 1})
+    with pytest.raises(UsageError, match="label is given twice"):
+        run.sample(1, label=1, given={"label": 1})
+
+
+class Wrong(Points):
+    """With figures or samples that are none."""
+
+    kind = ""
+
+    def figures(self, networks, request):
+        return {"floats": {"plot": torch.zeros(2, 2, 3)}, "name": {"a/b": torch.zeros(2, 2, 3).byte()}}.get(
+            self.kind, []
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("floats", r"figures\(\) returned torch.float32 \(2, 2, 3\) for 'plot'; it must be uint8 \(H, W, 3\)"),
+        ("name", "figures\\(\\) has the name 'a/b'"),
+        ("list", "figures\\(\\) returned a list"),
+    ],
+)
+def test_figures_that_are_none(tmp_path, monkeypatch, kind, words):
+    monkeypatch.setattr(Wrong, "kind", kind)
+    with pytest.raises(PluginError, match=words):
+        train(tmp_path, Wrong, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (lambda n: [torch.zeros(1, 8, 8)] * n, "a list; a tensor is expected"),
+        (lambda n: torch.zeros(n, 3, 8, 8), r"shape \(2, 3, 8, 8\); asked for \(2, 1, H, W\) of 'image'"),
+        (lambda n: torch.zeros(n, 64), r"shape \(2, 64\)"),
+        (lambda n: torch.zeros(n, 1, 8, 8, dtype=torch.uint8), "uint8; samples are floating point"),
+        (lambda n: torch.zeros(n, 1, 0, 8), r"shape \(2, 1, 0, 8\)"),
+    ],
+)
+def test_samples_that_are_not_as_asked(samples, words):
+    spec = DataSpec(keys={"image": Key(kind="image", shape=(1, 8, 8))})
+    assert re.search(words, fault_of(samples(2), 2, spec, "image"))
+
+
+def test_samples_that_are_as_asked():
+    keys = {"image": Key(kind="image", shape=(1, 8, 8)), "slant": Key(kind="vector", shape=(2,))}
+    spec = DataSpec(keys=keys)
+    assert not fault_of(torch.zeros(2, 1, 4, 4), 2, spec, "image")  # of another size
+    assert not fault_of(torch.zeros(2, 2), 2, spec, "slant")
+    assert not fault_of(torch.zeros(2), 2, spec, "")
+    assert "asked for (2, 2) of 'slant'" in fault_of(torch.zeros(2, 3), 2, spec, "slant")
+    assert "'b', which is no key of the data; it has image, slant" in fault_of(torch.zeros(2, 3), 2, spec, "b")

@@ -1,0 +1,106 @@
+"""`gankit translate`, `reconstruct` and `interpolate`, and `gankit sample --given`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import GOOD
+
+NEGATIVE = GOOD.replace(
+    'conditions = frozenset({"label"})',
+    'conditions = frozenset({"image"})\n    random = False',
+).replace(
+    "    def sample(",
+    '    def sample(self, networks, request):\n        return -request.batch["image"]\n\n    def unused(',
+)
+CODES = GOOD.replace(
+    "    def sample(",
+    """    def codes(self, request):
+        return request.noise(request.n, 4)
+
+    def decode(self, networks, codes, request):
+        return networks["generator"](self.told(codes, request.batch["label"]))
+
+    def unused(""",
+)
+
+
+@pytest.fixture
+def negative(gankit, site, tmp_path):
+    outcome = gankit("run", site.add("negative", NEGATIVE), "--json")
+    assert outcome.code == 0, outcome.err
+    return tmp_path / outcome.data["run"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    Image.new("RGB", (30, 20), "white").save(folder / "a.png")
+    Image.new("L", (7, 9), 0).save(folder / "deep" / "b.jpg")
+    return folder
+
+
+def test_translate(gankit, negative, photos, tmp_path):
+    outcome = gankit("translate", negative, photos, "out")
+    assert (outcome.code, outcome.out) == (0, "2 images in out\n"), outcome.err
+    assert np.asarray(Image.open(tmp_path / "out" / "a.png")).max() == 0
+    assert Image.open(tmp_path / "out" / "a.png").size == (30, 20)
+    assert np.asarray(Image.open(tmp_path / "out" / "deep" / "b.jpg")).min() > 250
+    refused = gankit("translate", negative, photos, "out")
+    assert (refused.code, "exists already. Give another OUT, or --overwrite" in refused.err) == (2, True)
+
+    (photos / "c.png").write_text("no image")
+    outcome = gankit("translate", negative, photos, "out", "--overwrite", "--size", "model", "--json")
+    assert outcome.code == 1
+    assert outcome.err.count("c.png") == 1
+    assert outcome.data["n"] == 2
+    assert [bool(file["error"]) for file in outcome.data["files"]] == [False, True, False]
+    assert Image.open(tmp_path / "out" / "a.png").size == (8, 8)
+
+
+def test_sample_with_images(gankit, negative, photos, tmp_path):
+    outcome = gankit("sample", negative, "--given", f"image={photos}", "--out", "drawn", "--json")
+    assert outcome.code == 0, outcome.err
+    assert [sample["image"] for sample in outcome.data["samples"]] == [
+        str(photos / "a.png"),
+        str(photos / "deep" / "b.jpg"),
+    ]
+    rows = [json.loads(line) for line in (tmp_path / "drawn" / "samples.jsonl").read_text().splitlines()]
+    assert rows[1]["image"].endswith("b.jpg")
+    assert gankit("sample", negative, "--n", "5", "--json").data["n"] == 5  # of held-out images
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("sample", "--given", "label"), "--given label: must be KEY=VALUE"),
+        (("sample", "--given", "box=nan,0,1,1"), "cannot be asked for a box: its samples depend on label (a class"),
+        (("sample", "--given", "label=pink"), "'pink' is not one of the 2 classes"),
+        (("sample", "--given", "label=dark", "--label", "light"), "label is given twice"),
+        (("sample", "--to", "b"), "Toy cannot draw 'b': it draws image"),
+        (("translate", "photos", "out"), "Toy cannot translate: to draw 'image' it asks for no image"),
+        (("reconstruct", "photos", "out"), "Toy cannot reconstruct"),
+        (("interpolate",), "Toy cannot interpolate"),
+        (("interpolate", "--frames", "1"), "--frames 1: must be at least 2"),
+    ],
+)
+def test_what_a_variant_cannot(gankit, run, photos, command, words):
+    outcome = gankit(command[0], run, *command[1:])
+    assert (outcome.code, words in outcome.err) == (2, True), outcome.err
+    assert len(outcome.err.strip().splitlines()) <= 2
+
+
+def test_interpolate(gankit, site, tmp_path):
+    path = tmp_path / gankit("run", site.add("coded", CODES), "--json").data["run"]
+    outcome = gankit("interpolate", path, "--n", 3, "--frames", 5, "--given", "label=light", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.data["files"] == [str(path / "interpolation-0001.png")]
+    assert Image.open(path / "interpolation-0001.png").size == (5 * 98 - 2, 3 * 98 - 2)
+    assert {sample["label"] for sample in outcome.data["samples"]} == {"light"}
+    assert gankit("interpolate", path, "--out", "steps", "--n", 1).out == "1 x 8 samples of step-000006 in steps\n"
+    assert len(list((tmp_path / "steps").glob("*.png"))) == 8
