@@ -57,10 +57,10 @@ def difference(then: str, now: str) -> str:
     try:
         before, after = _Files.parse(then), _Files.parse(now)
     except ValueError:
-        return "they are not what they were"
+        return "they were changed since"
     changes = _changes(before, after)
     if max(before.count, after.count) <= _ONE_BY_ONE:
-        return changes or "they are not what they were"
+        return changes or "they were changed since"
     told = f"there were {before.count} and are {after.count}" if before.count != after.count else "some have changed"
     return f"{told}; of {_ONE_BY_ONE} looked at one by one: {changes}" if changes else told
 

@@ -15,6 +15,7 @@ from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, describe, train_judge
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore
+from gankit.files import read_regular
 from gankit.random_state import fork_rng
 
 SAMPLED = 512
@@ -104,7 +105,7 @@ def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
 
     try:
         weights, facts = _paths(name)
-        text = facts.read_bytes()
+        text = read_regular(facts)
     except OSError:
         return None
     try:
@@ -118,7 +119,7 @@ def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _Damaged(f"{facts} is damaged") from None
     try:
-        content = weights.read_bytes()
+        content = read_regular(weights)
         if _sha256(content) != known["weights"]:
             raise ValueError
         state = load(content)

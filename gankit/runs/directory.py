@@ -11,12 +11,11 @@ from shlex import quote
 from typing import Any, TypeVar
 
 from gankit.errors import GankitError, UsageError
-from gankit.files import replace_text
+from gankit.files import read_regular, replace_text
 from gankit.plugin import DataSpec
 from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.runs.data_spec import KeptSpec, difference, read_spec, write_spec
-from gankit.runs.json_file import read_bytes
 from gankit.runs.tensor_folder import ASIDE, recover
 
 T = TypeVar("T")
@@ -235,7 +234,7 @@ class RunDir:
     def _pointer(self, name: str) -> str | None:
         """What a pointer names: None if there is none, "" if it cannot be read."""
         try:
-            return read_bytes(self.store / name).decode().strip()
+            return read_regular(self.store / name).decode().strip()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError):

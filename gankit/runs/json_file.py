@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
 from gankit.errors import GankitError
+from gankit.files import read_regular
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
@@ -22,17 +21,10 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     return content
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file; OSError for what is none: a pipe in its place would be waited for without end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a file", str(path))  # a directory, a pipe
-    return path.read_bytes()
-
-
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in a file of a run. :class:`GankitError` names the file and the `remedy`, an imperative."""
     try:
-        return parse_object(read_bytes(path))
+        return parse_object(read_regular(path))
     except OSError as error:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}. {_sentence(remedy)}") from error
     except ValueError as error:
@@ -53,4 +45,4 @@ def _shortened(error: ValueError) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-__all__ = ["damaged", "parse_object", "read_bytes", "read_object"]
+__all__ = ["damaged", "parse_object", "read_object"]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
-from gankit.runs.json_file import parse_object, read_bytes
+from gankit.files import read_regular
+from gankit.runs.json_file import parse_object
 
 
 class Meter:
@@ -106,7 +107,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """
     rows = []
     try:
-        lines = read_bytes(path).splitlines()
+        lines = read_regular(path).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -72,11 +72,11 @@ def test_a_damaged_file_is_named(tmp_path, text):
 
 def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "spec.json").mkdir()
-    with pytest.raises(GankitError, match=r"spec\.json cannot be read: it is not a file"):
+    with pytest.raises(GankitError, match=r"spec\.json cannot be read: it is a directory, not a file"):
         read_spec(tmp_path / "spec.json")
     (tmp_path / "spec.json").rmdir()
     os.mkfifo(tmp_path / "spec.json")
-    with pytest.raises(GankitError, match=r"spec\.json cannot be read"):
+    with pytest.raises(GankitError, match=r"spec\.json cannot be read: it is a pipe, not a file"):
         read_spec(tmp_path / "spec.json")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from pictures import paint
 from tiny_gan import Blobs, BlobsConfig, Tiny
 from training_helpers import final, train
 
 import gankit
+from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.errors import GankitError, UsageError
 from gankit.events import Note
 
@@ -87,6 +89,26 @@ def test_samples_that_are_others_are_named(path, monkeypatch):
     assert len(told) == 2
     assert told[0].startswith("The samples of the train split are not those that the run was made with: ")
     assert told[0].endswith(" The result will differ from an uninterrupted run's.")
+
+
+def test_what_happened_to_a_folder_of_images_is_told(tmp_path):
+    for number in range(12):
+        paint(tmp_path / "images" / "ab"[number % 2] / f"{number}.png", 20 * number)
+    data = FolderConfig(root=str(tmp_path / "images"), size=8, channels=1, test_fraction=0)
+    path = gankit.train(
+        Tiny, ImageFolder(data), out=tmp_path / "runs", steps=4, batch_size=8, sample_n=6, device="cpu"
+    ).path
+    assert go_on(path, 5, ImageFolder) == []
+    (tmp_path / "images" / "a" / "0.png").rename(tmp_path / "images" / "b" / "0.png")
+    paint(tmp_path / "images" / "b" / "1.png", 99)
+    told = go_on(path, 6, ImageFolder)
+    assert told[0] == (
+        "The samples of the train split are not those that the run was made with: "
+        "1 is replaced by another, 1 has another class. The result will differ from an uninterrupted run's."
+    )
+    (tmp_path / "images" / "b" / "3.png").unlink()
+    with pytest.raises(UsageError, match=r"began with 12 samples.*(\n.*)*train split .*: 1 is gone, 1 is replaced"):
+        go_on(path, 7, ImageFolder)
 
 
 def test_another_number_of_samples_is_refused(tmp_path):
