@@ -79,7 +79,7 @@ def make_session(
     resolved = request.resolve()
     if request.variant.stages > 1 and resolved.stage is None:
         resolved = request.resolve(1)
-    return request.ready(resolved).session
+    return request.open(resolved).session
 
 
 def plan(
@@ -93,7 +93,7 @@ def plan(
 ) -> list[Plan]:
     """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written."""
     request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore)
-    return [make_plan(request.ready(resolved).session) for resolved in request.missing()[0]]
+    return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
 __all__ = ["Run", "Samples", "make_session", "open_run", "plan", "train"]

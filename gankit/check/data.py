@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gankit.check.checker import Checker, Failed
-from gankit.data.kinds import fault, kind_of, spec_fault
-from gankit.plugin import Config, Dataset, DataSpec, Key
+from gankit.data.kinds import fault, spec_fault
+from gankit.data.made_up import MadeUp
+from gankit.plugin import Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -82,33 +83,11 @@ def _same(one: Batch, other: Batch, when: str) -> None:
             raise Failed(f"batch() is not a function of the indices alone: {name!r} differs between {when}")
 
 
-class StandIn(Dataset[Config]):
-    """Made-up data with given keys, for variants whose own data set reads files of the user's."""
-
-    in_memory = True
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        super().__init__(Config())
-        kinds = {"image": Key(kind="image", shape=(3, 64, 64)), "text": Key(kind="text", shape=(64,))}
-        classes = Key(kind="class", names=tuple("0123456789"))
-        self._spec = DataSpec(keys={name: kinds.get(name, classes) for name in sorted(keys)})
-        generator = torch.Generator().manual_seed(0)
-        self.rows = {name: kind_of(key).made_up(key, 40, generator) for name, key in self._spec.keys.items()}
-
-    @property
-    def spec(self) -> DataSpec:
-        return self._spec
-
-    def __len__(self) -> int:
-        return 40
-
-    def batch(self, indices: torch.Tensor) -> Batch:
-        return {name: rows[indices] for name, rows in self.rows.items()}
-
-
-def stand_in(keys: Iterable[str]) -> StandIn:
+def stand_in(names: Iterable[str]) -> MadeUp:
     """40 made-up samples: images of 3x64x64, text of 64 bytes, everything else one of ten classes."""
-    return StandIn(keys)
+    kinds = {"image": Key(kind="image", shape=(3, 64, 64)), "text": Key(kind="text", shape=(64,))}
+    classes = Key(kind="class", names=tuple("0123456789"))
+    return MadeUp(DataSpec(keys={name: kinds.get(name, classes) for name in sorted(names)}), 40)
 
 
-__all__ = ["StandIn", "check_data", "stand_in"]
+__all__ = ["check_data", "stand_in"]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gankit.data.fingerprint import difference as changes_of_samples
 from gankit.data.kinds import spec_fault
 from gankit.errors import GankitError
 from gankit.files import replace_text
@@ -29,12 +30,8 @@ class KeptSpec:
         return [
             f"The samples of the {split} split are not those that the run was made with: {what}."
             for split, then in self.fingerprints.items()
-            if (what := _changed(then, fingerprints.get(split, "")))
+            if (what := changes_of_samples(then, fingerprints.get(split, "")))
         ]
-
-
-def _changed(then: str, now: str) -> str:
-    return "they were changed since" if then and now and then != now else ""
 
 
 def write_spec(path: Path, kept: KeptSpec) -> None:

@@ -18,12 +18,11 @@ from gankit.options.resolve import OF_ONE_STAGE, Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
-from gankit.sampling.draw import check_drawing
 from gankit.training import resume
-from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
+from gankit.training.ready import Ready, fingerprints, load_data, make_ready
+from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
-from gankit.training.validation import check_metric
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,14 @@ class TrainRequest:
         self.source.check(resolved.data)
         return resolved
 
-    def ready(self, resolved: Resolved) -> Ready:
+    def open(self, resolved: Resolved) -> Ready:
         """A training with these options, with everything open; nothing is written."""
-        ready = make_ready(self.variant, self.source, resolved)
-        if resolved.run.eval_every:
-            check_metric(ready.session.variant)
+        return make_ready(self.variant, self.source, resolved)
+
+    def ready(self, resolved: Resolved) -> Ready:
+        """The same, once it was seen to take a step and to draw."""
+        ready = self.open(resolved)
+        rehearse(ready)
         return ready
 
     def train(self) -> TrainedRun:
@@ -104,7 +106,7 @@ class TrainRequest:
                 self.tell(Note(text=self._implied(resolved, asked)))
         run = self._begin(ready, earlier)
         for resolved in todo[1:]:
-            ready = self.ready(resolved)
+            ready = self.open(resolved)
             run = self._begin(ready, read_earlier(run, ready.session.variant.inherits()))
         return TrainedRun(run, todo[-1])
 
@@ -112,7 +114,7 @@ class TrainRequest:
         """What to train, in this order; the first of it, ready; and the earlier stage that it builds on.
 
         A variant without stages, and the first stage, build on none. Without a stage asked for all are trained; before
-        one that is asked for those that no finished run under `out` stands for. Each has been made ready once: what is
+        one that is asked for those that no finished run under `out` stands for. Each was ready once: what is
         wrong with a later stage is said before an earlier one is trained.
         """
         asked = self.resolve()
@@ -154,10 +156,8 @@ class TrainRequest:
         session = ready.session
         if earlier is not None and (stage := session.resolved.stage):
             self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {earlier.run.path}."))
-        tell_data_notes(ready, self.tell)
+        load_data(ready, self.tell)
         config = session.resolved.to_toml()
-        splits = (ready.test, session.dataset)
-        check_drawing(session.variant, session.networks, session.spec, lambda: splits, session.device)
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)
         if earlier is not None:

@@ -28,7 +28,7 @@ def make_ready(variant: type[Variant[Any]], source: DataSource, resolved: Resolv
     return Ready(Session(variant(resolved.options), train, resolved), test)
 
 
-def tell_data_notes(ready: Ready, tell: OnEvent) -> None:
+def load_data(ready: Ready, tell: OnEvent) -> None:
     """Loads the data, and tells what the user should read about it, each line once."""
     for split in (ready.session.dataset, ready.test):
         split.load(tell)
@@ -42,4 +42,4 @@ def fingerprints(ready: Ready) -> dict[str, str]:
     return {"train": ready.session.dataset.fingerprint(), "test": ready.test.fingerprint()}
 
 
-__all__ = ["Ready", "fingerprints", "make_ready", "tell_data_notes"]
+__all__ = ["Ready", "fingerprints", "load_data", "make_ready"]

@@ -15,7 +15,7 @@ from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes
-from gankit.training.ready import fingerprints, make_ready, tell_data_notes
+from gankit.training.ready import fingerprints, load_data, make_ready
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of
 from gankit.training.trainer import Trainer
@@ -56,7 +56,7 @@ def resume(
         raise UsageError("\n".join([str(error), *edited, *changes])) from error
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
-    tell_data_notes(ready, tell)
+    load_data(ready, tell)
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None

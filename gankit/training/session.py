@@ -23,6 +23,7 @@ from gankit.training.networks import Weights, build_networks, load_weights
 from gankit.training.optim import scheduled_ema
 from gankit.training.preparation import PreparationStore, TrainPreparation
 from gankit.training.random_part import RandomPart
+from gankit.training.requirements import check_requirements
 from gankit.training.step import TrainStep
 from gankit.training.turns import Turns
 from gankit.version import __version__
@@ -227,31 +228,6 @@ class Session:
 
     def close(self) -> None:
         self.loader.close()
-
-
-def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:
-    """:class:`UsageError` names the keys that `variant` needs and `dataset` lacks, and the datasets that have them."""
-    needed = variant.requires | variant.conditions
-    if missing := sorted(needed - set(dataset.spec.keys)):
-        raise UsageError(
-            f"dataset {name!r} has no {' and no '.join(missing)}, which {type(variant).__name__} requires; "
-            f"it has {', '.join(dataset.spec.keys)}.{_datasets_with(needed)}"
-        )
-
-
-def _datasets_with(needed: frozenset[str]) -> str:
-    """The installed datasets whose spec, with default options, has all of `needed`, as a sentence."""
-    from gankit.discovery.entry_points import datasets, load_dataset
-
-    able = []
-    for name in datasets():
-        try:
-            cls = load_dataset(name)
-            if needed <= set(cls(cls.Config()).spec.keys):
-                able.append(name)
-        except Exception:
-            continue
-    return f" Use --dataset {' or '.join(able)}." if able else ""
 
 
 def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
