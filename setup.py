@@ -149,7 +149,7 @@ class BuildOptional(BuildExtension):
     """Compiles the CPU kernels once per capability, and turns a failed extension into a warning."""
 
     without_cuda = ""
-    """Why there are no CUDA kernels; empty if there are. `gankit._C` is told, for `gankit doctor`."""
+    """Why there are no CUDA kernels; empty if there are. Compiled into `gankit._C`, for `gankit doctor`."""
 
     def run(self) -> None:
         if self.without_cuda:
@@ -190,13 +190,13 @@ class BuildOptional(BuildExtension):
 
     def build_extension(self, extension: Extension) -> None:
         if extension.name == CPU:
-            self.force = True  # what it tells of CUDA may be new though no source is
+            self.force = True  # its macros about CUDA may have changed though no source has
             extension.extra_objects = self.kernel_objects()
-            extension.extra_compile_args["cxx"] += self.told_of_cuda()
+            extension.extra_compile_args["cxx"] += self.cuda_macros()
         super().build_extension(extension)
 
-    def told_of_cuda(self) -> list[str]:
-        """What `build_info()` says."""
+    def cuda_macros(self) -> list[str]:
+        """For `build_info()`: which CUDA kernels were built, or why none were."""
         if self.without_cuda:
             return [f'-DGANKIT_WITHOUT_CUDA="{re.sub(r"[^A-Za-z0-9 .,:;()=+/_-]", " ", self.without_cuda)}"']
         archs = os.environ["TORCH_CUDA_ARCH_LIST"]

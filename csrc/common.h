@@ -1,4 +1,4 @@
-// What the ops share at the border to torch: argument checks, dtype, memory layout, allocation, threads.
+// What the bindings of all ops to torch share: argument checks, dtype, memory layout, allocation, threads.
 // Only LibTorch's stable ABI is used, so that one build serves every torch from 2.11 on.
 #pragma once
 

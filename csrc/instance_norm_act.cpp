@@ -1,5 +1,5 @@
 // instance_norm_act on the CPU: the choice of kernels, and threads. The loops are in cpu/.
-#include "instance_norm_act_border.h"
+#include "instance_norm_act_binding.h"
 
 namespace gankit {
 namespace {
@@ -33,8 +33,8 @@ std::tuple<Tensor, Tensor> instance_norm_act_cpu(const Tensor& x, const std::opt
       [](const InstanceNormActForward& args, const Tensor&) { GANKIT_DISPATCH(instance_norm_act_forward, args); });
 }
 
-// The op whose gradient is registered; the flag is for that one.
-std::tuple<Tensor, Tensor> instance_norm_act_kept_cpu(const Tensor& x, const std::optional<Tensor>& weight,
+// The op that the gradient is registered for; `from_output` concerns that gradient alone.
+std::tuple<Tensor, Tensor> instance_norm_act_registered_cpu(const Tensor& x, const std::optional<Tensor>& weight,
                                                       const std::optional<Tensor>& bias,
                                                       const std::optional<Tensor>& residual, double negative_slope,
                                                       double eps, bool) {
@@ -63,7 +63,7 @@ std::tuple<Tensor, Tensor, Tensor> instance_norm_act_double_backward_cpu(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(gankit, CPU, m) {
-  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_kept_cpu));
+  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_registered_cpu));
   m.impl("instance_norm_act_forward", TORCH_BOX(&instance_norm_act_cpu));
   m.impl("instance_norm_act_backward", TORCH_BOX(&instance_norm_act_backward_cpu));
   m.impl("instance_norm_act_double_backward", TORCH_BOX(&instance_norm_act_double_backward_cpu));

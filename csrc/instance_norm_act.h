@@ -23,17 +23,17 @@ struct Moments {
 template <class A>
 GANKIT_FORMULA Moments<A> merge(const Moments<A>& a, const Moments<A>& b) {
   const A count = a.count + b.count;
-  const A share = b.count / count;
+  const A fraction = b.count / count;
   const A delta = b.mean - a.mean;
-  return {count, a.mean + delta * share, a.m2 + b.m2 + delta * delta * (a.count * share)};
+  return {count, a.mean + delta * fraction, a.m2 + b.m2 + delta * delta * (a.count * fraction)};
 }
 
 // From the sums of (x - shift) and (x - shift)^2, with a shift near the mean.
 template <class A>
 GANKIT_FORMULA Moments<A> shifted_moments(A count, A shift, A sum, A squares) {
-  const A left = sum / count;
-  const A m2 = squares - left * sum;
-  return {count, shift + left, m2 < 0 ? A(0) : m2};  // below zero only by rounding; a NaN stays
+  const A offset = sum / count;  // of the mean from the shift
+  const A m2 = squares - offset * sum;
+  return {count, shift + offset, m2 < 0 ? A(0) : m2};  // below zero only by rounding; a NaN stays
 }
 
 template <class A>

@@ -1,4 +1,4 @@
-// leaky_relu at the border to torch: geometry, allocation, threads. The loops are in cpu/leaky_relu.cpp.
+// The binding of leaky_relu's CPU kernels to torch: geometry, allocation, threads. The loops are in cpu/leaky_relu.cpp.
 #include "common.h"
 #include "cpu/leaky_relu.h"
 
@@ -22,9 +22,9 @@ LeakyReluArgs make_args(const Tensor& t, const char* name, double slope) {
   args.channels = layout.channels;
   args.inner = layout.inner;
   args.slope = slope;
-  const int64_t once = layout.channels * layout.inner;
+  const int64_t shortest = layout.channels * layout.inner;
   args.short_planes = layout.channels > 1 && layout.inner < kShortPlane;
-  args.period = once >= kMinPeriod || once == 0 ? once : once * ceil_div(kMinPeriod, once);
+  args.period = shortest >= kMinPeriod || shortest == 0 ? shortest : shortest * ceil_div(kMinPeriod, shortest);
   if (args.short_planes) {
     args.chunk = args.period * std::max<int64_t>(4, kChunk / args.period);
     args.chunks_per_plane = 0;

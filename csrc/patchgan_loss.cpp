@@ -1,4 +1,4 @@
-// patchgan_loss at the border to torch: allocation, threads.
+// The binding of the PatchGAN losses' CPU kernel to torch: allocation, threads.
 #include "common.h"
 #include "cpu/patchgan_loss.h"
 #include "patchgan_loss_plan.h"
@@ -11,7 +11,8 @@ namespace {
 constexpr int64_t kChunk = 8192;  // elements summed before the next partial sum
 
 double mean_loss_of(const Tensor& logits, const PatchGANPlan& plan, size_t index, Tensor* grad) {
-  PatchGANLossArgs args{.dtype = dtype_of(logits, "logits"), .kind = plan.kind, .anchor = plan.anchor(index)};
+  PatchGANLossArgs args{
+      .dtype = dtype_of(logits, "logits"), .kind = plan.kind, .target_or_sign = plan.target_or_sign(index)};
   args.total = logits.numel();
   args.chunk = kChunk;
   args.logits = logits.const_data_ptr();

@@ -36,8 +36,9 @@ GANKIT_FORMULA ValueSlope<T> linear_term(T x, T sign) {
   return {sign * x, sign};
 }
 
-// What exp needs to know about a type. Rounding to an integer is done by adding 1.5 * 2^(mantissa bits), which leaves the
-// integer in the low bits: it vectorises everywhere, and NaN passes through it without a conversion that C++ leaves undefined.
+// What exp needs to know about a type. Rounding to an integer is done by adding 1.5 * 2^(mantissa bits), which leaves
+// the integer in the low bits: it vectorises everywhere, and NaN passes through it without a conversion that C++ leaves
+// undefined.
 template <typename T> struct ExpTraits;
 template <> struct ExpTraits<float> {
   using Bits = uint32_t;
@@ -53,7 +54,8 @@ template <> struct ExpTraits<double> {
   static constexpr Bits one = 0x3ff0000000000000ull;
 };
 
-// exp(a) for a <= 0, by a = n ln 2 + r and the Taylor polynomial of exp(r), |r| <= ln(2) / 2; 0 where a result would be subnormal.
+// exp(a) for a <= 0, by a = n ln 2 + r and the Taylor polynomial of exp(r), |r| <= ln(2) / 2; 0 where a result would be
+// subnormal.
 template <typename T>
 GANKIT_FORMULA T exp_of_negative(T a) {
   using Traits = ExpTraits<T>;
@@ -93,13 +95,13 @@ GANKIT_FORMULA ValueSlope<T> softplus_term(T x, T sign) {
   return {(v > T(0) ? v : T(0)) + T(2) * s * atanh_over_s(s * s), sign * sigmoid};
 }
 
-// The term of one logit. `anchor`: lsgan: the target, 0 or 1; bce, hinge, wgan: the sign, -1 or 1.
+// The term of one logit. `target_or_sign`: lsgan: the target, 0 or 1; bce, hinge, wgan: the sign, -1 or 1.
 template <PatchGANKind kKind, typename T>
-GANKIT_FORMULA ValueSlope<T> patchgan_term(T x, T anchor) {
-  if constexpr (kKind == PatchGANKind::lsgan) return square_term(x, anchor);
-  if constexpr (kKind == PatchGANKind::hinge) return hinge_term(x, anchor);
-  if constexpr (kKind == PatchGANKind::wgan) return linear_term(x, anchor);
-  return softplus_term(x, anchor);
+GANKIT_FORMULA ValueSlope<T> patchgan_term(T x, T target_or_sign) {
+  if constexpr (kKind == PatchGANKind::lsgan) return square_term(x, target_or_sign);
+  if constexpr (kKind == PatchGANKind::hinge) return hinge_term(x, target_or_sign);
+  if constexpr (kKind == PatchGANKind::wgan) return linear_term(x, target_or_sign);
+  return softplus_term(x, target_or_sign);
 }
 
 }  // namespace gankit

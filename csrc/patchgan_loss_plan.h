@@ -24,7 +24,7 @@ struct PatchGANPlan {
   }
 
   // lsgan: the target; else the sign.
-  double anchor(size_t tensor) const {
+  double target_or_sign(size_t tensor) const {
     const bool towards_real = generator || tensor < scales;
     if (kind == PatchGANKind::lsgan) return towards_real ? 1.0 : 0.0;
     return towards_real ? -1.0 : 1.0;

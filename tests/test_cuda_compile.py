@@ -21,7 +21,7 @@ from torch.utils import cpp_extension
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
-BORDERS = sorted((ROOT / "csrc/cuda").glob("*.cpp"))
+BINDINGS = sorted((ROOT / "csrc/cuda").glob("*.cpp"))
 ARCHS = ("80", "86", "89", "90", "100", "120")
 NVCC = shutil.which("nvcc") or shutil.which("nvcc", path=os.path.join(cpp_extension.CUDA_HOME or os.sep, "bin"))
 FLAGS = ["-std=c++20", "-O3", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]  # setup.py's
@@ -101,9 +101,9 @@ def test_compiles_without_warnings_spills_and_stack_frames(
     assert not [f for f in report if not f.in_registers]
 
 
-@pytest.mark.parametrize("source", BORDERS, ids=[source.stem for source in BORDERS])
-def test_the_border_to_torch_compiles_without_warnings(source: Path, tmp_path: Path) -> None:
-    command = [str(NVCC), "-c", *FLAGS, "-Xcompiler", "-Werror", *includes(), "-o", str(tmp_path / "border.o")]
+@pytest.mark.parametrize("source", BINDINGS, ids=[source.stem for source in BINDINGS])
+def test_the_binding_to_torch_compiles_without_warnings(source: Path, tmp_path: Path) -> None:
+    command = [str(NVCC), "-c", *FLAGS, "-Xcompiler", "-Werror", *includes(), "-o", str(tmp_path / "binding.o")]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-// The CPU kernels of instance_norm_act, seen from the border to torch and from the C++ tests.
+// The CPU kernels of instance_norm_act, seen from the binding to torch and from the C++ tests.
 #pragma once
 
 #include <stdint.h>

@@ -4,8 +4,8 @@
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
-// out[c] = the shares of plane (n, c) in the gradient of weight (of = 0) or bias (1), over the batch: in double and in
-// order.
+// out[c] = the gradient of weight (of = 0) or bias (1): the contributions of planes (n, c) summed over the batch, in
+// double and in order.
 template <class D>
 void sum_batch(const D& d, int of, void* out) {
   using T = typename D::Element;
@@ -16,7 +16,7 @@ void sum_batch(const D& d, int of, void* out) {
     for (int64_t n = 0; n < d.shape.batch; ++n) {
       A sums[D::kSums];
       d.load_sums(n * d.shape.channels + c, sums);
-      total += D::template Of<A>::share(of, sums, d.plane(n, c), count);
+      total += D::template RuleFor<A>::affine_grad(of, sums, d.plane(n, c), count);
     }
     const auto value = static_cast<A>(total);
     if (d.shape.wide_affine) static_cast<A*>(out)[c] = value;

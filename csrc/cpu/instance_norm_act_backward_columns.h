@@ -8,9 +8,9 @@ namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
 // Arrays of g.width: what elements need of the planes of an image, repeated `fold` times.
-template <class A, int kShared>
+template <class A, int kCoefficients>
 struct BackwardColumns {
-  static constexpr int kArrays = 3 + kShared;
+  static constexpr int kArrays = 3 + kCoefficients;
   A* at;
   int64_t width;
   template <class V>
@@ -23,50 +23,50 @@ struct BackwardColumns {
     at[2 * width + w] = p.bias;
   }
   template <class V>
-  GANKIT_FORMULA_MEMBER void shared(int64_t w, V (&into)[kShared]) const {
-    for (int k = 0; k < kShared; ++k) into[k] = get<V>(at + (3 + k) * width + w);
+  GANKIT_FORMULA_MEMBER void coefficients(int64_t w, V (&into)[kCoefficients]) const {
+    for (int k = 0; k < kCoefficients; ++k) into[k] = get<V>(at + (3 + k) * width + w);
   }
-  void set_shared(int64_t w, const A (&values)[kShared]) const {
-    for (int k = 0; k < kShared; ++k) at[(3 + k) * width + w] = values[k];
+  void set_coefficients(int64_t w, const A (&values)[kCoefficients]) const {
+    for (int k = 0; k < kCoefficients; ++k) at[(3 + k) * width + w] = values[k];
   }
 };
 
 template <class D>
 struct ColumnSums {
   Elements<D> elements;
-  BackwardColumns<typename D::A, D::kShared> planes;
+  BackwardColumns<typename D::A, D::kCoefficients> planes;
   template <class V>
-  GANKIT_FORMULA_MEMBER BackwardPlane<V> shared(int64_t w) const {
+  GANKIT_FORMULA_MEMBER BackwardPlane<V> column(int64_t w) const {
     return planes.template plane<V>(w);
   }
   template <class V>
   GANKIT_FORMULA_MEMBER void at(int64_t i, const BackwardPlane<V>& plane, V (&sums)[D::kSums]) const {
     V in[D::kInputs];
     elements.template load<V>(i, in);
-    D::template Of<V>::add(in, plane, spread<V>(elements.slopes), sums);
+    D::template RuleFor<V>::add(in, plane, broadcast_slopes<V>(elements.slopes), sums);
   }
 };
 
-template <class V, int kShared>
-struct PlaneAndShared {
+template <class V, int kCoefficients>
+struct PlaneAndCoefficients {
   BackwardPlane<V> plane;
-  V shared[kShared];
+  V coefficients[kCoefficients];
 };
 
 template <class D>
 struct DeriveColumns {
   Elements<D> elements;
-  BackwardColumns<typename D::A, D::kShared> planes;
+  BackwardColumns<typename D::A, D::kCoefficients> planes;
   template <class V>
-  GANKIT_FORMULA_MEMBER PlaneAndShared<V, D::kShared> shared(int64_t w) const {
-    PlaneAndShared<V, D::kShared> s;
+  GANKIT_FORMULA_MEMBER PlaneAndCoefficients<V, D::kCoefficients> column(int64_t w) const {
+    PlaneAndCoefficients<V, D::kCoefficients> s;
     s.plane = planes.template plane<V>(w);
-    planes.template shared<V>(w, s.shared);
+    planes.template coefficients<V>(w, s.coefficients);
     return s;
   }
   template <class V>
-  GANKIT_FORMULA_MEMBER void at(int64_t i, const PlaneAndShared<V, D::kShared>& s) const {
-    derive_at<V>(elements, i, s.plane, spread<V>(elements.slopes), s.shared);
+  GANKIT_FORMULA_MEMBER void at(int64_t i, const PlaneAndCoefficients<V, D::kCoefficients>& s) const {
+    derive_at<V>(elements, i, s.plane, broadcast_slopes<V>(elements.slopes), s.coefficients);
   }
 };
 
@@ -82,7 +82,7 @@ void image_sums(const D& d, const Grid& g, int64_t n, const A* parts, const Colu
   }
   for (int64_t c = 0; c < g.channels; ++c) {
     A tails[M] = {};
-    const auto plane = tail.template shared<A>(c);
+    const auto plane = tail.template column<A>(c);
     for (int64_t i = c; i < g.tail * g.channels; i += g.channels) tail.template at<A>(i, plane, tails);
     for (int m = 0; m < M; ++m) {
       double all = tails[m];
@@ -96,7 +96,7 @@ template <class D>
 void derive_columns(const D& d, const Parallel& parallel) {
   using T = typename D::Element;
   using A = typename D::A;
-  using Planes = BackwardColumns<A, D::kShared>;
+  using Planes = BackwardColumns<A, D::kCoefficients>;
   const Grid g = make_grid<T>(d.shape);
   const int64_t image = d.shape.channels * d.shape.spatial;
   each_image<A, D::kSums, Planes::kArrays>(
@@ -111,9 +111,9 @@ void derive_columns(const D& d, const Parallel& parallel) {
       [&](int64_t n, A* planes, const A* parts) {
         image_sums(d, g, n, parts, ColumnSums<D>{d.from(n * image + g.rows * g.width), {planes, g.width}});
         each_column(g, [&](int64_t w, int64_t c) {
-          A shared[D::kShared];
-          d.shared(n, c, d.plane(n, c), shared);
-          Planes{planes, g.width}.set_shared(w, shared);
+          A coefficients[D::kCoefficients];
+          d.coefficients(n, c, d.plane(n, c), coefficients);
+          Planes{planes, g.width}.set_coefficients(w, coefficients);
         });
       },
       [&](const Stripe& s, A* planes) {

@@ -7,8 +7,8 @@
 namespace gankit::GANKIT_CPU_CAPABILITY {
 namespace {
 
-// Where the elements of a derivative lie, from some element on. Loops have it by value: through a reference its
-// pointers would be read again for every store, as they might have changed.
+// Pointers to the elements of a derivative, from some element on. Loops take it by value: through a reference the
+// compiler would reload the pointers after every store, as it might have changed them.
 template <class D>
 struct Elements {
   const typename D::Element* in[D::kInputs];
@@ -32,9 +32,9 @@ struct Derivative {
   using Element = T;
   using A = compute_t<T>;
   template <class V>
-  using Of = Rule<kOutput, V>;
-  static constexpr int kInputs = Of<A>::kInputs, kSums = Of<A>::kSums, kOutputs = Of<A>::kOutputs;
-  static constexpr int kShared = Of<A>::kShared;
+  using RuleFor = Rule<kOutput, V>;
+  static constexpr int kInputs = RuleFor<A>::kInputs, kSums = RuleFor<A>::kSums, kOutputs = RuleFor<A>::kOutputs;
+  static constexpr int kCoefficients = RuleFor<A>::kCoefficients;
 
   InstanceNormActShape shape;
   const T* in[kInputs];
@@ -57,23 +57,23 @@ struct Derivative {
   void load_sums(int64_t p, A (&into)[kSums]) const {
     for (int m = 0; m < kSums; ++m) into[m] = sums[m * shape.batch * shape.channels + p];
   }
-  // What the elements of a plane share in the second pass over it.
-  void shared(int64_t n, int64_t c, const BackwardPlane<A>& plane, A (&into)[kShared]) const {
+  // The coefficients of a plane that apply() takes.
+  void coefficients(int64_t n, int64_t c, const BackwardPlane<A>& plane, A (&into)[kCoefficients]) const {
     A sum[kSums];
     load_sums(n * shape.channels + c, sum);
     const AffineGrad<A> v{v_weight ? v_weight[c] : 0, v_bias ? v_bias[c] : 0};
-    Of<A>::plane(sum, plane, static_cast<A>(shape.spatial), v, into);
+    RuleFor<A>::coefficients_of(sum, plane, static_cast<A>(shape.spatial), v, into);
   }
 };
 
-// What single elements need of a plane: one value, or one register of them.
+// A plane's values in a V: one value, or a register with the same value in every lane.
 template <class V, class A>
-GANKIT_FORMULA BackwardPlane<V> spread(const BackwardPlane<A>& p) {
-  return {all<V>(p.centre), V{}, all<V>(p.scale), all<V>(p.bias), V{}};
+GANKIT_FORMULA BackwardPlane<V> broadcast_plane(const BackwardPlane<A>& p) {
+  return {broadcast<V>(p.centre), V{}, broadcast<V>(p.scale), broadcast<V>(p.bias), V{}};
 }
 template <class V, class A>
-GANKIT_FORMULA Slopes<V> spread(const Slopes<A>& s) {
-  return {all<V>(s.slope), all<V>(s.inverse)};
+GANKIT_FORMULA Slopes<V> broadcast_slopes(const Slopes<A>& s) {
+  return {broadcast<V>(s.slope), broadcast<V>(s.inverse)};
 }
 
 template <class D>
@@ -84,33 +84,34 @@ struct RowSums {
   GANKIT_FORMULA_MEMBER void at(int64_t i, V (&sums)[D::kSums]) const {
     V in[D::kInputs];
     elements.template load<V>(i, in);
-    D::template Of<V>::add(in, spread<V>(plane), spread<V>(elements.slopes), sums);
+    D::template RuleFor<V>::add(in, broadcast_plane<V>(plane), broadcast_slopes<V>(elements.slopes), sums);
   }
 };
 
 template <class V, class D>
 GANKIT_FORMULA_MEMBER void derive_at(const Elements<D>& elements, int64_t i, const BackwardPlane<V>& plane,
-                                     const Slopes<V>& slopes, const V (&shared)[D::kShared]) {
+                                     const Slopes<V>& slopes, const V (&coefficients)[D::kCoefficients]) {
   V in[D::kInputs], out[D::kOutputs];
   elements.template load<V>(i, in);
-  D::template Of<V>::apply(in, plane, slopes, shared, out);
+  D::template RuleFor<V>::apply(in, plane, slopes, coefficients, out);
   elements.template store<V>(i, out);
 }
 
 template <class D, class A = typename D::A>
-void derive_row(const Elements<D> elements, int64_t n, const BackwardPlane<A>& plane, const A (&shared)[D::kShared]) {
+void derive_row(const Elements<D> elements, int64_t n, const BackwardPlane<A>& plane,
+                const A (&coefficients)[D::kCoefficients]) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const BackwardPlane<V> planes = spread<V>(plane);
-  const Slopes<V> slopes = spread<V>(elements.slopes);
-  V shareds[D::kShared];
-  for (int k = 0; k < D::kShared; ++k) shareds[k] = all<V>(shared[k]);
+  const BackwardPlane<V> planes = broadcast_plane<V>(plane);
+  const Slopes<V> slopes = broadcast_slopes<V>(elements.slopes);
+  V vectors[D::kCoefficients];
+  for (int k = 0; k < D::kCoefficients; ++k) vectors[k] = broadcast<V>(coefficients[k]);
   int64_t i = 0;
   for (; i + 2 * L <= n; i += 2 * L) {
-    for (int64_t k = i; k < i + 2 * L; k += L) derive_at<V>(elements, k, planes, slopes, shareds);
+    for (int64_t k = i; k < i + 2 * L; k += L) derive_at<V>(elements, k, planes, slopes, vectors);
   }
-  for (; i + L <= n; i += L) derive_at<V>(elements, i, planes, slopes, shareds);
-  for (; i < n; ++i) derive_at<A>(elements, i, plane, elements.slopes, shared);
+  for (; i + L <= n; i += L) derive_at<V>(elements, i, planes, slopes, vectors);
+  for (; i < n; ++i) derive_at<A>(elements, i, plane, elements.slopes, coefficients);
 }
 
 template <int M>
@@ -142,9 +143,9 @@ void derive_rows(const D& d, const Parallel& parallel) {
       },
       [&](const Piece& piece) {
         const auto plane = d.plane(piece.n, piece.c);
-        A shared[D::kShared];
-        d.shared(piece.n, piece.c, plane, shared);
-        derive_row(d.from(piece.at), piece.count, plane, shared);
+        A coefficients[D::kCoefficients];
+        d.coefficients(piece.n, piece.c, plane, coefficients);
+        derive_row(d.from(piece.at), piece.count, plane, coefficients);
       });
 }
 

@@ -38,7 +38,8 @@ void each_column(const Grid& g, const F& f) {
   }
 }
 
-// Adds `step` over rows [0, rows) into M arrays of g.width sums, some rows at a time.
+// Adds `step` over rows [0, rows) into M arrays of g.width sums, some rows at a time. step.column<V>(w) is loaded once
+// for the elements of a column (V of them) and handed to step.at<V>(element, column, sums).
 template <class T, int M, class Step>
 GANKIT_FORMULA_MEMBER void accumulate_rows(const Grid& g, int64_t rows, const Step& step, compute_t<T>* sums) {
   using V = Vec<compute_t<T>>;
@@ -47,9 +48,9 @@ GANKIT_FORMULA_MEMBER void accumulate_rows(const Grid& g, int64_t rows, const St
   int64_t r = 0;
   const auto add = [&](int64_t count) __attribute__((always_inline)) {
     for (int64_t w = 0; w < g.width; w += L) {
-      const auto shared = step.template shared<V>(w);
+      const auto column = step.template column<V>(w);
       V s[M] = {};
-      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, shared, s);
+      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, column, s);
       for (int m = 0; m < M; ++m) put<V>(sums + m * g.width + w, get<V>(sums + m * g.width + w) + s[m]);
     }
     r += count;
@@ -58,7 +59,7 @@ GANKIT_FORMULA_MEMBER void accumulate_rows(const Grid& g, int64_t rows, const St
   while (r < rows) add(1);
 }
 
-// Calls step.at<V>(element, what its column shares) for all of the rows, kRows at a time, and for the tail.
+// Calls step.at<V>(element, step.column<V>(its column)) for all of the rows, kRows at a time, and for the tail.
 template <class T, int kRows, class Step>
 GANKIT_FORMULA_MEMBER void map_rows(const Grid& g, int64_t rows, int64_t tail, const Step& step) {
   using A = compute_t<T>;
@@ -66,15 +67,15 @@ GANKIT_FORMULA_MEMBER void map_rows(const Grid& g, int64_t rows, int64_t tail, c
   int64_t r = 0;
   const auto map = [&](int64_t count) __attribute__((always_inline)) {
     for (int64_t w = 0; w < g.width; w += kLanes<A>) {
-      const auto shared = step.template shared<V>(w);
-      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, shared);
+      const auto column = step.template column<V>(w);
+      for (int64_t k = r; k < r + count; ++k) step.template at<V>(k * g.width + w, column);
     }
     r += count;
   };
   while (r + kRows <= rows) map(kRows);
   while (r < rows) map(1);
   for (int64_t i = 0; i < tail * g.channels; ++i) {
-    step.template at<A>(rows * g.width + i, step.template shared<A>(i));
+    step.template at<A>(rows * g.width + i, step.template column<A>(i));
   }
 }
 

@@ -26,7 +26,7 @@ template <class T>
 struct ColumnSum {
   const T* x;
   template <class V>
-  GANKIT_FORMULA_MEMBER V shared(int64_t) const {
+  GANKIT_FORMULA_MEMBER V column(int64_t) const {
     return V{};
   }
   template <class V>
@@ -40,7 +40,7 @@ struct ColumnDeviations {
   const T* x;
   const compute_t<T>* shift;
   template <class V>
-  GANKIT_FORMULA_MEMBER V shared(int64_t w) const {
+  GANKIT_FORMULA_MEMBER V column(int64_t w) const {
     return get<V>(shift + w);
   }
   template <class V>
@@ -97,13 +97,13 @@ struct ApplyColumns {
   const PlaneColumns<compute_t<T>>& planes;
   compute_t<T> slope;
   template <class V>
-  GANKIT_FORMULA_MEMBER Plane<V> shared(int64_t w) const {
+  GANKIT_FORMULA_MEMBER Plane<V> column(int64_t w) const {
     return planes.template plane<V>(w);
   }
   template <class V>
   GANKIT_FORMULA_MEMBER void at(int64_t i, const Plane<V>& plane) const {
     V z = pre_activation<V>(get<V>(x + i), plane);
-    if constexpr (kAct) z = leaky_relu<V>(z, all<V>(slope));
+    if constexpr (kAct) z = leaky_relu<V>(z, broadcast<V>(slope));
     if constexpr (kResidual) z += get<V>(residual + i);
     put<V>(y + i, z);
   }

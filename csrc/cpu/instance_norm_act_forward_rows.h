@@ -74,8 +74,8 @@ void apply_row(const T* x, const T* residual, T* y, int64_t n, const Plane<compu
   using A = compute_t<T>;
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const Plane<V> planes = {all<V>(plane.mean), all<V>(plane.scale), all<V>(plane.bias)};
-  const V slopes = all<V>(slope);
+  const Plane<V> planes = {broadcast<V>(plane.mean), broadcast<V>(plane.scale), broadcast<V>(plane.bias)};
+  const V slopes = broadcast<V>(slope);
   int64_t i = 0;
   for (; i + 4 * L <= n; i += 4 * L) {
     for (int64_t k = i; k < i + 4 * L; k += L) {

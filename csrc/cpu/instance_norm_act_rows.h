@@ -16,7 +16,7 @@ GANKIT_FORMULA_MEMBER void accumulate_row(int64_t n, const Step& step, compute_t
   using A = compute_t<T>;
   using V = Vec<A>;
   constexpr int L = kLanes<A>, U = M <= 2 ? 4 : 2;  // as many as there are registers for
-  constexpr int64_t kShort = 64 * U * L;            // a long sum of equal terms always rounds to the same side
+  constexpr int64_t kShort = 64 * U * L;            // long float sums of equal terms always round to the same side
   V s[U][M] = {};
   int64_t i = 0;
   while (i + U * L <= n) {
@@ -64,7 +64,7 @@ void each_plane(const InstanceNormActShape& shape, const Parallel& parallel, con
   };
   if (cuts == 1 || balanced(planes, parallel)) {
     run(parallel, planes, size, [&](int64_t begin, int64_t end) {
-      // Small planes go by groups: the long chain of divisions and a root that each waits for then overlaps others.
+      // Small planes are processed in groups, so that the latencies of their divisions and square roots overlap.
       constexpr int64_t kGroup = 16, kGroupElements = 4096;
       const int64_t group = max64(1, min64(kGroup, kGroupElements / size));
       Part parts[kGroup];
@@ -91,7 +91,7 @@ void each_plane(const InstanceNormActShape& shape, const Parallel& parallel, con
     finish(whole(p), part);
   }
   run(parallel, planes * cuts, kSegment, [&](int64_t begin, int64_t end) {
-    for (int64_t i = end; i-- > begin;) map(cut(whole(i / cuts), i % cuts));  // backwards: the last ones are still cached
+    for (int64_t i = end; i-- > begin;) map(cut(whole(i / cuts), i % cuts));  // backwards: the last ones are cached
   });
 }
 

@@ -11,7 +11,7 @@ template <class T, class A = compute_t<T>>
 void forward_plane(const T* x, T* y, int64_t n, A bias, A slope) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const V biases = all<V>(bias), slopes = all<V>(slope);
+  const V biases = broadcast<V>(bias), slopes = broadcast<V>(slope);
   int64_t i = 0;
   for (; i + L <= n; i += L) put<V>(y + i, leaky_relu_value<V>(get<V>(x + i), biases, slopes));
   for (; i < n; ++i) put<A>(y + i, leaky_relu_value<A>(get<A>(x + i), bias, slope));
@@ -22,7 +22,7 @@ template <class T, class A = compute_t<T>>
 void forward_period(const T* x, T* y, int64_t n, const A* bias, A slope) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const V slopes = all<V>(slope);
+  const V slopes = broadcast<V>(slope);
   int64_t i = 0;
   for (; i + L <= n; i += L) put<V>(y + i, leaky_relu_value<V>(get<V>(x + i), get<V>(bias + i), slopes));
   for (; i < n; ++i) put<A>(y + i, leaky_relu_value<A>(get<A>(x + i), bias[i], slope));
@@ -50,7 +50,7 @@ void forward(const LeakyReluArgs& a, int64_t begin, int64_t end) {
   }
 }
 
-// The gradient of one V of elements, stored where that of the input is asked for.
+// The gradient of one V of elements, stored (kOut) where the gradient of the input is wanted.
 template <bool kOut, class V, class T>
 GANKIT_FORMULA_MEMBER V backward_at(const T* grad, const T* y, T* out, int64_t i, V slope) {
   const V d = leaky_relu_grad<V>(get<V>(grad + i), get<V>(y + i), slope);
@@ -63,7 +63,7 @@ template <bool kOut, class T, class A = compute_t<T>>
 A backward_plane(const T* grad, const T* y, T* out, int64_t n, A slope) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const V slopes = all<V>(slope);
+  const V slopes = broadcast<V>(slope);
   constexpr int64_t kShort = 64 * 4 * L;  // a long sum of equal gradients always rounds to the same side
   V sums[4] = {};
   int64_t i = 0;
@@ -86,7 +86,7 @@ template <bool kOut, class T, class A = compute_t<T>>
 void backward_periods(const T* grad, const T* y, T* out, int64_t rows, int64_t n, A slope, A* sums) {
   using V = Vec<A>;
   constexpr int L = kLanes<A>;
-  const V slopes = all<V>(slope);
+  const V slopes = broadcast<V>(slope);
   int64_t i = 0;
   for (; i + L <= n; i += L) {
     V sum = {};

@@ -1,4 +1,4 @@
-// The CPU loops of leaky ReLU, as the border to torch and the C++ tests see them.
+// The CPU loops of leaky ReLU, as the binding to torch and the C++ tests see them.
 #pragma once
 
 #include <stdint.h>
@@ -18,7 +18,7 @@ struct LeakyReluArgs {
   const void* x = nullptr;     // forward: the input
   const void* y = nullptr;     // backward: the forward's result
   const void* grad = nullptr;  // backward: dL/dy
-  void* out = nullptr;         // forward: y; backward: dL/dx, or null if not asked for
+  void* out = nullptr;         // forward: y; backward: dL/dx, or null if not wanted
   const void* bias = nullptr;  // forward: one value a channel, or `period` values for short planes; type of the sums
   void* partial = nullptr;     // backward: sums by chunk, `period` each for short planes, else one
   int64_t total = 0, channels = 0, inner = 0;

@@ -10,7 +10,7 @@ constexpr int64_t kSums = 64;  // independent sums, so that additions overlap an
 template <PatchGANKind kKind, bool kGrad, typename T>
 void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
   using C = compute_t<T>;
-  const C anchor = C(a.anchor), scale = C(a.grad_scale);
+  const C target_or_sign = C(a.target_or_sign), scale = C(a.grad_scale);
   const int64_t begin = chunk * a.chunk, end = min64(begin + a.chunk, a.total);
   C sums[kSums] = {}, in_buffer[kBlock], out_buffer[kBlock];
   for (int64_t at = begin; at < end; at += kBlock) {
@@ -22,14 +22,14 @@ void run_chunk(const PatchGANLossArgs& a, int64_t chunk) {
     for (; i + kSums <= n; i += kSums) {
 #pragma omp simd
       for (int64_t j = 0; j < kSums; ++j) {
-        const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], anchor);
+        const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], target_or_sign);
         sums[j] += t.value;
         if constexpr (kGrad) out[i + j] = t.slope * scale;
       }
     }
 #pragma omp simd
     for (int64_t j = 0; j < n - i; ++j) {
-      const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], anchor);
+      const ValueSlope<C> t = patchgan_term<kKind>(x[i + j], target_or_sign);
       sums[j] += t.value;
       if constexpr (kGrad) out[i + j] = t.slope * scale;
     }

@@ -1,4 +1,4 @@
-// The CPU loop of the PatchGAN losses, as the border to torch and the C++ tests see it.
+// The CPU loop of the PatchGAN losses, as the binding to torch and the C++ tests see it.
 #pragma once
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ namespace gankit {
 struct PatchGANLossArgs {
   DType dtype;
   PatchGANKind kind;
-  double anchor;        // lsgan: the target, 0 or 1; bce, hinge: the sign, -1 or 1
+  double target_or_sign;  // lsgan: the target, 0 or 1; bce, hinge: the sign, -1 or 1
   const void* logits = nullptr;
   void* grad = nullptr;           // slope * grad_scale of each element, or null
   double grad_scale = 0.0;

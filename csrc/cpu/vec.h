@@ -13,7 +13,7 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"                // registers are passed to inlined functions only
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 says so of its own AVX-512 intrinsics
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 warns about its own AVX-512 intrinsics
 #endif
 
 namespace gankit::GANKIT_CPU_CAPABILITY {
@@ -136,7 +136,7 @@ GANKIT_FORMULA void put(T* p, V v) {
 }
 // The same value in every lane.
 template <class V, class A>
-GANKIT_FORMULA V all(A value) {
+GANKIT_FORMULA V broadcast(A value) {
   if constexpr (kIsScalar<V>) return value;
   else return value - V{};
 }

@@ -83,7 +83,7 @@ __device__ __forceinline__ unsigned cluster_size() {
   return 1;
 #endif
 }
-// Between the two a block may work on: what was written before arriving is seen by all after waiting.
+// A split barrier: what a block wrote before arriving is seen by all after waiting; between the two it may go on.
 __device__ __forceinline__ void cluster_arrive() {
 #ifdef GANKIT_CLUSTERS
   cooperative_groups::this_cluster().barrier_arrive();
@@ -115,7 +115,7 @@ __device__ __forceinline__ void* dynamic_shared() {
 #endif
 }
 
-// Starts a copy of an aligned pack to shared memory that passes by no register; wait_copies() waits for this thread's.
+// Starts an asynchronous copy of an aligned pack to shared memory; wait_copies() waits for those of this thread.
 template <typename T, int V>
 __device__ __forceinline__ void copy_async(Pack<T, V>* to, const T* from) {
   if constexpr (sizeof(Pack<T, V>) < 4) {  // less than such a copy takes
@@ -162,7 +162,7 @@ template <typename... P, typename... Q>
 void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   if (how.blocks == 0) return;
 #if defined(__CUDACC__)
-  if (how.shared_bytes > 48 * 1024) {  // all, and not this launch's: another thread may be launching with more
+  if (how.shared_bytes > 48 * 1024) {  // the device's maximum: another host thread may be launching with more than this
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared_bytes());
   }
   cudaLaunchAttribute cluster;
@@ -176,7 +176,7 @@ void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   config.stream = how.stream;
   config.attrs = &cluster;
   config.numAttrs = how.cluster > 1;
-  if (how.cluster > 8) {  // what is not portable has to be allowed; the caller knows that the device has it
+  if (how.cluster > 8) {  // sizes that not all devices support must be enabled; the caller has checked this device
     cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   }
   cudaLaunchKernelEx(&config, kernel, P(args)...);

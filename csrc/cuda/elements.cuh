@@ -60,7 +60,8 @@ void with_type(DType dtype, const F& f) {
   }
 }
 
-// Every access to the elements of a tensor is told here: on a device to nobody, in the tests to who counts them.
+// Called at every access to the elements of a tensor: does nothing on a device, is counted in the tests
+// (tests/csrc/cuda_shim_traffic.h).
 #if defined(__CUDACC__)
 __device__ __forceinline__ void global_read(const void*, size_t) {}
 __device__ __forceinline__ void global_write(const void*, size_t) {}
@@ -94,8 +95,8 @@ template <int V, typename T>
 __device__ __forceinline__ void store_aligned(T* at, const Pack<T, V>& p) {
   global_write(at, sizeof(Pack<T, V>));
 #if defined(__CUDACC__)
-  if constexpr (sizeof(Pack<T, V>) == 16) {  // as one store: where elements also have a way of their own, nvcc joins the
-    uint4 words;                             // two, and stores element by element
+  if constexpr (sizeof(Pack<T, V>) == 16) {  // one store; else nvcc merges this branch
+    uint4 words;                             // with an element-wise one nearby, and stores single elements
     memcpy(&words, &p, sizeof(words));
     __stwb(reinterpret_cast<uint4*>(at), words);
     return;
@@ -141,14 +142,15 @@ __device__ __forceinline__ void store_pack(T* run, I at, I n, const Pack<T, V>& 
   }
 }
 
-// Makes the compiler take a value for a new one: what follows from it is computed again, and not kept in registers.
-__device__ __forceinline__ void forget([[maybe_unused]] unsigned& v) {
+// An optimisation barrier: the compiler must assume that v has changed. What was computed from v is then computed again
+// where it is needed, rather than kept in registers until there.
+__device__ __forceinline__ void hide_from_optimizer([[maybe_unused]] unsigned& v) {
 #if defined(__CUDACC__)
   asm volatile("" : "+r"(v));
 #endif
 }
 
-// A pack as it waits in registers: whole words, since the compiler gives every 16-bit element a register of its own.
+// A pack that is kept in registers, as whole 32-bit words: the compiler would give every 16-bit element a register.
 template <typename T, int V>
 using Raw = std::conditional_t<sizeof(T) * V % 4 == 0, Pack<unsigned, sizeof(T) * V / 4>, Pack<T, V>>;
 
@@ -156,7 +158,7 @@ template <typename T, int V>
 __device__ __forceinline__ Pack<T, V> unpack(Raw<T, V> raw) {
   if constexpr (sizeof(raw) % 4 == 0) {
 #pragma unroll
-    for (unsigned& word : raw.v) forget(word);
+    for (unsigned& word : raw.v) hide_from_optimizer(word);
   }
   Pack<T, V> p;
   memcpy(&p, &raw, sizeof(p));

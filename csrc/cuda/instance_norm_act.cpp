@@ -1,23 +1,23 @@
-// instance_norm_act on CUDA, at the border to torch. Compiled, and not yet run on a device.
+// The binding of instance_norm_act's CUDA kernels to torch. Compiled, not yet run on a device.
 #include "instance_norm_act.h"
 
 #include <array>
 #include <mutex>
 
-#include "../instance_norm_act_border.h"
-#include "border.cuh"
+#include "../instance_norm_act_binding.h"
+#include "binding.cuh"
 
 namespace gankit {
 namespace {
 
-// Asked for once a device.
+// Queried once per device.
 const instance_norm_act::Device& device_of(const Tensor& t) {
   constexpr int kDevices = 64;
-  static std::array<std::once_flag, kDevices> asked;
+  static std::array<std::once_flag, kDevices> queried;
   static std::array<instance_norm_act::Device, kDevices> devices;
   const int index = t.get_device_index();
   GANKIT_CHECK(index >= 0 && index < kDevices, "x", "be on one of the first 64 devices", index);
-  std::call_once(asked[index], [&] { devices[index] = instance_norm_act::query_device(index); });
+  std::call_once(queried[index], [&] { devices[index] = instance_norm_act::query_device(index); });
   return devices[index];
 }
 
@@ -30,7 +30,7 @@ template <class Args>
 using Launcher = void (*)(const Args&, const instance_norm_act::Device&, cudaStream_t,
                           const instance_norm_act::Scratch&);
 
-// With memory from torch's allocator: kernels on the same stream may have it next.
+// Scratch memory comes from torch's allocator, which may hand it to the next kernel on the same stream.
 template <class Args>
 void run(Launcher<Args> launcher, const Args& args, const Tensor& like) {
   std::optional<Tensor> memory;
@@ -55,8 +55,8 @@ std::tuple<Tensor, Tensor> instance_norm_act_cuda(const Tensor& x, const std::op
                               });
 }
 
-// The op whose gradient is registered; the flag is for that one.
-std::tuple<Tensor, Tensor> instance_norm_act_kept_cuda(const Tensor& x, const std::optional<Tensor>& weight,
+// The op that the gradient is registered for; `from_output` concerns that gradient alone.
+std::tuple<Tensor, Tensor> instance_norm_act_registered_cuda(const Tensor& x, const std::optional<Tensor>& weight,
                                                        const std::optional<Tensor>& bias,
                                                        const std::optional<Tensor>& residual, double negative_slope,
                                                        double eps, bool) {
@@ -100,7 +100,7 @@ std::tuple<Tensor, Tensor, Tensor> instance_norm_act_double_backward_cuda(
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(gankit, CUDA, m) {
-  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_kept_cuda));
+  m.impl("instance_norm_act", TORCH_BOX(&instance_norm_act_registered_cuda));
   m.impl("instance_norm_act_forward", TORCH_BOX(&instance_norm_act_cuda));
   m.impl("instance_norm_act_backward", TORCH_BOX(&instance_norm_act_backward_cuda));
   m.impl("instance_norm_act_double_backward", TORCH_BOX(&instance_norm_act_double_backward_cuda));

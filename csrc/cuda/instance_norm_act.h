@@ -1,5 +1,5 @@
-// The launchers of instance_norm_act, seen from the border to torch, which is compiled once and not for every
-// architecture, and from the C++ tests.
+// The launchers of instance_norm_act, as the binding to torch and the C++ tests call them. The binding is compiled
+// once, the kernels once for every architecture.
 #pragma once
 
 #include <stddef.h>

@@ -7,8 +7,8 @@ void backward(const InstanceNormActBackward& args, const Device& device, cudaStr
   with_type(args.shape.dtype, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
     using A = wide_t<T>;
-    if (args.from_output) return backward_of<Told<Backward, true, A>, T>(args, device, stream, scratch);
-    backward_of<Told<Backward, false, A>, T>(args, device, stream, scratch);
+    if (args.from_output) return backward_of<StaticRule<Backward, true, A>, T>(args, device, stream, scratch);
+    backward_of<StaticRule<Backward, false, A>, T>(args, device, stream, scratch);
   });
 }
 

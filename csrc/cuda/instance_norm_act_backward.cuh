@@ -6,48 +6,49 @@
 namespace gankit::instance_norm_act {
 
 template <class D>
-constexpr Kept kKept{D::kInputs, D::kSums};
+constexpr Footprint kFootprint{D::kInputs, D::kSums};
 
-// Planes of whole packs that are held have kernels of their own. The rest share theirs, so that not all is compiled
-// again and again: parts and three inputs leave time for what edges take, and for asking whether x is given or y.
+// Planes that consist of whole packs and are held in registers have kernels of their own. All other cases use kernels
+// that check for edges and decide at run time whether x or y is given, so that fewer kernels have to be compiled: split
+// planes and three inputs are bound by memory, which hides those instructions.
 template <class D, class T, int V, bool kEdges>
 void launch_rows_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
-  using Shared = typename D::Always;
-  constexpr bool kMinds = V > 1, kWhole = kMinds && !kEdges && D::kInputs == 2;
+  using Runtime = typename D::Runtime;
+  constexpr bool kMayHaveEdges = V > 1, kWhole = kMayHaveEdges && !kEdges && D::kInputs == 2;
   constexpr int kHeld = D::kInputs > 2 ? 4 : 8;  // see plan_rows()
-  using Held = std::conditional_t<kWhole, D, Shared>;
-  const size_t shared = plan.way == Way::lanes ? 0 : rows_shared<wide_t<T>>(D::kSums);
+  using Held = std::conditional_t<kWhole, D, Runtime>;
+  const size_t shared = plan.strategy == Strategy::lanes ? 0 : rows_shared<wide_t<T>>(D::kSums);
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, shared};
-  if (plan.way == Way::split) {
+  if (plan.strategy == Strategy::split) {
     const Parts parts{plan.parts, plan.each};
-    launch(how, rows_gradient<Shared, T, V, kMinds, false>, a, parts, partial);
-    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Shared, T>, a, parts, partial);
-    launch({plan.blocks, plan.threads, stream}, rows_gradient<Shared, T, V, kMinds, true>, a, parts, partial);
-  } else if (plan.way == Way::block) {
-    launch(how, rows_backward<Held, T, V, kHeld, kMinds && !kWhole, true>, a, 0);
+    launch(how, rows_gradient<Runtime, T, V, kMayHaveEdges, false>, a, parts, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Runtime, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, rows_gradient<Runtime, T, V, kMayHaveEdges, true>, a, parts, partial);
+  } else if (plan.strategy == Strategy::block) {
+    launch(how, rows_backward<Held, T, V, kHeld, kMayHaveEdges && !kWhole, true>, a, 0);
   } else {
     if constexpr (kWhole) {
       if (plan.held == 2) return launch(how, rows_backward<Held, T, V, 2, false, false>, a, plan.width);
     }
-    launch(how, rows_backward<Held, T, V, kHeld, kMinds && !kWhole, false>, a, plan.width);
+    launch(how, rows_backward<Held, T, V, kHeld, kMayHaveEdges && !kWhole, false>, a, plan.width);
   }
 }
 
 template <class D, class T, int V>
 void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
-  using Shared = typename D::Always;
+  using Runtime = typename D::Runtime;
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
-  if (plan.way == Way::split) {
+  if (plan.strategy == Strategy::split) {
     const Parts parts{plan.parts, plan.each};
-    launch(how, columns_gradient<Shared, T, V, false>, a, parts, plan.width, partial);
-    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Shared, T>, a, parts, partial);
-    launch({plan.blocks, plan.threads, stream}, columns_gradient<Shared, T, V, true>, a, parts, plan.width, partial);
+    launch(how, columns_gradient<Runtime, T, V, false>, a, parts, plan.width, partial);
+    launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Runtime, T>, a, parts, partial);
+    launch({plan.blocks, plan.threads, stream}, columns_gradient<Runtime, T, V, true>, a, parts, plan.width, partial);
   } else if constexpr (V == 1) {
-    launch(how, columns_backward<Shared, T, V, D::kInputs>, a, plan.width, plan.held);
+    launch(how, columns_backward<Runtime, T, V, D::kInputs>, a, plan.width, plan.held);
   } else if (plan.arrays == D::kInputs) {
     launch(how, columns_backward<D, T, V, D::kInputs>, a, plan.width, plan.held);
   } else if constexpr (D::kInputs == 2) {
-    launch(how, columns_backward<Shared, T, V, 1>, a, plan.width, plan.held);
+    launch(how, columns_backward<Runtime, T, V, 1>, a, plan.width, plan.held);
   }
 }
 
@@ -65,9 +66,9 @@ void backward_of(const InstanceNormActBackward& args, const Device& device, cuda
   a.v_bias = args.v_bias;
   const int64_t planes = a.batch * a.channels;
   const Access access = access_of<T>(args.shape, {a.in[0], a.in[1], a.in[2], a.out[0], a.out[1]});
-  const Plan plan = plan_of(args.shape, access, kKept<D>, device);
+  const Plan plan = plan_of(args.shape, access, kFootprint<D>, device);
   if (planes * a.spatial > 0) {
-    const int64_t parts = plan.way == Way::split ? planes * plan.parts : 0;
+    const int64_t parts = plan.strategy == Strategy::split ? planes * plan.parts : 0;
     a.sums = static_cast<A*>(scratch(D::kSums * (planes + parts) * sizeof(A)));
     A* partial = a.sums + D::kSums * planes;
     with_access<T>(access, [&](auto vector, auto edges) {
@@ -78,7 +79,7 @@ void backward_of(const InstanceNormActBackward& args, const Device& device, cuda
       }
     });
   }
-  launch_batch_sums<typename D::Always>(a, args.dweight, args.dbias, stream);
+  launch_batch_sums<typename D::Runtime>(a, args.dweight, args.dbias, stream);
 }
 
 }  // namespace gankit::instance_norm_act

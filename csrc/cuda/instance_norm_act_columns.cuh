@@ -1,6 +1,6 @@
 // instance_norm_act where the channels of a pixel are contiguous (channels_last). A thread keeps to one pack of
 // channels and goes from pixel to pixel; the `lanes` threads of a row read contiguous memory. Here the pixels of a few
-// channels are held in the shared memory of a block, or of the blocks of a cluster: what is read is read once.
+// channels are held in the shared memory of a block, or of the blocks of a cluster: each element is read once.
 #pragma once
 
 #include "instance_norm_act_common.cuh"
@@ -48,12 +48,12 @@ template <class T, int V>
 __device__ __forceinline__ Column<T, V> held_column(const Norm<T>& a, int lanes) {
   const unsigned blocks = cluster_size();
   unsigned block = blockIdx.x;
-  forget(block);  // a column made again is not one kept in registers
+  hide_from_optimizer(block);  // so that a Column is computed again, not kept in registers
   const int64_t unit = block / blocks, chunks = chunks_of(a.channels, lanes, V), image = quotient(unit, chunks);
   return {a, lanes, image, unit - image * chunks, quotient(a.spatial + blocks - 1, blocks), int64_t(cluster_rank())};
 }
 
-// The plane of a thread's i-th channel; the first one, to have one, beyond the last channel.
+// The plane of a thread's i-th channel; beyond the last channel plane 0, which is read but never written.
 template <class T, int V>
 __device__ __forceinline__ int64_t plane_at(const Norm<T>& a, const Column<T, V>& column, int i) {
   return column.channel < a.channels ? column.image * a.channels + column.channel + i : 0;
@@ -71,7 +71,7 @@ __host__ __device__ constexpr int column_scratch(int values, int lanes, int thre
 
 // Sums v, M values for each channel, over the threads of the block, or of the cluster, that have the same channels.
 // Results are the same bits in all of them. The scratch memory, [warps + 2][V * M][lanes], is this sum's alone: lanes
-// side by side, so that a warp's accesses meet no bank twice.
+// side by side, so that a warp's accesses have no bank conflicts.
 template <class A, int V, int M>
 __device__ __forceinline__ void column_sum(A (&v)[V][M], int lanes, A* scratch) {
 #pragma unroll
@@ -113,7 +113,7 @@ __device__ __forceinline__ void finish() {
   if (cluster_size() > 1) cluster_wait();
 }
 
-// What a thread has of the shared memory for pixels: its k-th pack. No other thread reads it.
+// A thread's k-th pack in the shared memory for pixels. No other thread reads it.
 template <class T, int V>
 __device__ __forceinline__ Pack<T, V>& tile_at(Pack<T, V>* tile, int k) {
   return tile[k * int(blockDim.x) + int(threadIdx.x)];
@@ -131,7 +131,7 @@ __device__ __forceinline__ void fetch(const Column<T, V>& column, const T* data,
   }
 }
 
-// `slots`: packs that a thread holds, a multiple of kFlight.
+// `slots`: packs that a thread holds, a multiple of kInFlight.
 template <class T, int V>
 __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
@@ -141,17 +141,17 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
 
   fetch(column, a.in[0], tile, slots);
   wait_copies();
-  A near[V][1] = {};
+  A shift[V][1] = {};
 #pragma unroll 4
   for (int k = 0; k < slots; ++k) {
     const Pack<T, V> p = tile_at(tile, k);
 #pragma unroll
-    for (int i = 0; i < V; ++i) near[i][0] += widen(p.v[i]);
+    for (int i = 0; i < V; ++i) shift[i][0] += widen(p.v[i]);
   }
-  column_sum(near, lanes, scratch);
+  column_sum(shift, lanes, scratch);
   const A count = A(a.spatial);
 #pragma unroll
-  for (int i = 0; i < V; ++i) near[i][0] /= count;
+  for (int i = 0; i < V; ++i) shift[i][0] /= count;
 
   A sums[V][2] = {};  // of deviations, and of their squares: about the mean but for rounding
 #pragma unroll 4
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
     const Pack<T, V> p = tile_at(tile, k);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A d = widen(p.v[i]) - near[i][0];
+      const A d = widen(p.v[i]) - shift[i][0];
       sums[i][0] += d;
       sums[i][1] += d * d;
     }
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   Plane<A> planes[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const Moments<A> m = shifted_moments(count, near[i][0], sums[i][0], sums[i][1]);
+    const Moments<A> m = shifted_moments(count, shift[i][0], sums[i][0], sums[i][1]);
     const A rstd = inverse_deviation(variance(m), a.eps);
     const int64_t plane = plane_at(a, column, i);
     planes[i] = plane_of(a, channel_at(a, column, i), m.mean, rstd);
@@ -181,14 +181,14 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
     }
   }
   with_residual(a, [&](auto residual) {
-    for (int k = 0; k < slots; k += kFlight) {
-      Raw<T, V> r[kFlight] = {};
+    for (int k = 0; k < slots; k += kInFlight) {
+      Raw<T, V> r[kInFlight] = {};
       if constexpr (residual()) {
 #pragma unroll
-        for (int j = 0; j < kFlight; ++j) r[j] = column.load(a.residual, k + j);
+        for (int j = 0; j < kInFlight; ++j) r[j] = column.load(a.residual, k + j);
       }
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) {
+      for (int j = 0; j < kInFlight; ++j) {
         column.store(a.out[0], k + j, activated<residual(), V>(a, tile_at(tile, k + j), r[j], planes));
       }
     }
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>* tiles = static_cast<Pack<T, V>*>(dynamic_shared());
   const int tile = slots * int(blockDim.x);
-  constexpr int kStep = kHeld < D::kInputs ? kFlight : D::kInputs > 2 ? 1 : 2;
+  constexpr int kStep = kHeld < D::kInputs ? kInFlight : D::kInputs > 2 ? 1 : 2;
   A* scratch = reinterpret_cast<A*>(tiles + kHeld * tile);
 
 #pragma unroll
@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
 #pragma unroll
   for (int i = 0; i < V; ++i) planes[i] = backward_plane_of<D>(a, plane_at(a, column, i), channel_at(a, column, i));
   wait_copies();
-  A sums[V][D::kSums] = {}, shared[V][D::kShared];
+  A sums[V][D::kSums] = {}, coefficients[V][D::kCoefficients];
 #pragma unroll 1
   for (int k = 0; k < slots; k += kStep) {
     Raw<T, V> in[kStep][D::kInputs];
@@ -241,9 +241,9 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
     if (column.channel < a.channels && column.row == 0 && cluster_rank() == 0) store_sums<D>(a, plane, sums[i]);
-    // again: what add() does without was not kept
+    // computed again: what only apply() needs was not kept in registers
     planes[i] = backward_plane_of<D>(a, plane, channel_at(a, column, i));
-    share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
+    coefficients_of<D>(a, channel_at(a, column, i), sums[i], planes[i], coefficients[i]);
   }
   const Column<T, V> to = held_column<T, V>(a, lanes);
 #pragma unroll 1
@@ -253,7 +253,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
 #pragma unroll
     for (int j = 0; j < kStep; ++j) {
       Pack<T, V> out[D::kOutputs];
-      apply_packs<D, V>(a, in[j], planes, shared, out);
+      apply_packs<D, V>(a, in[j], planes, coefficients, out);
 #pragma unroll
       for (int n = 0; n < D::kOutputs; ++n) to.store(a.out[n], k + j, out[n]);
     }

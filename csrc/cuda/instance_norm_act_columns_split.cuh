@@ -6,7 +6,7 @@
 
 namespace gankit::instance_norm_act {
 
-constexpr int kMomentsFlight = 8;  // pixels a thread merges into its moments at a time
+constexpr int kMomentsInFlight = 8;  // pixels a thread merges into its moments at a time
 
 // Block by block: the chunks of the pixels of a part, then the next part, then the next image.
 template <class T, int V>
@@ -35,23 +35,23 @@ __global__ void __launch_bounds__(kSplitThreads, 2)
   int64_t part;
   const Column<T, V> column = split_column<T, V>(a, parts, lanes, blockIdx.x, part);
   A mean[V] = {}, m2[V] = {}, seen = 0;
-  for (int k = 0; k < column.count; k += kMomentsFlight) {
-    Pack<T, V> p[kMomentsFlight];
+  for (int k = 0; k < column.count; k += kMomentsInFlight) {
+    Pack<T, V> p[kMomentsInFlight];
 #pragma unroll
-    for (int j = 0; j < kMomentsFlight; ++j) p[j] = unpack<T, V>(column.load(a.in[0], k + j));
-    const int count = column.count - k < kMomentsFlight ? column.count - k : kMomentsFlight;
+    for (int j = 0; j < kMomentsInFlight; ++j) p[j] = unpack<T, V>(column.load(a.in[0], k + j));
+    const int count = column.count - k < kMomentsInFlight ? column.count - k : kMomentsInFlight;
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       A sum = 0, squares = 0;
 #pragma unroll
-      for (int j = 0; j < kMomentsFlight; ++j) sum += widen(p[j].v[i]);
-      const A near = sum / A(count);
+      for (int j = 0; j < kMomentsInFlight; ++j) sum += widen(p[j].v[i]);
+      const A shift = sum / A(count);
 #pragma unroll
-      for (int j = 0; j < kMomentsFlight; ++j) {
-        const A d = j < count ? widen(p[j].v[i]) - near : A(0);
+      for (int j = 0; j < kMomentsInFlight; ++j) {
+        const A d = j < count ? widen(p[j].v[i]) - shift : A(0);
         squares += d * d;
       }
-      const Moments<A> all = merge(Moments<A>{seen, mean[i], m2[i]}, Moments<A>{A(count), near, squares});
+      const Moments<A> all = merge(Moments<A>{seen, mean[i], m2[i]}, Moments<A>{A(count), shift, squares});
       mean[i] = all.mean;
       m2[i] = all.m2;
     }
@@ -59,20 +59,20 @@ __global__ void __launch_bounds__(kSplitThreads, 2)
   }
   const int64_t size = part_size(parts, a.spatial, part);
   const A count = size > 0 ? A(size) : A(1);
-  A near[V][1], sums[V][2];
+  A shift[V][1], sums[V][2];
 #pragma unroll
-  for (int i = 0; i < V; ++i) near[i][0] = seen * mean[i];
-  column_sum(near, lanes, scratch);
+  for (int i = 0; i < V; ++i) shift[i][0] = seen * mean[i];
+  column_sum(shift, lanes, scratch);
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    near[i][0] /= count;
-    sums[i][0] = seen * (mean[i] - near[i][0]);
-    sums[i][1] = squares_about(Moments<A>{seen, mean[i], m2[i]}, near[i][0]);
+    shift[i][0] /= count;
+    sums[i][0] = seen * (mean[i] - shift[i][0]);
+    sums[i][1] = squares_about(Moments<A>{seen, mean[i], m2[i]}, shift[i][0]);
   }
   column_sum(sums, lanes, scratch + column_scratch(V, lanes, blockDim.x));
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const Moments<A> m = shifted_moments(count, near[i][0], sums[i][0], sums[i][1]);
+    const Moments<A> m = shifted_moments(count, shift[i][0], sums[i][0], sums[i][1]);
     store_partial(a, parts, column, part, i, partial, {m.mean, m.m2});
   }
 }
@@ -89,16 +89,16 @@ __global__ void __launch_bounds__(kSplitThreads, 1) columns_apply(const Norm<T> 
     planes[i] = plane_of(a, channel_at(a, column, i), a.mean[plane], a.rstd[plane]);
   }
   with_residual(a, [&](auto residual) {
-    for (int k = 0; k < column.count; k += kFlight) {
-      Raw<T, V> x[kFlight], r[kFlight] = {};
+    for (int k = 0; k < column.count; k += kInFlight) {
+      Raw<T, V> x[kInFlight], r[kInFlight] = {};
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) x[j] = column.load(a.in[0], k + j);
+      for (int j = 0; j < kInFlight; ++j) x[j] = column.load(a.in[0], k + j);
       if constexpr (residual()) {
 #pragma unroll
-        for (int j = 0; j < kFlight; ++j) r[j] = column.load(a.residual, k + j);
+        for (int j = 0; j < kInFlight; ++j) r[j] = column.load(a.residual, k + j);
       }
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) {
+      for (int j = 0; j < kInFlight; ++j) {
         column.store(a.out[0], k + j, activated<residual(), V>(a, unpack<T, V>(x[j]), r[j], planes));
       }
     }
@@ -114,28 +114,28 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   const Column<T, V> column =
       split_column<T, V>(a, parts, lanes, kApply ? gridDim.x - 1 - int64_t(blockIdx.x) : int64_t(blockIdx.x), part);
   BackwardPlane<A> planes[V];
-  A sums[V][D::kSums] = {}, shared[V][D::kShared];
+  A sums[V][D::kSums] = {}, coefficients[V][D::kCoefficients];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
     const int64_t plane = plane_at(a, column, i);
     planes[i] = backward_plane_of<D>(a, plane, channel_at(a, column, i));
     if constexpr (kApply) {
       load_sums<D>(a, plane, sums[i]);
-      share_of<D>(a, channel_at(a, column, i), sums[i], planes[i], shared[i]);
+      coefficients_of<D>(a, channel_at(a, column, i), sums[i], planes[i], coefficients[i]);
     }
   }
-  for (int k = 0; k < column.count; k += kFlight) {
-    Raw<T, V> in[kFlight][D::kInputs];
+  for (int k = 0; k < column.count; k += kInFlight) {
+    Raw<T, V> in[kInFlight][D::kInputs];
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
 #pragma unroll
       for (int n = 0; n < D::kInputs; ++n) in[j][n] = column.load(a.in[n], k + j);
     }
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
       if constexpr (kApply) {
         Pack<T, V> out[D::kOutputs];
-        apply_packs<D, V>(a, in[j], planes, shared, out);
+        apply_packs<D, V>(a, in[j], planes, coefficients, out);
 #pragma unroll
         for (int n = 0; n < D::kOutputs; ++n) column.store(a.out[n], k + j, out[n]);
       } else {

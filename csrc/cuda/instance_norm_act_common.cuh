@@ -7,7 +7,7 @@
 
 namespace gankit::instance_norm_act {
 
-constexpr int kFlight = 4;  // packs of an array that a thread has on their way at a time
+constexpr int kInFlight = 4;  // packs of an array that a thread loads before it uses the first
 
 // The arguments with their types: [batch, channels, spatial], see cpu/instance_norm_act.h.
 template <class T>
@@ -59,13 +59,15 @@ __device__ __forceinline__ Pack<T, V> activated(const Norm<T>& a, const Pack<T, 
   return y;
 }
 
-// -- derivatives: D is Asked or Told, of one of the rules of ../instance_norm_act_backward.h --------------------------
+// -- derivatives ------------------------------------------------------------------------------------------------------
+// The template argument D of a kernel is a StaticRule or a RuntimeRule around one of the rules of
+// ../instance_norm_act_backward.h: they differ in when it is decided whether `known` is x or y.
 
-// Asks at run time whether it is given x or y: an inverse slope of 0 means x. So its kernels are compiled once.
+// Decided at run time: an inverse slope of 0 means x. One kernel serves both, which halves the compile time.
 template <template <bool, class> class Rule, class A>
-struct Asked : Rule<false, A> {
+struct RuntimeRule : Rule<false, A> {
   using Base = Rule<false, A>;
-  using Always = Asked;
+  using Runtime = RuntimeRule;
   __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>& s, A mean, A rstd, A weight, A bias) {
     return s.inverse == 0 ? backward_plane<false>(mean, rstd, weight, bias)
                           : backward_plane<true>(mean, rstd, weight, bias);
@@ -80,16 +82,16 @@ struct Asked : Rule<false, A> {
     Base::add(element(in[0], in[1], p, s), in, sums);
   }
   __device__ __forceinline__ static void apply(const A (&in)[Base::kInputs], const BackwardPlane<A>& p,
-                                               const Slopes<A>& s, const A (&shared)[Base::kShared],
+                                               const Slopes<A>& s, const A (&coefficients)[Base::kCoefficients],
                                                A (&out)[Base::kOutputs]) {
-    Base::apply(element(in[0], in[1], p, s), in, p, s, shared, out);
+    Base::apply(element(in[0], in[1], p, s), in, p, s, coefficients, out);
   }
 };
 
-// Is told at compile time: for the kernels where instructions count.
+// Decided at compile time, which saves instructions where a kernel is bound by them.
 template <template <bool, class> class Rule, bool kOutput, class A>
-struct Told : Rule<kOutput, A> {
-  using Always = Asked<Rule, A>;  // for all other kernels
+struct StaticRule : Rule<kOutput, A> {
+  using Runtime = RuntimeRule<Rule, A>;  // the same rule for kernels that are compiled once
   __device__ __forceinline__ static BackwardPlane<A> prepare(const Slopes<A>&, A mean, A rstd, A weight, A bias) {
     return backward_plane<kOutput>(mean, rstd, weight, bias);
   }
@@ -101,8 +103,8 @@ __device__ __forceinline__ BackwardPlane<wide_t<T>> backward_plane_of(const Norm
                     affine(a, a.bias, c, wide_t<T>(0)));
 }
 
-// A pack of every input. P planes: one for the whole pack, or one for each of its elements. What was loaded as zeros
-// adds nothing, since every sum has dy or v as a factor.
+// A pack of every input. P planes: one for the whole pack, or one for each of its elements. Elements beyond an edge
+// were loaded as zeros and add nothing, since every sum has dy or v as a factor.
 template <class D, int V, class T, int P, class A = wide_t<T>>
 __device__ __forceinline__ void add_packs(const Norm<T>& a, const Raw<T, V> (&raws)[D::kInputs],
                                           const BackwardPlane<A> (&planes)[P], A (&sums)[P][D::kSums]) {
@@ -120,7 +122,8 @@ __device__ __forceinline__ void add_packs(const Norm<T>& a, const Raw<T, V> (&ra
 
 template <class D, int V, class T, int P, class A = wide_t<T>>
 __device__ __forceinline__ void apply_packs(const Norm<T>& a, const Raw<T, V> (&raws)[D::kInputs],
-                                            const BackwardPlane<A> (&planes)[P], const A (&shared)[P][D::kShared],
+                                            const BackwardPlane<A> (&planes)[P],
+                                            const A (&coefficients)[P][D::kCoefficients],
                                             Pack<T, V> (&to)[D::kOutputs]) {
   Pack<T, V> packs[D::kInputs];
 #pragma unroll
@@ -130,7 +133,7 @@ __device__ __forceinline__ void apply_packs(const Norm<T>& a, const Raw<T, V> (&
     A in[D::kInputs], out[D::kOutputs];
 #pragma unroll
     for (int n = 0; n < D::kInputs; ++n) in[n] = widen(packs[n].v[i]);
-    D::apply(in, planes[i % P], a.slopes, shared[i % P], out);
+    D::apply(in, planes[i % P], a.slopes, coefficients[i % P], out);
 #pragma unroll
     for (int n = 0; n < D::kOutputs; ++n) to[n].v[i] = convert<T>(out[n]);
   }
@@ -149,22 +152,23 @@ __device__ __forceinline__ void load_sums(const Norm<T>& a, int64_t plane, A (&s
 }
 
 template <class D, class T, class A = wide_t<T>>
-__device__ __forceinline__ void share_of(const Norm<T>& a, int64_t c, const A (&sums)[D::kSums],
-                                         const BackwardPlane<A>& p, A (&shared)[D::kShared]) {
-  D::plane(sums, p, A(a.spatial), {affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))}, shared);
+__device__ __forceinline__ void coefficients_of(const Norm<T>& a, int64_t c, const A (&sums)[D::kSums],
+                                                const BackwardPlane<A>& p, A (&coefficients)[D::kCoefficients]) {
+  const AffineGrad<A> v{affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))};
+  D::coefficients_of(sums, p, A(a.spatial), v, coefficients);
 }
 
-// -- the batch's share in the gradients of weight and bias ------------------------------------------------------------
+// -- gradients of weight and bias: sums over the batch ----------------------------------------------------------------
 
 constexpr unsigned kBatchColumns = 32, kBatchRows = 8;
 
-// The sum of D::share over the batch, of weight and of bias: in double, in a fixed order.
+// The sum of D::affine_grad over the batch, for weight and for bias: in double, in a fixed order.
 template <class D, class T>
 __global__ void batch_sums(const Norm<T> a, void* dweight, void* dbias) {
-  double* scratch = static_cast<double*>(dynamic_shared());  // [kShares][kBatchRows][kBatchColumns]
+  double* scratch = static_cast<double*>(dynamic_shared());  // [kAffineGrads][kBatchRows][kBatchColumns]
   const unsigned column = threadIdx.x % kBatchColumns, row = threadIdx.x / kBatchColumns;
   const int64_t c = int64_t(blockIdx.x) * kBatchColumns + column;
-  double mine[D::kShares] = {};
+  double mine[D::kAffineGrads] = {};
   if (c < a.channels && a.spatial > 0) {
 #pragma unroll 2
     for (int64_t n = row; n < a.batch; n += kBatchRows) {
@@ -173,13 +177,13 @@ __global__ void batch_sums(const Norm<T> a, void* dweight, void* dbias) {
       load_sums<D>(a, plane, sums);
       const BackwardPlane<wide_t<T>> p = backward_plane_of<D>(a, plane, c);
 #pragma unroll
-      for (int k = 0; k < D::kShares; ++k) mine[k] += D::share(k, sums, p, wide_t<T>(a.spatial));
+      for (int k = 0; k < D::kAffineGrads; ++k) mine[k] += D::affine_grad(k, sums, p, wide_t<T>(a.spatial));
     }
   }
 #pragma unroll
-  for (int k = 0; k < D::kShares; ++k) scratch[k * kBatchRows * kBatchColumns + threadIdx.x] = mine[k];
+  for (int k = 0; k < D::kAffineGrads; ++k) scratch[k * kBatchRows * kBatchColumns + threadIdx.x] = mine[k];
   __syncthreads();
-  if (row >= D::kShares || c >= a.channels) return;
+  if (row >= D::kAffineGrads || c >= a.channels) return;
   void* out = row == 0 ? dweight : dbias;
   if (!out) return;
   double total = 0;
@@ -195,7 +199,7 @@ template <class D, class T>
 void launch_batch_sums(const Norm<T>& a, void* dweight, void* dbias, cudaStream_t stream) {
   if (!dweight && !dbias) return;
   launch({(a.channels + kBatchColumns - 1) / kBatchColumns, kBatchColumns * kBatchRows, stream, 1,
-          D::kShares * kBatchColumns * kBatchRows * sizeof(double)},
+          D::kAffineGrads * kBatchColumns * kBatchRows * sizeof(double)},
          batch_sums<D, T>, a, dweight, dbias);
 }
 

@@ -1,13 +1,13 @@
-// What instance_norm_act's plans ask of a device.
+// The properties of a device that instance_norm_act's plans depend on.
 #include "instance_norm_act.h"
 
 namespace gankit::instance_norm_act {
 namespace {
 
-__global__ void __launch_bounds__(512) nothing() {}
+__global__ void __launch_bounds__(512) empty_kernel() {}
 
-// How many clusters of `blocks` run at a time whose blocks have a multiprocessor each, as the largest launched do.
-int running(int blocks, int shared_bytes) {
+// How many clusters of `blocks` can be resident at once, with one block per multiprocessor as in the largest launches.
+int max_active_clusters(int blocks, int shared_bytes) {
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim.x = unsigned(blocks);
@@ -20,10 +20,10 @@ int running(int blocks, int shared_bytes) {
   config.numAttrs = 1;
   int clusters = 0;
   const bool known =
-      cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) == cudaSuccess &&
-      cudaFuncSetAttribute(nothing, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
-      cudaOccupancyMaxActiveClusters(&clusters, nothing, &config) == cudaSuccess;
-  if (!known) cudaGetLastError();  // what is no error of the caller's is not left for him to find
+      cudaFuncSetAttribute(empty_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) == cudaSuccess &&
+      cudaFuncSetAttribute(empty_kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) == cudaSuccess &&
+      cudaOccupancyMaxActiveClusters(&clusters, empty_kernel, &config) == cudaSuccess;
+  if (!known) cudaGetLastError();  // clear the error, which is not the caller's
   return known ? clusters : 0;
 }
 
@@ -36,14 +36,14 @@ Device query_device(int index) {
     return value;
   };
   const int shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  // Kernels know of clusters where they were compiled for sm_90 or later, be the device what it may.
+  // Cluster instructions exist in kernels compiled for sm_90 or later; the device alone does not tell.
   cudaFuncAttributes compiled = {};
   const bool clusters = attribute(cudaDevAttrClusterLaunch) &&
-                        cudaFuncGetAttributes(&compiled, nothing) == cudaSuccess && compiled.ptxVersion >= 90;
+                        cudaFuncGetAttributes(&compiled, empty_kernel) == cudaSuccess && compiled.ptxVersion >= 90;
   const int multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   // Clusters of 16 are worth it where groups of multiprocessors have that many, so that few are left idle.
-  int largest = !clusters ? 1 : 4 * 16 * running(16, shared_bytes) >= 3 * multiprocessors ? 16 : 8;
-  while (largest > 1 && running(largest, shared_bytes) == 0) largest /= 2;
+  int largest = !clusters ? 1 : 4 * 16 * max_active_clusters(16, shared_bytes) >= 3 * multiprocessors ? 16 : 8;
+  while (largest > 1 && max_active_clusters(largest, shared_bytes) == 0) largest /= 2;
   return {multiprocessors, largest, shared_bytes};
 }
 

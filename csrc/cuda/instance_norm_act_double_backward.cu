@@ -7,7 +7,7 @@ void double_backward(const InstanceNormActBackward& args, const Device& device, 
                      const Scratch& scratch) {
   with_type(args.shape.dtype, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    backward_of<Asked<DoubleBackward, wide_t<T>>, T>(args, device, stream, scratch);
+    backward_of<RuntimeRule<DoubleBackward, wide_t<T>>, T>(args, device, stream, scratch);
   });
 }
 

@@ -7,14 +7,14 @@ namespace {
 template <class T, int V, bool kEdges>
 void launch_rows_forward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
   constexpr bool kWhole = V > 1 && !kEdges;
-  const size_t shared = plan.way == Way::lanes ? 0 : rows_shared<wide_t<T>>(kForwardKept.sums);
+  const size_t shared = plan.strategy == Strategy::lanes ? 0 : rows_shared<wide_t<T>>(kForwardFootprint.sums);
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, shared};
-  if (plan.way == Way::split) {
+  if (plan.strategy == Strategy::split) {
     const Parts parts{plan.parts, plan.each};
     launch(how, rows_moments<T, V, kEdges>, a, parts, partial);
     launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_moments<T>, a, parts, partial);
     launch({plan.blocks, plan.threads, stream}, rows_apply<T, V, (V > 1)>, a, parts);
-  } else if (plan.way == Way::block) {
+  } else if (plan.strategy == Strategy::block) {
     if constexpr (kWhole) {
       if (plan.held == 8) return launch(how, rows_forward<T, V, 8, kEdges, true>, a, 0);
     }
@@ -30,7 +30,7 @@ void launch_rows_forward(const Norm<T>& a, const Plan& plan, cudaStream_t stream
 template <class T, int V>
 void launch_columns_forward(const Norm<T>& a, const Plan& plan, cudaStream_t stream, wide_t<T>* partial) {
   const Launch how{plan.blocks, plan.threads, stream, plan.cluster, size_t(plan.shared_bytes)};
-  if (plan.way == Way::split) {
+  if (plan.strategy == Strategy::split) {
     const Parts parts{plan.parts, plan.each};
     launch(how, columns_moments<T, V>, a, parts, plan.width, partial);
     launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_moments<T>, a, parts, partial);
@@ -59,8 +59,8 @@ void forward_of(const InstanceNormActForward& args, const Device& device, cudaSt
   const int64_t planes = a.batch * a.channels;
   if (a.spatial == 0) return launch({ceil_div(planes, 128), 128, stream}, empty_planes<T>, a);
   const Access access = access_of<T>(args.shape, {a.in[0], a.residual, a.out[0]});
-  const Plan plan = plan_of(args.shape, access, kForwardKept, device);
-  const int64_t parts = plan.way == Way::split ? planes * plan.parts : 0;
+  const Plan plan = plan_of(args.shape, access, kForwardFootprint, device);
+  const int64_t parts = plan.strategy == Strategy::split ? planes * plan.parts : 0;
   auto* partial = static_cast<wide_t<T>*>(parts ? scratch(2 * parts * sizeof(wide_t<T>)) : nullptr);
   with_access<T>(access, [&](auto vector, auto edges) {
     if (args.shape.channels_last) {

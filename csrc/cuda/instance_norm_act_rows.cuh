@@ -1,5 +1,5 @@
 // instance_norm_act where a plane is contiguous (NCHW) and is held in registers between statistics and application:
-// what is read is read once. A plane belongs to a team of threads, by its size: some lanes of a warp, a block, or
+// each element is read once. A plane belongs to a team of threads, by its size: some lanes of a warp, a block, or
 // the blocks of a cluster, which then exchange nothing but sums.
 #pragma once
 
@@ -18,7 +18,7 @@ struct Team {
 
   __device__ __forceinline__ Team(int width) {
     unsigned block = blockIdx.x;
-    forget(block);  // a team made again is not one kept in registers
+    hide_from_optimizer(block);  // so that a Team is computed again, not kept in registers
     if constexpr (kBlock) {
       const unsigned blocks = cluster_size();
       plane = block / blocks;
@@ -77,11 +77,11 @@ struct Row {
 
   __device__ __forceinline__ Row(const T* plane, int n_, int member, int size)
       : n(n_), first(member * V - (kEdges ? misalignment(plane) : 0)), stride(size * V) {}
-  // Between phases, so that none keeps registers full of offsets for the next.
-  __device__ __forceinline__ void forget_offsets() {
+  // Called between phases, so that the compiler keeps no offsets in registers from one to the next.
+  __device__ __forceinline__ void hide_offsets() {
     unsigned offsets[2] = {unsigned(first), unsigned(stride)};
-    forget(offsets[0]);
-    forget(offsets[1]);
+    hide_from_optimizer(offsets[0]);
+    hide_from_optimizer(offsets[1]);
     first = int(offsets[0]);
     stride = int(offsets[1]);
   }
@@ -127,23 +127,23 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, !kBlock ? 3
     for (int i = 0; i < V; ++i) sum[0] += widen(p.v[i]);
   }
   team.sum(sum);
-  const A count = A(a.spatial), near = sum[0] / count;
+  const A count = A(a.spatial), shift = sum[0] / count;
 
-  row.forget_offsets();
+  row.hide_offsets();
   A sums[2] = {0, 0};  // about the mean but for rounding, so that large means cost no digits
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const Pack<T, V> p = unpack<T, V>(held[k]);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const A d = row.has(k, i) ? widen(p.v[i]) - near : A(0);
+      const A d = row.has(k, i) ? widen(p.v[i]) - shift : A(0);
       sums[0] += d;
       sums[1] += d * d;
     }
   }
   team.sum(sums, 1);
   team.done_reading();
-  const Moments<A> m = shifted_moments(count, near, sums[0], sums[1]);
+  const Moments<A> m = shifted_moments(count, shift, sums[0], sums[1]);
   const A mean = m.mean, rstd = inverse_deviation(variance(m), a.eps);
   if (active && team.member == 0) {
     a.mean[plane] = mean;
@@ -151,12 +151,12 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, !kBlock ? 3
   }
 
   const Plane<A> p[1] = {{mean, weight * rstd, bias}};
-  // Packs of the residual on their way at a time: one where a thread has 64 registers.
+  // Packs of the residual in flight at a time: one where a thread has 64 registers.
   constexpr int kBatch = kBlock && K == 8 && sizeof(T) == 4 ? 1 : 2;
   with_residual(a, [&](auto residual) {
 #pragma unroll
     for (int first = 0; first < K; first += kBatch) {
-      row.forget_offsets();
+      row.hide_offsets();
       Raw<T, V> r[kBatch] = {};
       if constexpr (residual()) {
 #pragma unroll
@@ -190,20 +190,20 @@ __global__ void __launch_bounds__(kBlock ? kRowThreads : kWarpTeams, kBlock ? 1 
 
   const int64_t c = modulo(plane, a.channels);
   const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, plane, c)};
-  A sums[1][D::kSums] = {}, shared[1][D::kShared];
+  A sums[1][D::kSums] = {}, coefficients[1][D::kCoefficients];
 #pragma unroll
   for (int k = 0; k < K; ++k) add_packs<D, V>(a, held[k], p, sums);
   team.sum(sums[0]);
   team.done_reading();
   if (active && team.member == 0) store_sums<D>(a, plane, sums[0]);
-  share_of<D>(a, c, sums[0], p[0], shared[0]);
+  coefficients_of<D>(a, c, sums[0], p[0], coefficients[0]);
 
-  row.forget_offsets();
+  row.hide_offsets();
   const int64_t to = Team<A, kBlock>(width).plane * a.spatial;  // where there is no plane, nothing is stored
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     Pack<T, V> out[D::kOutputs];
-    apply_packs<D, V>(a, held[k], p, shared, out);
+    apply_packs<D, V>(a, held[k], p, coefficients, out);
 #pragma unroll
     for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + to, k, out[n]);
   }

@@ -1,6 +1,6 @@
 // instance_norm_act where a plane is too large to be held: its parts go to different blocks. One kernel takes the
-// parts' moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies. That
-// one goes from the end to the start, as what was read last is what the second-level cache still has.
+// parts' moments or sums, a small one merges them plane by plane in a fixed order, a third reads again and applies.
+// That one goes from the end to the start, as what was read last is what the second-level cache still has.
 #pragma once
 
 #include "instance_norm_act_rows.cuh"
@@ -19,7 +19,7 @@ __host__ __device__ __forceinline__ int64_t part_size(const Parts& parts, int64_
   return left < 0 ? 0 : left < parts.each ? left : parts.each;
 }
 
-// A part of a plane of NCHW, walked by a block, kFlight packs of a thread at a time.
+// A part of a plane of NCHW, walked by a block, kInFlight packs of a thread at a time.
 template <class T, int V, bool kEdges>
 struct RowPart {
   int64_t plane, part, start;
@@ -43,13 +43,13 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   const RowPart<T, V, kEdges> part(a, parts, blockIdx.x);
   const auto row = part.row(a.in[0]);
   Moments<A> all{0, 0, 0};
-  for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Pack<T, V> p[kFlight];
+  for (int k = 0; row.at(k) < row.n; k += kInFlight) {
+    Pack<T, V> p[kInFlight];
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) p[j] = unpack<T, V>(row.load(a.in[0] + part.start, k + j));
+    for (int j = 0; j < kInFlight; ++j) p[j] = unpack<T, V>(row.load(a.in[0] + part.start, k + j));
     A count = 0, sum = 0, squares = 0;
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         count += row.has(k + j, i) ? A(1) : A(0);
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
     if (count == 0) continue;  // an edge's pack that lies before the plane's start
     const A mean = sum / count;
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         const A d = row.has(k + j, i) ? widen(p[j].v[i]) - mean : A(0);
@@ -68,14 +68,14 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
     }
     all = merge(all, Moments<A>{count, mean, squares});
   }
-  A near[1] = {all.count * all.mean};
-  team.sum(near);
+  A shift[1] = {all.count * all.mean};
+  team.sum(shift);
   const A count = part.n > 0 ? A(part.n) : A(1);
-  near[0] /= count;
-  A sums[2] = {all.count * (all.mean - near[0]), squares_about(all, near[0])};
+  shift[0] /= count;
+  A sums[2] = {all.count * (all.mean - shift[0]), squares_about(all, shift[0])};
   team.sum(sums, 1);
   if (threadIdx.x == 0) {
-    const Moments<A> m = shifted_moments(count, near[0], sums[0], sums[1]);
+    const Moments<A> m = shifted_moments(count, shift[0], sums[0], sums[1]);
     partial[2 * blockIdx.x] = m.mean;
     partial[2 * blockIdx.x + 1] = m.m2;
   }
@@ -89,16 +89,16 @@ __global__ void __launch_bounds__(kSplitThreads, 1) rows_apply(const Norm<T> a, 
   const Plane<A> p[1] = {
       plane_of(a, modulo(part.plane, a.channels), a.mean[part.plane], a.rstd[part.plane])};
   with_residual(a, [&](auto residual) {
-    for (int k = 0; row.at(k) < row.n; k += kFlight) {
-      Raw<T, V> x[kFlight], r[kFlight] = {};
+    for (int k = 0; row.at(k) < row.n; k += kInFlight) {
+      Raw<T, V> x[kInFlight], r[kInFlight] = {};
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) x[j] = row.load(a.in[0] + part.start, k + j);
+      for (int j = 0; j < kInFlight; ++j) x[j] = row.load(a.in[0] + part.start, k + j);
       if constexpr (residual()) {
 #pragma unroll
-        for (int j = 0; j < kFlight; ++j) r[j] = row.load(a.residual + part.start, k + j);
+        for (int j = 0; j < kInFlight; ++j) r[j] = row.load(a.residual + part.start, k + j);
       }
 #pragma unroll
-      for (int j = 0; j < kFlight; ++j) {
+      for (int j = 0; j < kInFlight; ++j) {
         row.store(a.out[0] + part.start, k + j, activated<residual(), V>(a, unpack<T, V>(x[j]), r[j], p));
       }
     }
@@ -114,23 +114,23 @@ __global__ void __launch_bounds__(kSplitThreads, 1)
   const auto row = part.row(a.in[0]);
   const int64_t c = modulo(part.plane, a.channels);
   const BackwardPlane<A> p[1] = {backward_plane_of<D>(a, part.plane, c)};
-  A sums[1][D::kSums] = {}, shared[1][D::kShared];
+  A sums[1][D::kSums] = {}, coefficients[1][D::kCoefficients];
   if constexpr (kApply) {
     load_sums<D>(a, part.plane, sums[0]);
-    share_of<D>(a, c, sums[0], p[0], shared[0]);
+    coefficients_of<D>(a, c, sums[0], p[0], coefficients[0]);
   }
-  for (int k = 0; row.at(k) < row.n; k += kFlight) {
-    Raw<T, V> in[kFlight][D::kInputs];
+  for (int k = 0; row.at(k) < row.n; k += kInFlight) {
+    Raw<T, V> in[kInFlight][D::kInputs];
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
 #pragma unroll
       for (int n = 0; n < D::kInputs; ++n) in[j][n] = row.load(a.in[n] + part.start, k + j);
     }
 #pragma unroll
-    for (int j = 0; j < kFlight; ++j) {
+    for (int j = 0; j < kInFlight; ++j) {
       if constexpr (kApply) {
         Pack<T, V> out[D::kOutputs];
-        apply_packs<D, V>(a, in[j], p, shared, out);
+        apply_packs<D, V>(a, in[j], p, coefficients, out);
 #pragma unroll
         for (int n = 0; n < D::kOutputs; ++n) row.store(a.out[n] + part.start, k + j, out[n]);
       } else {
@@ -155,17 +155,17 @@ __global__ void merge_moments(const Norm<T> a, const Parts parts, const wide_t<T
   if (plane >= a.batch * a.channels) return;  // the whole warp
   const int lane = threadIdx.x % 32;
   partial += 2 * plane * parts.count;
-  A near = 0, left = 0, squares = 0;
-  for (int64_t k = lane; k < parts.count; k += 32) near += A(part_size(parts, a.spatial, k)) * partial[2 * k];
+  A shift = 0, left = 0, squares = 0;
+  for (int64_t k = lane; k < parts.count; k += 32) shift += A(part_size(parts, a.spatial, k)) * partial[2 * k];
   const A count = A(a.spatial);
-  near = warp_sum(near) / count;
+  shift = warp_sum(shift) / count;
   for (int64_t k = lane; k < parts.count; k += 32) {
     const Moments<A> m{A(part_size(parts, a.spatial, k)), partial[2 * k], partial[2 * k + 1]};
     if (m.count == 0) continue;
-    left += m.count * (m.mean - near);
-    squares += squares_about(m, near);
+    left += m.count * (m.mean - shift);
+    squares += squares_about(m, shift);
   }
-  const Moments<A> m = shifted_moments(count, near, warp_sum(left), warp_sum(squares));
+  const Moments<A> m = shifted_moments(count, shift, warp_sum(left), warp_sum(squares));
   if (lane == 0) {
     a.mean[plane] = m.mean;
     a.rstd[plane] = inverse_deviation(variance(m), a.eps);

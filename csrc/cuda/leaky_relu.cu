@@ -1,9 +1,9 @@
-// leaky_relu on CUDA at the border to torch. Kernels: leaky_relu.cuh; grids: leaky_relu_launch.cuh.
+// The binding of leaky_relu's CUDA kernels to torch. Kernels: leaky_relu.cuh; grids: leaky_relu_launch.cuh.
 #include <tuple>
 #include <vector>
 
 #include "../common.h"
-#include "border.cuh"
+#include "binding.cuh"
 #include "leaky_relu_launch.cuh"
 
 namespace gankit {

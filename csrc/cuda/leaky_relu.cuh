@@ -1,8 +1,8 @@
 // leaky_relu on CUDA, 16 bytes at a time: value, and the gradients of input and bias from one reading of grad and y.
 //
 // Elements lie in memory as (outer, channels, inner). Where a plane is long (inner: NCHW) a warp takes a part of one
-// plane, and has one channel. Where it is short (channels_last) a thread takes the same place in every so many-th row,
-// where a row is a whole number of (channels, inner) and of packs: its channels never change, so they are found once.
+// plane, and has one channel. Where it is short (channels_last) memory is cut into rows whose length is a multiple of
+// channels * inner and of a pack. A thread takes the same position in several rows, so that its channels never change.
 // Sums for the bias stay in registers and go to memory as few partial sums, again (outer, channels, inner), which a
 // second small kernel adds up: always in the same order.
 #pragma once
@@ -14,7 +14,7 @@ namespace gankit {
 
 constexpr unsigned kReluThreads = 256;
 constexpr int kReluPacks = 4;           // of a lane, in flight together
-constexpr int64_t kReluBlocks = 1024;   // enough for any device; not asked of it, so that sums are the same on all
+constexpr int64_t kReluBlocks = 1024;   // enough for any device; a constant, so that sums are the same on all
 
 struct ReluBias {
   const void* data;
@@ -211,19 +211,19 @@ __global__ void __launch_bounds__(kReluThreads, 2)
 
 // -- the bias's gradient from partial sums ([outer, channels, inner]) -------------------------------------------------
 
-constexpr unsigned kBiasThreads = 4 * kReluThreads;  // few blocks: what they wait for must be on its way all at once
+constexpr unsigned kBiasThreads = 4 * kReluThreads;  // few blocks run, so each needs many loads in flight
 
-constexpr int kBiasFlight = 8;                       // loads of a thread
-// value(first) + value(first + step) + ..., below n, several on their way at a time.
+constexpr int kBiasInFlight = 8;                     // loads of a thread
+// value(first) + value(first + step) + ..., below n, several loads in flight at a time.
 template <typename W, typename F>
 __device__ __forceinline__ W strided_sum(int64_t first, int64_t step, int64_t n, const F& value) {
-  W sums[kBiasFlight] = {};
-  for (int64_t k = first; k < n; k += kBiasFlight * step) {
+  W sums[kBiasInFlight] = {};
+  for (int64_t k = first; k < n; k += kBiasInFlight * step) {
 #pragma unroll
-    for (int j = 0; j < kBiasFlight; ++j) sums[j] += k + j * step < n ? value(k + j * step) : W(0);
+    for (int j = 0; j < kBiasInFlight; ++j) sums[j] += k + j * step < n ? value(k + j * step) : W(0);
   }
 #pragma unroll
-  for (int j = 1; j < kBiasFlight; ++j) sums[0] += sums[j];
+  for (int j = 1; j < kBiasInFlight; ++j) sums[0] += sums[j];
   return sums[0];
 }
 

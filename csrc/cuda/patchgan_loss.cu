@@ -1,9 +1,9 @@
-// patchgan_loss on CUDA at the border to torch. The kernel is in patchgan_loss.cuh.
+// The binding of the PatchGAN losses' CUDA kernel to torch. The kernel is in patchgan_loss.cuh.
 #include <tuple>
 #include <vector>
 
 #include "../common.h"
-#include "border.cuh"
+#include "binding.cuh"
 #include "patchgan_loss.cuh"
 
 namespace gankit {

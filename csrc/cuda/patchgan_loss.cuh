@@ -1,8 +1,9 @@
-// The PatchGAN losses on CUDA: value and gradient of all tensors of logits, real and fake, of all scales, in one launch.
+// The PatchGAN losses on CUDA: value and gradient of all tensors of logits, real and fake, of all scales, in one
+// launch.
 //
 // Logits are cut into chunks of a size that depends on nothing, and each chunk's sum is stored; a last block adds them
 // up in order, so the same logits give the same bits at every run. Little work (the maps of a discriminator are 30x30)
-// is one block's: launching is all that it costs, and there is nobody to wait for.
+// is done by one block: it costs little more than a launch, and needs no synchronisation between blocks.
 #pragma once
 
 #include <vector>
@@ -26,7 +27,7 @@ struct PatchGANMap {
   const void* logits;
   void* grad;                  // slope * grad_scale of each element, or null
   int64_t numel, first_chunk;  // its place among the chunks of the launch
-  double anchor, grad_scale;
+  double target_or_sign, grad_scale;
   double weight;               // of an element's value in the loss
   bool packs;                  // 16 bytes at a time: the addresses are multiples of that
 };
@@ -57,14 +58,14 @@ __device__ __forceinline__ wide_t<T> patchgan_chunk(const PatchGANMap& map, int6
   const T* logits = static_cast<const T*>(map.logits) + begin;
   T* grad = map.grad ? static_cast<T*>(map.grad) + begin : nullptr;
   const int n = int(map.numel - begin < kLossChunk ? map.numel - begin : kLossChunk);
-  const W anchor = W(map.anchor), scale = W(map.grad_scale);
+  const W target_or_sign = W(map.target_or_sign), scale = W(map.grad_scale);
   W sum = W(0);
 #pragma unroll 2
   for (int at = int(threadIdx.x) * V; at < n; at += int(blockDim.x) * V) {
     Pack<T, V> p = load_pack<V>(logits, at, n);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const ValueSlope<W> t = patchgan_term<kKind>(convert<W>(p.v[i]), anchor);
+      const ValueSlope<W> t = patchgan_term<kKind>(convert<W>(p.v[i]), target_or_sign);
       if (V == 1 || at + i < n) sum += t.value;
       p.v[i] = convert<T>(t.slope * scale);
     }
@@ -73,19 +74,19 @@ __device__ __forceinline__ wide_t<T> patchgan_chunk(const PatchGANMap& map, int6
   return sum;
 }
 
-// True in the block that gets here last, which then sees what all others wrote before.
-__device__ __forceinline__ bool last_block(unsigned* counter, int* answer) {
+// True in the block that arrives last, which then sees what all others wrote before.
+__device__ __forceinline__ bool last_block(unsigned* counter, int* is_last) {
   if (threadIdx.x == 0) {
     __threadfence();
-    *answer = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;
+    *is_last = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;
     __threadfence();  // for the block, which the barrier ties to this thread
   }
   __syncthreads();
-  return *answer;
+  return *is_last;
 }
 
 struct PatchGANShared {
-  double chunk[2][32];  // chunks take turns, so that one barrier each is enough
+  double chunk[2][32];  // used alternately, so that one barrier a chunk is enough
   double total[32];
   int last;
 };
@@ -95,13 +96,13 @@ __global__ void __launch_bounds__(kLossThreads)
     patchgan_loss_kernel(const __grid_constant__ PatchGANMaps all, const PatchGANFinish finish) {
   using W = wide_t<T>;
   PatchGANShared& shared = *static_cast<PatchGANShared*>(dynamic_shared());
-  int m = 0, turn = 0;
-  for (int64_t chunk = blockIdx.x; chunk < all.chunks; chunk += gridDim.x, turn ^= 1) {
+  int m = 0, buffer = 0;
+  for (int64_t chunk = blockIdx.x; chunk < all.chunks; chunk += gridDim.x, buffer ^= 1) {
     while (m + 1 < all.count && chunk >= all.maps[m + 1].first_chunk) ++m;
     const PatchGANMap& map = all.maps[m];
     const int64_t begin = (chunk - map.first_chunk) * kLossChunk;
     const W mine = map.packs ? patchgan_chunk<kKind, kVector<T>, T>(map, begin) : patchgan_chunk<kKind, 1, T>(map, begin);
-    const W sum = block_sum(mine, reinterpret_cast<W*>(shared.chunk[turn]));
+    const W sum = block_sum(mine, reinterpret_cast<W*>(shared.chunk[buffer]));
     if (threadIdx.x == 0) all.partial[chunk] = double(sum) * map.weight;
   }
   if (!finish.loss) return;
@@ -149,8 +150,8 @@ inline std::vector<PatchGANMaps> patchgan_launches(const PatchGANPlan& plan, con
       }
       PatchGANMaps& all = launches.back();
       const bool packs = (reinterpret_cast<uintptr_t>(t.logits) | reinterpret_cast<uintptr_t>(t.grad)) % 16 == 0;
-      all.maps[all.count++] = {t.logits, t.grad, t.numel, all.chunks, plan.anchor(i), plan.grad_scale(dtype, t.numel),
-                               plan.weight / double(t.numel), packs};
+      all.maps[all.count++] = {t.logits, t.grad, t.numel, all.chunks, plan.target_or_sign(i),
+                               plan.grad_scale(dtype, t.numel), plan.weight / double(t.numel), packs};
       all.chunks += patchgan_chunks(t.numel);
     }
   }
@@ -171,7 +172,8 @@ void launch_patchgan_loss(PatchGANKind kind, const Launch& how, const PatchGANMa
   }
 }
 
-// Value and gradients of a call. `scratch(bytes, zeroed)` gives memory of the device, the first `zeroed` bytes of it zero.
+// Value and gradients of a call. `scratch(bytes, zeroed)` gives memory of the device, the first `zeroed` bytes of it
+// zero.
 template <typename Scratch>
 void patchgan_loss(const PatchGANPlan& plan, const std::vector<PatchGANLogits>& tensors, void* loss, bool f64,
                    cudaStream_t stream, const Scratch& scratch, unsigned threads = kLossThreads) {

@@ -17,8 +17,9 @@ __all__ = ["apply"]
 class _Forward(torch.autograd.Function):
     """The op in plain eager use, at a third of the cost of the registered one.
 
-    From the output, y is kept and the input is not. A derivative of the derivative still has to reach the input, which
-    is then a second output, `ghost`: of its shape, of one element's memory, without a value, and with its gradient.
+    With `from_output` y is kept and the input is not. A second derivative still has to reach the input in autograd's
+    graph: there the second output, `placeholder`, stands for it. It has the input's shape and gradient, but no value
+    and the memory of one element.
     """
 
     @staticmethod
@@ -37,19 +38,19 @@ class _Forward(torch.autograd.Function):
         if not from_output:
             ctx.save_for_backward(x, weight, bias, stats)
             return y
-        ghost = x.new_empty_strided(x.shape, (0,) * x.dim())
+        placeholder = x.new_empty_strided(x.shape, (0,) * x.dim())
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(y, weight, bias, stats, ghost)
-        return y, ghost
+        ctx.save_for_backward(y, weight, bias, stats, placeholder)
+        return y, placeholder
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, to_input: Tensor | None = None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (to_input, *[None] * 6)
-        known, weight, bias, stats, *ghost = ctx.saved_tensors
+        known, weight, bias, stats, *placeholder = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
             derive = _differentiable if batched(grad) else _apply_backward
-            x, y = (ghost[0], known.detach()) if ghost else (known, None)
+            x, y = (placeholder[0], known.detach()) if placeholder else (known, None)
             dx, dweight, dbias = derive(grad, x, weight, bias, stats, y, ctx.negative_slope, ctx.eps)
         else:
             dx, dweight, dbias = backward_op(grad, known, weight, bias, stats, ctx.negative_slope, ctx.from_output)
@@ -66,7 +67,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _Backward(torch.autograd.Function):
-    """Backward as a function of its own, which has a derivative. `x` is the input, or its ghost where y is given."""
+    """Backward as a function of its own, which has a derivative. `x` is the input, or its placeholder where y is given."""
 
     @staticmethod
     def forward(
@@ -122,13 +123,13 @@ def _leaf(t: Any) -> Any:
     return t if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
 
 
-class _Incarnate(torch.autograd.Function):
-    """The value of the second with the gradient of the first, a ghost."""
+class _WithValue(torch.autograd.Function):
+    """Gives a placeholder its value: returns `value`, and passes the gradient on to `placeholder`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(ghost: Tensor, value: Tensor) -> Tensor:
+    def forward(placeholder: Tensor, value: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
@@ -154,7 +155,7 @@ def _differentiable(
     if y is not None:
         with torch.no_grad():
             recovered = input_from_output(y, weight, bias, stats, negative_slope).to(x.dtype)
-        x = _Incarnate.apply(x, recovered)
+        x = _WithValue.apply(x, recovered)
     gradients = gradients_from_input(grad, x, weight, bias, negative_slope, eps)
     return tuple(
         g.to((x if like is None else like).dtype) for g, like in zip(gradients, (x, weight, bias), strict=True)

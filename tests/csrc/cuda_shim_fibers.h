@@ -21,13 +21,13 @@ inline uint3 blockIdx, threadIdx;
 
 namespace shim {
 
-// Is told of every access to the elements of tensors, see cuda_shim_traffic.h.
-struct Watcher {
+// Receives every access to the elements of tensors, see cuda_shim_traffic.h.
+struct AccessObserver {
   virtual void access(const void* at, size_t bytes, bool writes) = 0;
-  virtual void blocks_end() = 0;  // those that ran together
-  virtual ~Watcher() = default;
+  virtual void blocks_end() = 0;  // the blocks that were resident together have ended
+  virtual ~AccessObserver() = default;
 };
-inline Watcher* watcher = nullptr;
+inline AccessObserver* observer = nullptr;
 
 inline bool reverse = false;        // the order in which waiting threads are resumed
 inline unsigned max_cluster = 16;   // of the launches that follow: 1 is a device without clusters
@@ -39,13 +39,13 @@ inline int64_t launches = 0, threads_run = 0, largest_cluster = 0;
 }
 
 // A barrier for a fixed number of threads, used again and again.
-struct Meeting {
+struct Barrier {
   unsigned expected = 0, arrived = 0, round = 0;
-  char order[2];  // what ThreadSanitizer orders by: rounds alternate
+  char order[2];  // addresses of ThreadSanitizer's release and acquire; rounds alternate
 };
 
 struct Warp {
-  Meeting meeting;
+  Barrier barrier;
   uint64_t slots[2][32];
   unsigned shuffles[32] = {};
 };
@@ -53,9 +53,9 @@ struct Warp {
 struct Block {
   uint3 index;
   unsigned rank = 0, cluster_size = 1, threads_left = 0;
-  Meeting meeting;
+  Barrier barrier;
   std::vector<Warp> warps;
-  std::unique_ptr<char[]> memory;  // exactly as long as asked for: what lies beyond is the sanitizer's
+  std::unique_ptr<char[]> memory;  // exactly as long as requested, so that AddressSanitizer sees accesses beyond it
   size_t bytes = 0;
 };
 
@@ -74,10 +74,10 @@ struct Thread {
   unsigned linear = 0, cluster_round = 0;
   unsigned barriers = 0, accesses = 0;  // accesses to watched memory since the last barrier
   Block* block = nullptr;
-  Meeting* waits_for = nullptr;
+  Barrier* waits_for = nullptr;
   unsigned round = 0;
   bool done = true;
-  std::vector<Copy> copies;  // begun and not waited for
+  std::vector<Copy> copies;  // started, not yet waited for
   void *fake_stack = nullptr, *fiber = nullptr;
 };
 
@@ -89,7 +89,7 @@ struct Machine {
   std::vector<std::unique_ptr<Thread>> pool;
   Thread* current = nullptr;
   std::vector<std::unique_ptr<Block>> blocks;  // those that run together
-  Meeting cluster;
+  Barrier cluster;
   const std::function<void()>* body = nullptr;
   uint64_t progress = 0;
   char started, finished;
@@ -113,25 +113,25 @@ inline void switch_to([[maybe_unused]] Thread* thread) {
 #endif
 }
 
-inline void switch_back(bool leaving) {
+inline void switch_back(bool ends) {
   Thread* thread = machine.current;
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(leaving ? nullptr : &thread->fake_stack, machine.main_stack, machine.main_stack_size);
+  __sanitizer_start_switch_fiber(ends ? nullptr : &thread->fake_stack, machine.main_stack, machine.main_stack_size);
 #endif
 #if defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(machine.main_fiber, __tsan_switch_to_fiber_no_sync);
 #endif
-  if (leaving) setcontext(&machine.main);
+  if (ends) setcontext(&machine.main);
   swapcontext(&thread->context, &machine.main);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(thread->fake_stack, &machine.main_stack, &machine.main_stack_size);
 #endif
 }
 
-inline unsigned arrive(Meeting& m) {
+inline unsigned arrive(Barrier& m) {
   const unsigned round = m.round;
   release(&m.order[round & 1]);
-  Unwatched section;
+  IgnoreRaces section;
   ++machine.progress;
   if (++m.arrived == m.expected) {
     m.arrived = 0;
@@ -140,9 +140,9 @@ inline unsigned arrive(Meeting& m) {
   return round;
 }
 
-inline void leave(Meeting& m, unsigned round) {
+inline void wait_for(Barrier& m, unsigned round) {
   {
-    Unwatched section;
+    IgnoreRaces section;
     Thread* self = machine.current;
     self->waits_for = &m;
     self->round = round;
@@ -154,7 +154,7 @@ inline void leave(Meeting& m, unsigned round) {
   acquire(&m.order[round & 1]);
 }
 
-inline void meet(Meeting& m) { leave(m, arrive(m)); }
+inline void arrive_and_wait(Barrier& m) { wait_for(m, arrive(m)); }
 
 inline void entry() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -164,10 +164,10 @@ inline void entry() {
   (*machine.body)();
   release(&machine.finished);
   {
-    Unwatched section;
-    if (!machine.current->copies.empty()) fail("a copy to shared memory that nobody waited for");
+    IgnoreRaces section;
+    if (!machine.current->copies.empty()) fail("a copy to shared memory that was never waited for");
     Block& block = *machine.current->block;
-    if (--block.threads_left == 0) memset(block.memory.get(), 0xff, block.bytes);  // it is another block's now
+    if (--block.threads_left == 0) memset(block.memory.get(), 0xff, block.bytes);  // a later block would overwrite it
     machine.current->done = true;
     ++machine.progress;
   }
@@ -175,7 +175,7 @@ inline void entry() {
 }
 
 inline void prepare(Thread& t) {
-#if defined(__SANITIZE_THREAD__)  // to it, the next thread on the same stack would race with the one before
+#if defined(__SANITIZE_THREAD__)  // which would see a race between threads that use a stack one after another
   if (t.stack) munmap(t.stack, kStack);
   t.stack = nullptr;
 #endif
@@ -185,7 +185,7 @@ inline void prepare(Thread& t) {
     t.stack = static_cast<char*>(at);
   }
 #if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(t.stack, kStack);  // what the thread before left in its frames
+  __asan_unpoison_memory_region(t.stack, kStack);  // frames of the thread that used it before
 #endif
 #if defined(__SANITIZE_THREAD__)
   t.fiber = __tsan_create_fiber(0);
@@ -200,7 +200,7 @@ inline void prepare(Thread& t) {
   t.cluster_round = t.barriers = t.accesses = 0;
 }
 
-// Runs the resident blocks, `threads` each, to their end: every block as far as it gets before another has its turn.
+// Runs the resident blocks, `threads` each, to their end. A block runs until it waits for another one, then the next.
 inline void run_resident(unsigned threads) {
   const size_t blocks = machine.blocks.size();
   size_t left = blocks * threads;
@@ -208,8 +208,8 @@ inline void run_resident(unsigned threads) {
     const uint64_t before = machine.progress;
     for (size_t b = 0; b < blocks; ++b) {
       const size_t first = (reverse ? blocks - 1 - b : b) * threads;
-      for (uint64_t turn = machine.progress + 1; turn != machine.progress;) {
-        turn = machine.progress;
+      for (uint64_t seen = machine.progress + 1; seen != machine.progress;) {
+        seen = machine.progress;
         for (unsigned i = 0; i < threads; ++i) {
           Thread& t = *machine.pool[first + (reverse ? threads - 1 - i : i)];
           if (t.done || (t.waits_for && t.waits_for->round == t.round)) continue;
@@ -234,7 +234,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
   }
   if (cluster == 0 || cluster > max_cluster || grid.x % cluster) fail("a cluster no device takes");
   if (shared_bytes > 227 * 1024) fail("more shared memory than a block can have");
-  Unwatched section;
+  IgnoreRaces section;
   ++launches;
   largest_cluster = cluster > largest_cluster ? cluster : largest_cluster;
   gridDim = grid;
@@ -256,9 +256,9 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
       b->rank = rank;
       b->cluster_size = cluster;
       b->threads_left = threads;
-      b->meeting.expected = threads;
+      b->barrier.expected = threads;
       b->warps.resize(threads / 32);
-      for (Warp& w : b->warps) w.meeting.expected = 32;
+      for (Warp& w : b->warps) w.barrier.expected = 32;
       b->bytes = shared_bytes;
       b->memory.reset(new char[shared_bytes]);
       memset(b->memory.get(), 0xff, shared_bytes);
@@ -273,7 +273,7 @@ inline void launch(dim3 grid, dim3 block, size_t shared_bytes, unsigned cluster,
     }
     threads_run += int64_t(threads) * cluster;
     run_resident(threads);
-    if (watcher) watcher->blocks_end();
+    if (observer) observer->blocks_end();
   }
   machine.blocks.clear();
   acquire(&machine.finished);

@@ -1,4 +1,4 @@
-// What the shim's fibers tell the sanitizers; nothing without them.
+// Announces the shim's fibers to the sanitizers; does nothing without them.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -15,14 +15,14 @@ extern "C" void AnnotateIgnoreWritesEnd(const char*, int);
 
 namespace shim {
 
-// The scheduler's own data is no part of what ThreadSanitizer watches.
-struct Unwatched {
+// While one exists, ThreadSanitizer ignores accesses: for the data of the scheduler itself.
+struct IgnoreRaces {
 #if defined(__SANITIZE_THREAD__)
-  Unwatched() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__); AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
-  ~Unwatched() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__); AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
+  IgnoreRaces() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__); AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
+  ~IgnoreRaces() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__); AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
 #else
-  Unwatched() {}
-  ~Unwatched() {}
+  IgnoreRaces() {}
+  ~IgnoreRaces() {}
 #endif
 };
 

@@ -17,12 +17,12 @@ struct Counts {
   double efficiency() const { return double(bytes) / double(32 * sectors); }
 };
 
-class Traffic : public Watcher {
+class Traffic : public AccessObserver {
  public:
   Counts read, written;
 
-  Traffic() { watcher = this; }
-  ~Traffic() override { watcher = nullptr; }
+  Traffic() { observer = this; }
+  ~Traffic() override { observer = nullptr; }
   Traffic(const Traffic&) = delete;
 
   // A tensor. Whatever else is accessed is an error.
@@ -37,8 +37,8 @@ class Traffic : public Watcher {
 
   void access(const void* at, size_t bytes, bool writes) override {
     Thread& thread = *machine.current;
-    const unsigned turn = thread.accesses++;
-    if (bytes == 0) return;  // of a pack that lies outside: the lanes stay in step
+    const unsigned index = thread.accesses++;
+    if (bytes == 0) return;  // a pack outside of the run; counted above, so that lanes keep the same index
     const auto first = reinterpret_cast<uintptr_t>(at);
     Tensor& tensor = tensors[tensor_at(first, bytes)];
     uint8_t* times = (writes ? tensor.writes : tensor.reads).data() + (first - tensor.first);
@@ -46,7 +46,7 @@ class Traffic : public Watcher {
     (writes ? written : read).bytes += int64_t(bytes);
     const unsigned warp = thread.block->rank * 32 + thread.linear / 32;
     for (uintptr_t sector = first / 32; sector <= (first + bytes - 1) / 32; ++sector) {
-      touched.push_back({writes, warp, thread.barriers, turn, sector});
+      touched.push_back({writes, warp, thread.barriers, index, sector});
     }
   }
 
@@ -63,7 +63,7 @@ class Traffic : public Watcher {
     std::vector<uint8_t> reads, writes;  // of each byte
   };
   std::vector<Tensor> tensors;
-  std::vector<std::tuple<bool, unsigned, unsigned, unsigned, uintptr_t>> touched;  // warp, barrier, turn, sector
+  std::vector<std::tuple<bool, unsigned, unsigned, unsigned, uintptr_t>> touched;  // warp, barrier, index, sector
 
   size_t tensor_at(uintptr_t at, size_t bytes) const {
     for (size_t i = 0; i < tensors.size(); ++i) {

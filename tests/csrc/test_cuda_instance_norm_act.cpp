@@ -15,7 +15,8 @@ namespace {
 
 // Small ones, so that small tensors are split and spread; the last has all that a large tensor would want.
 const Device kDevices[] = {{4, 16, 20000}, {2, 1, 20000}, {1, 8, 232448}};
-const Kept kKernels[] = {kForwardKept, kKept<Asked<Backward, float>>, kKept<Asked<DoubleBackward, float>>};
+const Footprint kKernels[] = {kForwardFootprint, kFootprint<RuntimeRule<Backward, float>>,
+                              kFootprint<RuntimeRule<DoubleBackward, float>>};
 int64_t cases = 0, by_lanes = 0, by_block = 0, by_cluster = 0, by_split = 0;
 int64_t by_16[2][3] = {}, partly[3] = {};  // clusters of 16: [rows, columns][kernel]; some arrays held, one read again
 
@@ -24,7 +25,10 @@ void note(const InstanceNormActShape& shape, Access access, int kernel, const De
   const Plan plan = plan_of(shape, access, kKernels[kernel], device);
   by_16[shape.channels_last][kernel] += plan.cluster == 16;
   partly[kernel] += plan.arrays > 0 && plan.arrays < kKernels[kernel].arrays;
-  ++(plan.way == Way::lanes ? by_lanes : plan.way == Way::split ? by_split : plan.cluster > 1 ? by_cluster : by_block);
+  ++(plan.strategy == Strategy::lanes   ? by_lanes
+     : plan.strategy == Strategy::split ? by_split
+     : plan.cluster > 1                 ? by_cluster
+                                        : by_block);
 }
 
 void check(const InstanceNormActShape& shape, const Options& o, const Device& device) {

@@ -44,8 +44,8 @@ const char* name_of(DType dtype) {
   return dtype == DType::f64 ? "f64" : dtype == DType::f32 ? "f32" : dtype == DType::bf16 ? "bf16" : "f16";
 }
 
-// Runs `kernel` and checks: every byte of `in` is read `times` times, or once where it is one of the first `once`; every
-// byte of `out` is written once.
+// Runs `kernel` and checks: every byte of `in` is read `times` times, or once where it is one of the first `once`;
+// every byte of `out` is written once.
 template <class Kernel>
 void count(const std::string& what, const std::vector<const Tensor*>& in, const std::vector<const Tensor*>& out,
            size_t once, int times, double least_efficiency, const Kernel& kernel) {
@@ -66,10 +66,10 @@ void count(const std::string& what, const std::vector<const Tensor*>& in, const 
   CHECK(read >= least_efficiency && written >= least_efficiency);
 }
 
-std::string way_of(const instance_norm_act::Plan& plan) {
-  using instance_norm_act::Way;
-  if (plan.way == Way::split) return "split in " + std::to_string(plan.parts);
-  if (plan.way == Way::lanes) return std::to_string(plan.width) + (plan.width > 1 ? " lanes" : " lane");
+std::string strategy_of(const instance_norm_act::Plan& plan) {
+  using instance_norm_act::Strategy;
+  if (plan.strategy == Strategy::split) return "split in " + std::to_string(plan.parts);
+  if (plan.strategy == Strategy::lanes) return std::to_string(plan.width) + (plan.width > 1 ? " lanes" : " lane");
   return plan.cluster == 1 ? "block" : "cluster of " + std::to_string(plan.cluster);  // maybe not of all arrays
 }
 
@@ -86,27 +86,27 @@ void instance_norm(int64_t channels, int64_t height, int64_t width, DType dtype,
   const bool packs = (last ? channels : spatial) * int64_t(bytes_of(dtype)) % 16 == 0;
   const Access access = packs ? Access::whole : last ? Access::scalar : Access::edges;
   const auto row = [&](const char* op, const Plan& plan) {
-    return std::string(op) + " | " + way_of(plan) + " | 1x" + std::to_string(channels) + "x" + std::to_string(height) +
+    return std::string(op) + " | " + strategy_of(plan) + " | 1x" + std::to_string(channels) + "x" + std::to_string(height) +
            "x" + std::to_string(width) + (last ? " | channels_last | " : " | NCHW | ") + name_of(dtype);
   };
   const auto once = [&](const Plan& plan, size_t arrays) {
-    return plan.way == Way::split ? 0 : plan.way == Way::block && last ? size_t(plan.arrays) : arrays;
+    return plan.strategy == Strategy::split ? 0 : plan.strategy == Strategy::block && last ? size_t(plan.arrays) : arrays;
   };
 
   const InstanceNormActForward f{shape, x.data(), nullptr,  nullptr,     nullptr,
                                  0.2,   1e-5,     y.data(), mean.data(), rstd.data()};
-  Plan plan = plan_of(shape, access, kForwardKept, device);
+  Plan plan = plan_of(shape, access, kForwardFootprint, device);
   count(row("forward", plan), {&x}, {&y}, once(plan, 1), 2, least, [&] { forward(f, device, nullptr, scratch); });
 
   InstanceNormActBackward b{shape, x.data(), dy.data(), nullptr, nullptr, mean.data(), rstd.data(), 0.2, false,
                             dx.data(), dweight.data(), nullptr};
-  plan = plan_of(shape, access, kKept<Asked<Backward, float>>, device);
+  plan = plan_of(shape, access, kFootprint<RuntimeRule<Backward, float>>, device);
   count(row("backward", plan), {&x, &dy}, {&dx}, once(plan, 2), 2, least, [&] { backward(b, device, nullptr, scratch); });
   b.known = y.data();
   b.from_output = true;
   b.v = v.data();
   b.grad_dy = grad_dy.data();
-  plan = plan_of(shape, access, kKept<Asked<DoubleBackward, float>>, device);
+  plan = plan_of(shape, access, kFootprint<RuntimeRule<DoubleBackward, float>>, device);
   count(row("double backward", plan), {&y, &dy, &v}, {&dx, &grad_dy}, once(plan, 3), 2, least,
         [&] { double_backward(b, device, nullptr, scratch); });
 }

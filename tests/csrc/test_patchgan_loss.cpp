@@ -32,21 +32,21 @@ void check_formulas(double tolerance) {
 
 template <typename T>
 void check_loop(DType dtype, PatchGANKind kind, int64_t total, double tolerance) {
-  const double anchor = kind == PatchGANKind::lsgan ? 1.0 : -1.0, scale = 0.25;
+  const double target_or_sign = kind == PatchGANKind::lsgan ? 1.0 : -1.0, scale = 0.25;
   const int64_t chunk = 700, chunks = (total + chunk - 1) / chunk;
   std::vector<T> x(total), grad(total);
   std::vector<double> partial(chunks), alone(chunks);
   for (int64_t i = 0; i < total; ++i) x[i] = T((i * 37 % 101 - 50) / 8.0);
-  PatchGANLossArgs args{dtype, kind, anchor, x.data(), grad.data(), scale, partial.data(), total, chunk};
+  PatchGANLossArgs args{dtype, kind, target_or_sign, x.data(), grad.data(), scale, partial.data(), total, chunk};
   patchgan_loss_best()(args, 0, chunks / 2);
   patchgan_loss_best()(args, chunks / 2, chunks);
   double sum = 0.0, expected = 0.0;
   for (int64_t i = 0; i < total; ++i) {
     const double v = double(x[i]);
-    const auto t = kind == PatchGANKind::lsgan   ? square_term(v, anchor)
-                   : kind == PatchGANKind::bce   ? softplus_term(v, anchor)
-                   : kind == PatchGANKind::hinge ? hinge_term(v, anchor)
-                                                 : linear_term(v, anchor);
+    const auto t = kind == PatchGANKind::lsgan   ? square_term(v, target_or_sign)
+                   : kind == PatchGANKind::bce   ? softplus_term(v, target_or_sign)
+                   : kind == PatchGANKind::hinge ? hinge_term(v, target_or_sign)
+                                                 : linear_term(v, target_or_sign);
     expected += t.value;
     CHECK_CLOSE(grad[i], t.slope * scale, tolerance);
   }

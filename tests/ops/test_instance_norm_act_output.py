@@ -89,7 +89,7 @@ def test_activation_memory_halves():
     activation = x.untyped_storage().nbytes()
     statistics = 4 * 2 * 16 * 4
     assert keeps(True) == 9 * activation + statistics  # x, and two maps for each of four layers
-    assert keeps(False) <= 5 * activation + statistics + 4 * 64  # the ghosts have an element each
+    assert keeps(False) <= 5 * activation + statistics + 4 * 64  # the placeholders have an element each
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-// instance_norm_act at the border to torch, for every device: checks, memory layout, allocation.
+// What the bindings of instance_norm_act to torch share, whatever the device: checks, memory layout, allocation.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ Tensor as_contiguous(const Tensor& t) {
   return copy;
 }
 
-// What forward and backward ask of x, weight and bias, and what they make of them.
+// x, weight and bias after the checks and conversions that forward and backward have in common.
 struct InstanceNormActInput {
   Tensor x;
   std::optional<Tensor> weight, bias;
@@ -85,7 +85,8 @@ int32_t compute_dtype(const InstanceNormActShape& shape) {
   return shape.dtype == DType::f64 ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32();
 }
 
-// A statistic of every plane: stats[0] is the mean, stats[1] is 1 / sqrt(var + eps).
+// stats is [2, batch, channels]: stats[0] is the mean of each plane, stats[1] is 1 / sqrt(var + eps). Returns the
+// latter.
 char* second_half(const Tensor& stats, const InstanceNormActShape& shape) {
   const int64_t bytes = shape.dtype == DType::f64 ? 8 : 4;
   return static_cast<char*>(stats.mutable_data_ptr()) + shape.batch * shape.channels * bytes;
@@ -122,7 +123,7 @@ std::tuple<Tensor, Tensor> instance_norm_act_on(const Tensor& x, const std::opti
   return {y, stats};
 }
 
-// What both derivatives ask of their tensors, and what the first one makes of them. `known` is x, or y (from_output).
+// The checked tensors of backward and double backward, and the results of backward. `known` is x, or y (from_output).
 struct InstanceNormActDerivative {
   InstanceNormActInput in;
   Tensor dy, dx, dweight;

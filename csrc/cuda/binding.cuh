@@ -1,4 +1,4 @@
-// What the launchers share at the border to torch.
+// What the CUDA ops need of torch beside ../common.h.
 #pragma once
 
 #include <cuda_runtime.h>
