@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gankit.bench.suite import OPS, Op, shapes_of
 
-__all__ = ["DIRECTIONS", "LAYOUTS", "Candidate", "Case", "in_turn", "op_cases"]
+__all__ = ["DIRECTIONS", "LAYOUTS", "Candidate", "Case", "op_cases", "round_robin"]
 
 Candidate = Callable[[], Any]
 DIRECTIONS = ("forward", "forward+backward", "penalty")  # penalty: the derivative of backward too
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Bytes of x; of all logits for a loss. Their copy is the yardstick."""
+        """Bytes of x; of all logits for a loss. Ops are compared with a copy of as many."""
         return self._maps * torch.Size(self.shape).numel() * self.dtype.itemsize
 
     @property
@@ -56,7 +56,7 @@ class Case:
 
     def kept_bytes(self, function: Callable[..., Tensor], device: torch.device) -> int:
         """Bytes that autograd keeps for backward besides the output, which the next layer keeps in any case."""
-        leaves, _ = self._set(device)
+        leaves, _ = self._inputs(device)
         kept: dict[int, int] = {}
 
         def pack(t: Tensor) -> Tensor:
@@ -81,39 +81,40 @@ class Case:
     def calls(
         self, device: torch.device, compiled: bool = True, copies: int = 1, gpu: bool | None = None
     ) -> dict[str, list[Candidate]]:
-        """What to time, by name: ours, eager, compile, copy (into memory at hand), clone (into fresh memory).
+        """What to time, by name: ours, eager, compile, copy (into memory allocated before), clone (into new memory).
 
-        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. Each candidate has a call
-        for each of `copies` sets of tensors, which all share. On CUDA a call's results stay until it is made again, so
-        that calls that take turns write to as much memory as they read; those of compile, whose CUDA graphs have memory
-        of their own, do not. Backward is driven by a dense gradient in the output's layout, or by 1 for a loss.
+        On CUDA (`gpu`) also compile_no_graphs and, where torch has a kernel of its own, aten. There are `copies` sets
+        of input tensors, and each candidate has one call for each of them. On CUDA a call's results are kept until the
+        same call is made again, so that calling all in turn writes to as much memory as it reads; not those of compile,
+        whose CUDA graphs have memory of their own. The gradient that backward gets is dense and in the output's layout,
+        or 1 for a loss.
         """
-        sets = [self._set(device) for _ in range(copies)]
+        sets = [self._inputs(device) for _ in range(copies)]
         gpu = device.type == "cuda" if gpu is None else gpu
 
-        def of(function: Callable[..., Tensor]) -> list[Candidate]:
+        def for_each_set(function: Callable[..., Tensor]) -> list[Candidate]:
             return [_driver(function, leaves, self.direction, incoming, gpu) for leaves, incoming in sets]
 
         calls = {
-            "ours": of(self.op.fused),
-            "eager": of(self.op.eager),
+            "ours": for_each_set(self.op.fused),
+            "eager": for_each_set(self.op.eager),
             "copy": [_copy(leaves[: self._maps]) for leaves, _ in sets],
             "clone": [_clone(leaves[: self._maps]) for leaves, _ in sets],
         }
         if gpu and self.op.aten is not None:
-            calls["aten"] = of(self.op.aten)
+            calls["aten"] = for_each_set(self.op.aten)
         if compiled and self.direction != "penalty":  # compiled functions have no second derivatives
             reset_compiled()
             # A compiled copy of what eager torch computes, for these shapes alone: its best case.
             modes = {"compile": "max-autotune", "compile_no_graphs": "max-autotune-no-cudagraphs"}
             for name, mode in modes.items() if gpu else [("compile", None)]:
-                calls[name] = of(torch.compile(self.op.eager, dynamic=False, mode=mode))
+                calls[name] = for_each_set(torch.compile(self.op.eager, dynamic=False, mode=mode))
         if gpu:
-            keep = {name: _new_step if name == "compile" else _kept for name in calls}
+            keep = {name: _new_step if name == "compile" else _hold_result for name in calls}
             calls = {name: [keep[name](call) for call in calls[name]] for name in calls}
         return calls
 
-    def _set(self, device: torch.device) -> tuple[list[Tensor], Tensor | None]:
+    def _inputs(self, device: torch.device) -> tuple[list[Tensor], Tensor | None]:
         """The op's arguments, and the gradient that comes in."""
         grad = self.direction != "forward"
         tensors = [self._tensor(device, grad) for _ in range(self._maps)]
@@ -125,7 +126,7 @@ class Case:
 
 
 def reset_compiled() -> None:
-    """Forgets what was compiled, so that no case runs into the limit of recompilations."""
+    """Drops what torch.compile has cached, so that no case runs into its limit of recompilations."""
     torch.compiler.reset()
 
 
@@ -170,22 +171,22 @@ def _clone(sources: Sequence[Tensor]) -> Candidate:
     return lambda: [s.clone() for s in sources]
 
 
-def in_turn(calls: Sequence[Candidate]) -> Candidate:
-    """Each call is the next one's."""
+def round_robin(calls: Sequence[Candidate]) -> Candidate:
+    """One candidate that makes the calls one after another, a different one each time."""
     if len(calls) == 1:
         return calls[0]
     order = itertools.cycle(calls)
     return lambda: next(order)()
 
 
-def _kept(call: Candidate) -> Candidate:
-    """Holds what the call returned until it is made again."""
+def _hold_result(call: Candidate) -> Candidate:
+    """Keeps the results of the last call alive, so that the next one gets other memory."""
     results: list[Any] = [None]
 
-    def kept() -> None:
+    def holding() -> None:
         results[0] = call()
 
-    return kept
+    return holding
 
 
 def _new_step(call: Candidate) -> Candidate:

@@ -1,4 +1,4 @@
-"""What time is taken with: the host's clock, or events on the device's stream."""
+"""How calls are timed: by the host's clock, or by events on the device's stream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EventClock:
 
     Args:
         event: makes an event with `record()`, `synchronize()` and `elapsed_time(other)` in milliseconds.
-        min_sample: as of `Clock`. Events tell half a microsecond, and the queue has to fill.
+        min_sample: as of `Clock`. Events resolve half a microsecond, and the launch queue has to fill.
     """
 
     def __init__(self, event: Callable[[], Any] | None = None, min_sample: float = 200e-6) -> None:

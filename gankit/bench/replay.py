@@ -13,7 +13,8 @@ from gankit.bench.cases import Candidate
 
 __all__ = ["cuda_graph", "replays"]
 
-_LEFT_OUT = frozenset({"compile", "clone"})  # has graphs of its own, which can be no part of another; says nothing new
+# compile has CUDA graphs of its own, which cannot be nested; clone adds nothing to copy.
+_NOT_CAPTURED = frozenset({"compile", "clone"})
 
 
 def cuda_graph(work: Callable[[], Any]) -> Candidate:
@@ -24,8 +25,8 @@ def cuda_graph(work: Callable[[], Any]) -> Candidate:
         for _ in range(3):
             work()
     current.wait_stream(side)
-    torch.cuda.synchronize()  # an error of the work itself is none of the capture
-    gc.collect()  # not while the capture lasts: what it frees may be graphs and modules
+    torch.cuda.synchronize()  # so that an error of the work is not taken for one of the capture
+    gc.collect()  # not during the capture: freeing graphs or modules would invalidate it
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.stream(current), torch.cuda.graph(graph):
         work()
@@ -38,7 +39,7 @@ def replays(
     """One graph for each candidate, in which each of its calls comes once; and why others could not be captured."""
     graphs: dict[str, Candidate] = {}
     refused: dict[str, str] = {}
-    for name in (name for name in calls if name not in _LEFT_OUT):
+    for name in (name for name in calls if name not in _NOT_CAPTURED):
         try:
             graphs[name] = capture(functools.partial(_all, calls[name]))
         except RuntimeError as error:

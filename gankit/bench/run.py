@@ -1,4 +1,4 @@
-"""How it is measured: candidates take turns in one process, so that a busy machine slows all of them alike."""
+"""Measures the candidates of each case in turn, in one process, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import gankit
-from gankit.bench.cases import Candidate, Case, in_turn, op_cases
+from gankit.bench.cases import Candidate, Case, op_cases, round_robin
 from gankit.bench.clock import Clock, clock_for
 from gankit.bench.replay import replays
 from gankit.ops._library import native_status
@@ -73,9 +73,9 @@ def bench_ops(
     Returns:
         A row for each op, shape, dtype, layout and direction. `median_ms`, `p10_ms`, `p90_ms`, `min_ms` of one call;
         `gbps`: the bytes that the op cannot do without (`Case.passes`) over that median; `share_copy`: that bandwidth
-        over a copy's; `ratio_copy`, `ratio_clone`: median over that of a copy into memory at hand, and of one into
-        fresh memory, so 1 is as fast; `ratio_eager`, `ratio_compile`, `ratio_aten`: their medians over ours, so above
-        1 is faster. The same ratios of the fastest timings end in `_min`. `kept_bytes`, `kept_bytes_eager`: what
+        over a copy's; `ratio_copy`, `ratio_clone`: median over that of a copy into memory allocated before, and of one
+        into new memory, so 1 is as fast; `ratio_eager`, `ratio_compile`, `ratio_aten`: their medians over ours, so
+        above 1 is faster. The same ratios of the fastest timings end in `_min`. `kept_bytes`, `kept_bytes_eager`: what
         autograd keeps for backward besides the output. What was not measured is None.
 
     On CUDA times are those of events on the stream, calls go round through `copies` sets of tensors that together are
@@ -93,7 +93,7 @@ def bench_ops(
     rows = []
     with torch.cuda.device(where) if where.type == "cuda" else contextlib.nullcontext():
         for case in op_cases(ops, quick, where.type):
-            row = _measured(case, where, compiled, copies_beyond(case.bytes, about["l2_bytes"])) | about
+            row = _measured(case, where, compiled, copies_exceeding(case.bytes, about["l2_bytes"])) | about
             rows.append(row)
             if progress is not None:
                 progress(row)
@@ -103,9 +103,11 @@ def bench_ops(
 def _measured(case: Case, where: torch.device, compiled: bool, copies: int) -> dict[str, Any]:
     calls = case.calls(where, compiled, copies)
     if where.type == "cuda":
-        for call in itertools.chain.from_iterable([*calls.values()] * 2):  # until their results take no new memory
+        for call in itertools.chain.from_iterable(
+            [*calls.values()] * 2
+        ):  # so that the allocator holds memory for all results
             call()
-    row = _row(case, measure({name: in_turn(each) for name, each in calls.items()}, clock_for(where)))
+    row = _row(case, measure({name: round_robin(each) for name, each in calls.items()}, clock_for(where)))
     if where.type == "cuda":
         graphs, refused = replays(calls)
         # The host starts the first replay while the clock runs already: samples so long that it does not matter.
@@ -118,8 +120,8 @@ def _measured(case: Case, where: torch.device, compiled: bool, copies: int) -> d
     return row
 
 
-def copies_beyond(size: int, cache: int | None) -> int:
-    """Sets of `size` bytes that make twice a cache: by the time one comes round again it is not in there any more."""
+def copies_exceeding(size: int, cache: int | None) -> int:
+    """How many sets of `size` bytes fill a cache twice, so that each is evicted before it is used again."""
     return 1 if not cache else min(max(2, -(-2 * cache // max(size, 1))), _MAX_COPIES)
 
 

@@ -60,7 +60,7 @@ _LOGITS = ((32, 1, 256, 256), (16, 1, 256, 256), (16, 1, 30, 30), (1, 1, 30, 30)
 _LARGE_MAPS = ((1, 64, 128, 128), (16, 64, 128, 128), (4, 64, 256, 256))
 _LARGE_LOGITS = ((16, 1, 256, 256), (256, 1, 256, 256))
 
-# The losses of torch.nn.functional, with their targets made beforehand in a user's place.
+# The losses of torch.nn.functional; their targets are made beforehand, as a user would.
 _ATEN_LOSSES: dict[str, Callable[..., Tensor]] = {
     "lsgan": torch.nn.functional.mse_loss,
     "bce": torch.nn.functional.binary_cross_entropy_with_logits,

@@ -14,9 +14,9 @@ import torch
 
 from gankit.bench import EventClock, HostClock, bench_ops, measure, op_cases
 from gankit.bench import run as bench_run
-from gankit.bench.cases import in_turn
+from gankit.bench.cases import round_robin
 from gankit.bench.replay import replays
-from gankit.bench.run import _device_figures, copies_beyond
+from gankit.bench.run import _device_figures, copies_exceeding
 
 
 class PaperClock:
@@ -78,10 +78,10 @@ def test_event_clock_waits_for_the_second_event_alone() -> None:
 
 
 def test_copies_make_twice_the_cache() -> None:
-    assert copies_beyond(2**20, None) == 1  # the CPU's suite does not go round
-    assert copies_beyond(64 * 2**20, 50 * 2**20) == 2
-    assert copies_beyond(4 * 2**20, 50 * 2**20) == 25
-    assert copies_beyond(0, 50 * 2**20) == copies_beyond(16, 50 * 2**20) == 64
+    assert copies_exceeding(2**20, None) == 1  # the CPU's suite does not go round
+    assert copies_exceeding(64 * 2**20, 50 * 2**20) == 2
+    assert copies_exceeding(4 * 2**20, 50 * 2**20) == 25
+    assert copies_exceeding(0, 50 * 2**20) == copies_exceeding(16, 50 * 2**20) == 64
 
 
 def test_calls_go_round_through_their_copies() -> None:
@@ -95,7 +95,7 @@ def test_calls_go_round_through_their_copies() -> None:
         case = replace(case, op=replace(case.op, fused=fused, eager=fused))
         calls = case.calls(torch.device("cpu"), compiled=False, copies=3)
         for name in ("ours", "eager"):
-            call = in_turn(calls[name])
+            call = round_robin(calls[name])
             for _ in range(6):
                 call()
         for at in (0, 6):  # ours, then eager, on the same memory
