@@ -154,8 +154,8 @@ __device__ __forceinline__ void load_sums(const Norm<T>& a, int64_t plane, A (&s
 template <class D, class T, class A = wide_t<T>>
 __device__ __forceinline__ void coefficients_of(const Norm<T>& a, int64_t c, const A (&sums)[D::kSums],
                                                 const BackwardPlane<A>& p, A (&coefficients)[D::kCoefficients]) {
-  const AffineGrad<A> v{affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))};
-  D::coefficients_of(sums, p, A(a.spatial), v, coefficients);
+  D::coefficients_of(sums, p, A(a.spatial), {affine(a, a.v_weight, c, A(0)), affine(a, a.v_bias, c, A(0))},
+                     coefficients);
 }
 
 // -- gradients of weight and bias: sums over the batch ----------------------------------------------------------------

@@ -67,7 +67,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _Backward(torch.autograd.Function):
-    """Backward as a function of its own, which has a derivative. `x` is the input, or a placeholder where y is given."""
+    """Backward as a function of its own, which has a derivative. `x` is the input, or its placeholder if y is given."""
 
     @staticmethod
     def forward(
