@@ -15,6 +15,7 @@ import sysconfig
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -103,6 +104,16 @@ def copy_sources(to: Path) -> None:
             shutil.copy(path, to)
 
 
+def load_setup() -> ModuleType:
+    """setup.py as a module; nothing is built."""
+    spec = importlib.util.spec_from_file_location("gankit_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     copy_sources(tmp_path)
@@ -141,9 +152,7 @@ def test_an_nvcc_that_cannot_be_asked_costs_its_extension(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.utils.cpp_extension.CUDA_HOME", str(tmp_path))
-    spec = importlib.util.spec_from_file_location("gankit_setup", ROOT / "setup.py")
-    setup = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(setup)
+    setup = load_setup()
     assert [extension.name for extension in setup.extensions()] == ["gankit._C"]
     assert reason in setup.BuildOptional.without_cuda
 
@@ -197,6 +206,21 @@ def test_nothing_is_said_where_nobody_misses_cuda(wish: str, cuda: str | None, b
     assert build.libraries == {"_C"}
     assert "***" not in done.stderr
     assert build.calls("nvcc") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            RuntimeError("\nCUDA %s is not\nthat of torch, %s.\n", "11.8", "13.0"),
+            "CUDA 11.8 is not that of torch, 13.0",
+        ),
+        (OSError(2, "No such file"), "[Errno 2] No such file"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_reasons_are_one_line(error: Exception, text: str) -> None:
+    assert load_setup().clause(error) == text
 
 
 def test_a_wish_that_is_none(build: Build) -> None:

@@ -60,3 +60,16 @@ def test_a_terminal_shows_a_bar_while_it_lasts(training: bool) -> None:
     live(Progress(what="cut short", done=0, total=2))
     live.stop()
     assert not live.bar.tasks
+
+
+def test_a_run_on_a_device_without_kernels_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gankit.ops._library._MISSING", {"cuda": "kernels not built: no nvcc"})
+    reporter = progress.Reporter()
+    for device in ("cuda:0", "cuda:0"):  # two stages
+        reporter(RunStarted(path=tmp_path, step=0, steps=9, stage=None, device=device, parameters={}))
+    note = "note: CUDA: reference formulas (kernels not built: no nvcc) (gankit doctor says more)"
+    assert capsys.readouterr().err.splitlines() == [note]
+    progress.Reporter()(RunStarted(path=tmp_path, step=0, steps=9, stage=None, device="cpu", parameters={}))
+    assert capsys.readouterr().err == ""
