@@ -230,7 +230,8 @@ class Run:
 
     def _rows(self) -> Sequence[Dataset[Any]]:
         """Where conditions are taken from: the held-out split, or the training split of a dataset without one."""
-        return self.dataset("test"), self.dataset()
+        test = self.dataset("test")
+        return [test] if all(test.streams().values()) else [test, self.dataset()]
 
     def evaluate(
         self,

@@ -49,6 +49,16 @@ def test_a_run_is_written_as_it_is_told(tmp_path):
     assert [event.step for event in found.Images("samples")] == [0, 6, 12]
 
 
+def test_samples_that_are_no_pictures_are_left_out(tmp_path):
+    notes = []
+    board = TensorBoard(notes.append)
+    for event in (started(tmp_path), Sampled(step=0, path=tmp_path / "0.npy"), logged(2, 1.0)):
+        board(event)
+    board.close()
+    assert not notes
+    assert read(tmp_path).Scalars("g/loss")
+
+
 def test_metrics_and_what_a_resumed_run_takes_back(tmp_path):
     board = TensorBoard()
     for event in (started(tmp_path), logged(2, 1.0), logged(4, 9.0), Evaluated(step=4, metrics={"m": 3.0}, best=True)):

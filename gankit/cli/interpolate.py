@@ -22,7 +22,8 @@ def interpolate(
     given: GivenOption = None,
     to: To = None,
     out: Annotated[
-        Path | None, typer.Option(help="F.png: one sheet. A directory: a file a sample. Else a new sheet in the run.")
+        Path | None,
+        typer.Option(help="F.png: one sheet. A directory: a file a sample. Else a new sheet in the run."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     checkpoint: Checkpoint = "best",
@@ -36,8 +37,11 @@ def interpolate(
     at_least("--seed", seed, 0)
     from gankit.api import open_run
     from gankit.sampling.given import from_options
+    from gankit.sampling.samples import check_out
 
     opened = open_run(run)
+    if out is not None:
+        check_out(out, overwrite=overwrite)
     samples = opened.interpolate(
         images or None,
         rows=n,

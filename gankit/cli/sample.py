@@ -25,7 +25,8 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="F.png: one sheet. A directory: a file a sample. F.npy, F.csv: numbers. Else a new sheet in the run."
+            help="F.png: one sheet, of no more than 4096 pixels a side. A directory: a file a sample. F.npy, F.csv: "
+            "numbers. Else a new sheet in the run."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
@@ -39,9 +40,12 @@ def sample(
     at_least("--seed", seed, 0)
     from gankit.api import open_run
     from gankit.sampling.given import from_options, merged
+    from gankit.sampling.samples import check_out
 
     asked = merged(from_options(given or []), label=label or None, text=text or None)
     opened = open_run(run)
+    if out is not None:
+        check_out(out, overwrite=overwrite)
     samples = opened.sample(n, given=asked, to=to, seed=seed, checkpoint=checkpoint, device=device)
     out = out or fresh(opened.path, "sample", ".png" if samples.are_images else ".npy")
     files, n = samples.save(out, overwrite=overwrite), len(samples.records)

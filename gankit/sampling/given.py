@@ -92,7 +92,7 @@ def _texts(name: str, key: Key, value: Any, most: int | None) -> Given:
     texts, length = _list(value), key.shape[0]
     for text in texts:
         if not isinstance(text, str):
-            raise UsageError(f"{name} {text!r}: a {type(text).__name__}, not a text.")
+            raise UsageError(f"{name} {text!r}: not a text, but of type {type(text).__name__}.")
         if len(text.encode("utf-8", "replace")) > length:  # a part of it would not be read
             raise UsageError(
                 f"{name} {text[:40]!r}...: longer than the {length} bytes that this run reads; shorten it."

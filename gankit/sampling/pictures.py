@@ -72,7 +72,7 @@ def _sources(name: str, values: Sequence[Any]) -> list[Any]:
             sources += _unstacked(name, value)
         else:
             wanted = "a path, a Pillow image, an array or a tensor"
-            raise UsageError(f"{name}: a {type(value).__name__} is no image; give {wanted}.")
+            raise UsageError(f"{name}: no image but of type {type(value).__name__}; give {wanted}.")
     return sources
 
 

@@ -72,6 +72,7 @@ class Samples:
         """
         path = Path(path)
         single = path.suffix.lower() in (".png", *TABLES)
+        check_out(path, overwrite=overwrite)
         self._check(path)
         beside = path.with_suffix("") if single else path / "figure"
         figures = {beside.with_name(f"{beside.name}-{name}.png"): shown for name, shown in self.figures.items()}
@@ -93,10 +94,7 @@ class Samples:
         return [*files, *index, *figures]
 
     def _check(self, path: Path) -> None:
-        suffix = path.suffix.lower()
-        if suffix in SUFFIXES and suffix != ".png":
-            raise UsageError(f"{path}: a sheet is a PNG file. Give {path.with_suffix('.png')}, or a directory.")
-        if suffix == ".png" and not self.are_images:
+        if path.suffix.lower() == ".png" and not self.are_images:
             wanted = f"{path.with_suffix('.npy')}, {path.with_suffix('.csv')} or a directory"
             raise UsageError(f"{path}: the samples are no images but values of shape {self._shape}. Give {wanted}.")
 
@@ -125,6 +123,16 @@ class Samples:
             _write_npy(files[0], self.values)
 
 
+def check_out(path: Path, *, overwrite: bool) -> None:
+    """:class:`UsageError` where :meth:`Samples.save` could not write whatever is drawn: to be told before it is."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES and suffix != ".png":
+        raise UsageError(f"{path}: a sheet is a PNG file. Give {path.with_suffix('.png')}, or a directory.")
+    first = path if suffix in (".png", *TABLES) else path / "samples.jsonl"
+    if first.exists() and not overwrite:
+        raise UsageError(f"{first} exists already. Give another --out.")
+
+
 def _write_npy(path: Path, values: Tensor) -> None:
     data = io.BytesIO()
     np.save(data, values.numpy(), allow_pickle=False)
@@ -141,4 +149,4 @@ def _earlier(index: Path) -> list[Path]:
     return [index.with_name(name) for name in names if isinstance(name, str) and ours.fullmatch(name)]
 
 
-__all__ = ["TABLES", "Samples"]
+__all__ = ["TABLES", "Samples", "check_out"]

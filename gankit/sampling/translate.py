@@ -15,7 +15,7 @@ from torch import Tensor
 from gankit.data.files import SUFFIXES, list_images
 from gankit.data.images import load, resize, to_float, to_tensor, to_uint8, write_image
 from gankit.errors import GankitError, UsageError
-from gankit.events import OnEvent, ignore, progress
+from gankit.events import OnEvent, Progress, ignore
 from gankit.plugin import Key, SampleRequest
 from gankit.sampling.conditions import Asked, asked_keys, choose, fill
 from gankit.sampling.draw import called, checked, defines, sampler
@@ -128,8 +128,8 @@ def change_files(
     sizes: dict[int, tuple[int, int]] = {}
 
     def parts() -> Iterator[tuple[int, Batch]]:
-        starts = range(0, len(pairs), CHUNK)
-        for start in progress(starts, "images, in sixteens", tell):
+        for start in range(0, len(pairs), CHUNK):
+            tell(Progress(what="images", done=start, total=len(pairs)))
             sizes.clear()
             inputs = []
             for index in range(start, min(start + CHUNK, len(pairs))):
@@ -154,6 +154,7 @@ def change_files(
             except (GankitError, OSError) as error:
                 pair = replace(pair, error=str(error))
             done[index] = pair
+    tell(Progress(what="images", done=len(pairs), total=len(pairs)))
     return [done[index] for index in range(len(pairs))]
 
 

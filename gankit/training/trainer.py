@@ -237,9 +237,12 @@ class Trainer:
         session.meter.drain()
         rows = [split for split in (self.test, session.dataset) if split is not None]
         drawer = Drawer(session.variant, session.sampling_networks(), session.spec, lambda: rows, session.device)
+        first = self._asked is None
         if self._asked is None:
             self._asked = drawer.ask(n, seed=seed), drawer.ask_for_sheet(n, seed=seed)
         samples = drawer.samples(*self._asked, seed=seed)
+        if first and samples.note:
+            self._note(f"Of the samples, {samples.note}.")
         stem = self.run_dir.path / "samples" / f"{step:06d}"
         files = samples.save(stem.with_suffix(".png" if samples.are_images else ".npy"), overwrite=True)
         pictures = [file for file in files if file.suffix == ".png"]

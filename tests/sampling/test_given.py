@@ -46,7 +46,11 @@ def test_texts():
     key = Key(kind="text", shape=(12,))
     given = read_given("text", key, ["zwölf = 12", "b"])
     assert decode_text(given.rows) == given.records == ["zwölf = 12", "b"]
-    for value, words in ((3, "a int, not a text"), ("é" * 7, "longer than the 12 bytes"), ([], "an empty list")):
+    for value, words in (
+        (3, "not a text, but of type int"),
+        ("é" * 7, "longer than the 12 bytes"),
+        ([], "an empty list"),
+    ):
         with pytest.raises(UsageError, match=words):
             read_given("text", key, value)
 
@@ -191,8 +195,8 @@ def test_masks_hold_or_do_not(tmp_path):
         (torch.zeros(3, 8, 8, dtype=torch.int64), "of int64"),
         (np.zeros((8, 8, 3), np.int32), "an array of int32"),
         (np.zeros((8, 8, 2)), "an image of 2 channels; this run's have 3"),
-        (3, "a int is no image"),
-        ({"a": 1}, "a dict is no image"),
+        (3, "no image but of type int"),
+        ({"a": 1}, "no image but of type dict"),
         ("no/such.png", "no file or directory no/such.png"),
         ([], "empty list"),
     ],
