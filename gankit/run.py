@@ -255,6 +255,8 @@ class Run:
         name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
         self.directory.check_spec(train.spec)
+        for split in (train, test):
+            split.load(on_event or ignore)
         result = evaluate(
             self.variant,
             self.networks(name, device),

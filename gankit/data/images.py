@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 or 3, got {channels}")
     try:
-        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+        with open_regular(path) as file, Image.open(_not_empty(file), formats=_FORMATS) as image:
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
@@ -72,6 +73,12 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
         raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def _not_empty(file: BinaryIO) -> BinaryIO:
+    if not file.peek(1):  # type: ignore[attr-defined]  # a buffered reader has it
+        raise OSError(errno.ENODATA, "it is empty")
+    return file
 
 
 def _reason(error: Exception) -> str:

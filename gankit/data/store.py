@@ -128,8 +128,8 @@ class ImageStore:
                 f"{len(self.unreadable)} of {self._total} image files cannot be read and are left out: {reasons}"
             )
         if isinstance(self._kept, MappedRows):
-            where = f"{gib(self._kept.size)} in {self._kept.path.parent} (GANKIT_CACHE moves it)"
-            notes.append(f"decoded images: {where}")
+            where = f"{gib(self._kept.size)} in {self._kept.path.parent}, of at most {gib(self._disk)} there"
+            notes.append(f"decoded images: {where} (--data.cache-gib); GANKIT_CACHE moves it")
             if self._kept.failed:
                 notes.append(f"decoded images could not all be written ({self._kept.failed}): the rest is decoded anew")
         if self._no_disk:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gankit.errors import GankitError
-from gankit.files import sync
+from gankit.files import open_regular, read_regular, sync
 from gankit.runs.json_file import parse_object
 
 FORMAT = 2
@@ -87,7 +87,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = present(folder) / "state.json"
     try:
-        state = parse_object(path.read_bytes())
+        state = parse_object(read_regular(path))
         digest, version = state.pop("digest"), state["format"]
         altered = digest != _json_digest(state)
     except OSError as error:
@@ -131,7 +131,7 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def digest_of(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -68,15 +68,6 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, name: str) -> None:
     assert decode(tmp_path / name, 3)[:, 0, 3].tolist() == [128, 128, 128]
 
 
-def test_sixteen_bit_tiff_where_zero_is_white(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)).save(tmp_path / "a.tif", tiffinfo={262: 0})
-    data = bytearray((tmp_path / "a.tif").read_bytes())
-    at = data.index(b"\x06\x01\x03\x00\x01\x00\x00\x00")  # the entry of tag 262, one short
-    data[at + 8] = 0
-    (tmp_path / "a.tif").write_bytes(data)
-    assert decode(tmp_path / "a.tif")[0, 0].tolist() == [255, 0]
-
-
 @pytest.mark.parametrize(
     ("values", "want"),
     [
@@ -126,20 +117,6 @@ def test_broken_files_are_named(tmp_path: Path, picture: np.ndarray, suffix: str
     path.write_bytes(content)
     with pytest.raises(ImageError, match=f"bad.{suffix}"):
         decode(path)
-
-
-def test_missing_file_and_directory(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no such file"):
-        decode(tmp_path / "absent.png")
-    with pytest.raises(ImageError, match=str(tmp_path)):
-        decode(tmp_path)
-
-
-def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.new("L", (100, 100)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ImageError, match=r"a\.png.*decompression bomb"):
-        decode(tmp_path / "a.png")
 
 
 def test_channels_are_checked(tmp_path: Path) -> None:
@@ -268,16 +245,3 @@ def test_write_image_refuses_what_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(GankitError, match=r"a\.webp: WEBP of 16384 x 1"):
         write_image(tmp_path / "a.webp", torch.zeros(1, 16384, dtype=torch.uint8))
     assert not list(tmp_path.iterdir())
-
-
-def test_exif_rotation_of_sixteen_bits(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)).save(tmp_path / "a.png", exif=exif)
-    assert decode(tmp_path / "a.png")[0, 0].tolist() == [255, 0]
-
-
-def test_first_of_two_pictures_in_a_telephone_jpeg(tmp_path: Path) -> None:
-    first, second = Image.new("RGB", (8, 8), (255, 255, 255)), Image.new("RGB", (8, 8))
-    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
-    assert decode(tmp_path / "a.jpg").eq(255).all()
