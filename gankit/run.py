@@ -24,6 +24,7 @@ from gankit.sampling.given import merged
 from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
 from gankit.sampling.translate import FilePair, Size, change, change_files, file_pairs, reconstruction, translation
+from gankit.training.changes import config_changes, explained
 from gankit.training.networks import build_networks, by_network, load_weights
 from gankit.training.resume import resume
 from gankit.training.session import check_owner
@@ -101,10 +102,13 @@ class Run:
         if self._cache is None or self._cache[0] != (name, place):
             saved = self.directory.load(name, ("weights", "ema"))
             check_owner(saved.state, self.config)
-            networks = build_networks(self.variant, self.spec, self.config.run.seed)
             tensors = by_network(saved.tensors["weights"]) | by_network(saved.tensors.get("ema", {}))
-            for key, network in networks.items():
-                load_weights(network, tensors.get(key, {}), key)
+            edits = config_changes(saved.state.get("config"), self.config.to_dict())
+            with explained(self.path / "config.toml", edits):
+                networks = build_networks(self.variant, self.spec, self.config.run.seed)
+                for key, network in networks.items():
+                    load_weights(network, tensors.get(key, {}), key)
+            for network in networks.values():
                 network.to(place).eval().requires_grad_(False)
             self._cache = ((name, place), networks)
         return dict(self._cache[1])

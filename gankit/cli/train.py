@@ -194,7 +194,8 @@ def describe(plan: Plan) -> str:
             table(networks, ("network", "parameters", "trainable", "averaged")),
             table(phases, ("phase", "updates", "in a step", "optimiser")),
             table([*plan.data.items(), ("samples", plan.samples)], ("data", "")),
-            table(memory, ("memory", "estimate")),
+            table(memory, ("memory", "estimate"))
+            + (f"\nactivations are unknown, and no part of the total: {plan.unknown}" if plan.unknown else ""),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Reading the files of a run, whatever has happened to them."""
+"""Reading the JSON files of a run, whatever has happened to them."""
 
 from __future__ import annotations
 

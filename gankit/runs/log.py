@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
-from gankit.files import read_regular
+from gankit.files import open_regular, read_regular
 from gankit.runs.json_file import parse_object
 
 
@@ -76,9 +76,13 @@ class JsonLines:
 
     def __init__(self, path: Path, step: int = 0) -> None:
         self.path = path
-        if path.exists():
-            _truncate_after(path, step)
-        self._file = path.open("ab", buffering=0)  # what could not be written is not tried again at the end
+        try:
+            if path.exists():
+                open_regular(path).close()  # a pipe or a directory in its place
+                _truncate_after(path, step)
+            self._file = path.open("ab", buffering=0)  # what could not be written is not tried again at the end
+        except OSError as error:
+            raise GankitError(f"{path} cannot be written: {error.strerror or error}. Move it away.") from error
 
     def write(self, row: Mapping[str, Any]) -> None:
         line = memoryview((json.dumps(_finite(row), allow_nan=False) + "\n").encode())

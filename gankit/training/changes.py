@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from gankit.errors import UsageError
+from gankit.discovery.entry_points import place
+from gankit.errors import GankitError, UsageError
 from gankit.options.schema import shown
 from gankit.runs.checkpoint import Checkpoint
 from gankit.training.networks import by_network, fits, load_weights
@@ -20,11 +23,31 @@ def config_changes(then: object, now: Mapping[str, Any]) -> list[str]:
     if not isinstance(then, Mapping):
         return []
     before, after = dict(_flat(then)), dict(_flat(now))
-    return [
-        f"{name} = {shown(after.get(name))} (was {shown(before.get(name))})"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    return [f"{name} = {shown(after.get(name))} (was {shown(before.get(name))})" for name in _differ(before, after)]
+
+
+@contextmanager
+def explained(config: Path, edits: Sequence[str], also: Sequence[str] = ()) -> Iterator[None]:
+    """What fails while it is entered is said with the `edits` of the file `config`, and what is said `also`."""
+    edited = [f"{config} was edited since: {', '.join(edits)}. Set it back."] if edits else []
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError("\n".join([str(error), *edited, *also])) from error
+    except GankitError:
+        raise
+    except Exception as error:  # a plugin's, where it is built for what it never was
+        text = " ".join(str(error).split())
+        text = f"the networks cannot be built: {type(error).__name__}: {text} ({place(error)})"
+        files = f"They are built from {config} and spec.json beside it: what was changed there must be set back."
+        raise GankitError("\n".join([text, *(edited or [files]), *also])) from error
+
+
+def not_taken_over(given: Iterable[str], asked: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Those of the options `given`, dotted, in which the config `asked` for differs from a run's."""
+    heads = tuple(given)
+    names = _differ(dict(_flat(asked)), dict(_flat(theirs)))
+    return [name for name in names if any(name == head or name.startswith(f"{head}.") for head in heads)]
 
 
 def check_continues(session: Session, saved: Checkpoint) -> None:
@@ -39,6 +62,10 @@ def check_continues(session: Session, saved: Checkpoint) -> None:
     session.restore_part("loader", saved)
 
 
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -47,4 +74,4 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-__all__ = ["check_continues", "config_changes"]
+__all__ = ["check_continues", "config_changes", "explained", "not_taken_over"]

@@ -19,6 +19,7 @@ from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
+from gankit.training.changes import not_taken_over
 from gankit.training.ready import Ready, fingerprints, load_data, make_ready
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
@@ -180,8 +181,13 @@ class TrainRequest:
         run = self._latest(last)
         if run is None:
             return self.train()
-        self.tell(Note(text=f"Going on with {run.directory.path}, with the options it was started with."))
         current = run.resolved.stage or 1
+        given = [name for name in self.options if name not in ("steps", "stage")]
+        mine = self.resolve(run.resolved.stage).to_dict()
+        text = f"Going on with {run.directory.path}, with the options it was started with."
+        if left := not_taken_over(given, mine, run.resolved.to_dict()):
+            text += f" Of those given now it does not take over {', '.join(left)}."
+        self.tell(Note(text=text))
         resolved = resume.resume(
             run.directory, run.resolved, self.variant, self.source, self._more_steps(run, asked), self.tell
         )

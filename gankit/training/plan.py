@@ -45,6 +45,8 @@ class Plan:
     """Estimated bytes: weights, gradients, optimizers, averages, batch, activations, total. `activations`, the most
     that autograd keeps at once, is measured by running a step without data; None, and left out of the total, if the
     variant's losses cannot be run like that."""
+    unknown: str
+    """Why `activations` is None; else empty."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,6 +77,7 @@ def make_plan(session: Session) -> Plan:
         }
         for turn in session.turns
     ]
+    kept, unknown = _activations(session)
     return Plan(
         variant=resolved.variant,
         dataset=resolved.dataset,
@@ -90,11 +93,12 @@ def make_plan(session: Session) -> Plan:
         data=describe(spec),
         networks=networks,
         phases=phases,
-        memory=_memory(session, averaged),
+        memory=_memory(session, averaged, kept),
+        unknown=unknown,
     )
 
 
-def _memory(session: Session, averaged: Sequence[str]) -> dict[str, int | None]:
+def _memory(session: Session, averaged: Sequence[str], kept: int | None) -> dict[str, int | None]:
     moments = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 1}
     learning = {id(p): p for turn in session.turns for p in turn.parameters}
     keys = session.spec.keys.values()
@@ -111,7 +115,7 @@ def _memory(session: Session, averaged: Sequence[str]) -> dict[str, int | None]:
         ),
         "averages": _bytes([session.networks[name] for name in averaged]),
         "batch": batch * session.resolved.run.batch_size * session.resolved.run.accumulate,
-        "activations": activations(session),
+        "activations": kept,
     }
     memory["total"] = sum(value for value in memory.values() if value is not None)
     return memory
@@ -123,19 +127,26 @@ def _bytes(networks: Any) -> int:
     return sum(t.nbytes for t in tensors.values())
 
 
-def activations(session: Session) -> int | None:
-    """Most bytes that autograd keeps for backward passes during a step: a step on tensors without content."""
-    networks = copy.deepcopy(session.networks)
+def _activations(session: Session) -> tuple[int | None, str]:
+    """:func:`activations`; None, and why, if the losses need more than tensors without content."""
     try:
-        from torch._subclasses.fake_tensor import FakeTensorMode  # private: a torch without it costs this figure
+        return activations(session), ""
+    except Exception as error:  # the losses are a plugin's; torch may have no rule for an op
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if len(reason) <= 160 else reason[:157] + "..."
+        return None, f"the losses cannot be run without data, which would measure it: {reason}"
 
-        # fake tensors name a real device, meta tensors do not, and autocast (switched off, too) needs to know one
-        with FakeTensorMode() as mode:
-            for network in networks.values():
-                network._apply(mode.from_tensor)
-            peak = _run(session, networks)
-    except Exception:
-        return None
+
+def activations(session: Session) -> int:
+    """Most bytes that autograd keeps for backward passes during a step: a step on tensors without content."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # private: a torch without it costs this figure
+
+    networks = copy.deepcopy(session.networks)
+    # fake tensors name a real device, meta tensors do not, and autocast (switched off, too) needs to know one
+    with FakeTensorMode() as mode:
+        for network in networks.values():
+            network._apply(mode.from_tensor)
+        peak = _run(session, networks)
     # under autocast most of what is kept is half as wide
     return peak if session.resolved.run.precision == "float32" else peak // 2
 

@@ -14,7 +14,7 @@ from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
-from gankit.training.changes import check_continues, config_changes
+from gankit.training.changes import check_continues, config_changes, explained
 from gankit.training.ready import fingerprints, load_data, make_ready
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of
@@ -43,17 +43,14 @@ def resume(
         return resolved
     config = directory.path / "config.toml"
     changes: list[str] = []
-    try:
+    with explained(config, edits, changes):
         with given_as(in_file(config)):
             ready = make_ready(variant, source, resolved)
         prints = fingerprints(ready)
-        changes = directory.data_changes(prints)
+        changes += directory.data_changes(prints)
         directory.keep_spec(ready.session.spec, prints)
         if saved is not None:
             check_continues(ready.session, saved)
-    except UsageError as error:
-        edited = [f"{config} was edited since: {', '.join(edits)}. Set it back."] if edits else []
-        raise UsageError("\n".join([str(error), *edited, *changes])) from error
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
     load_data(ready, tell)

@@ -140,6 +140,15 @@ def test_resumed_from_python_as_from_the_command_line(tmp_path):
         train(tmp_path / "a", resume=True, hiden=3)
 
 
+def test_options_that_a_run_does_not_take_over_are_named(tmp_path):
+    path = train(tmp_path).path
+    told = []
+    options = {"hidden": 4, "optim": {"lr": 0.5}, "batch_size": "8", "steps": 14}
+    train(tmp_path, resume=True, on_event=told.append, **options)
+    text = f"Going on with {path}, with the options it was started with."
+    assert Note(text=f"{text} Of those given now it does not take over hidden, optim.lr.") in told
+
+
 def test_a_dataset_given_open_has_its_own_options(tmp_path):
     assert train(tmp_path, data=BlobsConfig(size=12), data__size=12).spec.image_shape == (1, 12, 12)
     with pytest.raises(UsageError, match=r"data\.size = 32 contradicts the dataset that was given, whose size is 8"):

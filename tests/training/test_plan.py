@@ -88,8 +88,11 @@ class Peeking(Chain):
 
 
 def test_a_loss_that_needs_values_leaves_activations_out():
-    memory = make_plan(Peeking).memory
+    made = make_plan(Peeking)
+    memory = made.memory
     assert memory["activations"] is None
+    assert made.unknown.startswith("the losses cannot be run without data")
+    assert make_plan().unknown == ""
     assert memory["total"] == sum(v for k, v in memory.items() if v is not None and k != "total")
 
 
