@@ -6,8 +6,8 @@ import errno
 import os
 import secrets
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _NAMES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -17,7 +17,7 @@ def not_regular(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else _NAMES.get(stat.S_IFMT(mode), "a directory")
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """A file that a user named, open for reading. OSError if there is none or it is a pipe, a socket, a device.
 
     Opening those may wait for ever for somebody to write, and no Ctrl-C ends that.

@@ -7,7 +7,7 @@ import io
 import math
 import warnings
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -75,8 +75,8 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
-def _not_empty(file: BinaryIO) -> BinaryIO:
-    if not file.peek(1):  # type: ignore[attr-defined]  # a buffered reader has it
+def _not_empty(file: io.BufferedReader) -> io.BufferedReader:
+    if not file.peek(1):
         raise OSError(errno.ENODATA, "it is empty")
     return file
 
