@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,8 @@ import torch
 from gankit.check.checker import Checker, Failed
 from gankit.data.kinds import fault, spec_fault
 from gankit.data.made_up import MadeUp
-from gankit.plugin import Dataset, DataSpec, Key
+from gankit.dataset import stream_of
+from gankit.plugin import Dataset, DataSpec, Key, Variant
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -26,9 +28,13 @@ def check_data(checker: Checker, open_split: Callable[[Literal["train", "test"]]
         splits["train"], splits["test"] = open_split("train"), open_split("test")
         if splits["train"].spec != splits["test"].spec:
             raise Failed("the two splits have different specs")
-        if len(splits["train"]) < 1:
-            raise Failed("the training split is empty")
+        if empty := [stream for stream, length in splits["train"].streams().items() if length < 1]:
+            raise Failed(f"the training split is empty{f' under {empty[0]!r}' if empty[0] else ''}")
         _check_spec(splits["train"].spec)
+        if len(splits["train"].streams()) != len(splits["test"].streams()):
+            raise Failed("the two splits have different streams")
+        for name in splits["train"].spec.keys:
+            stream_of(splits["train"], name)
         return f"{len(splits['train'])} training and {len(splits['test'])} test samples"
 
     if not checker.run("dataset", opened):
@@ -50,29 +56,51 @@ def _check_spec(spec: DataSpec) -> None:
 
 
 def _check_batches(dataset: Dataset[Any]) -> str:
-    count = len(dataset)
-    some = torch.arange(0, count, max(1, count // 16))
-    repeated = torch.tensor([count - 1, 0, count - 1])
-    for indices in (torch.tensor([0]), repeated, some):
-        _check_batch(dataset.spec, dataset.batch(indices), len(indices))
-    first = dataset.batch(some)
-    _same(first, dataset.batch(some), "two calls with the same indices")
-    backwards = dataset.batch(some.flip(0))
+    streams = dataset.streams()
+    parts = {stream: _check_stream(dataset, stream, length) for stream, length in streams.items() if length}
+    if len(streams) > 1:
+        together = dataset.batch({stream: _some(length) for stream, length in streams.items() if length})
+        for stream, batch in parts.items():
+            _same(batch, together, f"a call for {stream!r} alone and one for all streams")
+        if idle := set(streams) - {stream_of(dataset, name) for name in dataset.spec.keys}:
+            raise Failed(f"no key belongs to the stream {min(idle)!r}")
+    sizes = ", ".join(f"{length} of {stream}" for stream, length in streams.items() if stream)
+    return ", ".join(dataset.spec.keys) + (f"; {sizes}" if sizes else "")
+
+
+def _some(length: int) -> torch.Tensor:
+    return torch.arange(0, length, max(1, length // 16))
+
+
+def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
+    """Reads a stream by itself in several ways; one of the batches."""
+    several = len(dataset.streams()) > 1
+    keys = {name: key for name, key in dataset.spec.keys.items() if stream_of(dataset, name) == stream}
+
+    def read(indices: torch.Tensor) -> Batch:
+        return dataset.batch({stream: indices} if several else indices)
+
+    some = _some(length)
+    for indices in (torch.tensor([0]), torch.tensor([length - 1, 0, length - 1]), some):
+        _check_batch(keys, read(indices), len(indices))
+    first = read(some)
+    _same(first, read(some), "two calls with the same indices")
+    backwards = read(some.flip(0))
     _same(first, {key: value.flip(0) for key, value in backwards.items()}, "the same samples in another order")
     with ThreadPoolExecutor(4) as pool:
-        for batch in pool.map(dataset.batch, [some] * 8):
+        for batch in pool.map(read, [some] * 8):
             _same(first, batch, "several threads")
-    if not torch.equal(some, torch.arange(0, count, max(1, count // 16))):
+    if not torch.equal(some, _some(length)):
         raise Failed("batch() changes the indices it is given")
-    return ", ".join(dataset.spec.keys)
+    return first
 
 
-def _check_batch(spec: DataSpec, batch: Batch, size: int) -> None:
+def _check_batch(keys: Mapping[str, Key], batch: Batch, size: int) -> None:
     if not isinstance(batch, dict):
         raise Failed(f"batch() returned a {type(batch).__name__}, not a dict of tensors")
-    if set(batch) != set(spec.keys):
-        raise Failed(f"batch() has the keys {', '.join(sorted(batch))}; its spec says {', '.join(sorted(spec.keys))}")
-    for name, key in spec.keys.items():
+    if set(batch) != set(keys):
+        raise Failed(f"batch() has the keys {', '.join(sorted(batch))}; its spec says {', '.join(sorted(keys))}")
+    for name, key in keys.items():
         if text := fault(key, batch[name], size):
             raise Failed(f"key {name!r} {text}")
 
@@ -83,11 +111,35 @@ def _same(one: Batch, other: Batch, when: str) -> None:
             raise Failed(f"batch() is not a function of the indices alone: {name!r} differs between {when}")
 
 
-def stand_in(names: Iterable[str]) -> MadeUp:
-    """40 made-up samples: images of 3x64x64, text of 64 bytes, everything else one of ten classes."""
-    kinds = {"image": Key(kind="image", shape=(3, 64, 64)), "text": Key(kind="text", shape=(64,))}
-    classes = Key(kind="class", names=tuple("0123456789"))
-    return MadeUp(DataSpec(keys={name: kinds.get(name, classes) for name in sorted(names)}), 40)
+MADE_UP: Mapping[str, Key] = {
+    "image": Key(kind="image", shape=(3, 64, 64)),
+    "mask": Key(kind="mask", shape=(1, 64, 64)),
+    "box": Key(kind="box", shape=(4,)),
+    "points": Key(kind="points", shape=(5, 3), mirror=(0, 2, 1, 4, 3)),
+    "text": Key(kind="text", shape=(64,)),
+    "vector": Key(kind="vector", shape=(16,)),
+    "class": Key(kind="class", names=tuple("0123456789")),
+}
+"""What stands under a key of made-up data, by kind."""
+
+
+def stand_in(variant: type[Variant[Any]]) -> MadeUp:
+    """40 made-up samples with the keys that `variant` names; what kind each is of follows from its name.
+
+    ``image``, ``image_b`` and what is produced are images, ``mask``, ``box``, ``points``, ``text`` and ``vector`` those
+    kinds, also with something behind them; all else is a class.
+    """
+    names = sorted(variant.requires | variant.conditions)
+
+    def key(name: str) -> Key:
+        kind = name.partition("_")[0]
+        return MADE_UP[kind if kind in MADE_UP else "image" if name in variant.produces else "class"]
+
+    keys = {name: key(name) for name in names}
+    images = [name for name, made in keys.items() if made.kind == "image"]
+    if len(images) > 1:  # then what describes one has to say which; any does here
+        keys = {name: made if made.kind == "image" else replace(made, of=images[0]) for name, made in keys.items()}
+    return MadeUp(DataSpec(keys=keys), 40)
 
 
 __all__ = ["check_data", "stand_in"]

@@ -86,7 +86,7 @@ def _check_variant(checker: Checker, found: Found, dataset_name: str | None, opt
     except UsageError as error:
         # a reader of the user's own files cannot open anything by default; the rest can be checked all the same
         checker.skip("dataset", f"{error} (made-up data is used instead)")
-        opened = stand_in(variant.requires | variant.conditions)
+        opened = stand_in(variant)
     except Exception:
         checker.run("dataset", lambda: str(dataset(config, "train")))  # again, to be told of like any other failure
         return

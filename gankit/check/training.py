@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from gankit.check.checker import BATCH, Checker, Failed
+from gankit.check.drawing import check_codes, check_measures, check_samples
+from gankit.check.state import attributes, changed
 from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint as checkpoints
-from gankit.sampling.conditions import choose, conditions
-from gankit.sampling.draw import called, fault_of, sampler
-from gankit.sampling.drawer import Drawer
 from gankit.training.networks import build_networks
 from gankit.training.session import Session
 from gankit.training.validation import check_metric
@@ -24,8 +23,6 @@ from gankit.training.validation import check_metric
 if TYPE_CHECKING:
     from gankit.options.resolve import Resolved
     from gankit.training.turn import Turn
-
-CPU = torch.device("cpu")
 
 
 def check_training(
@@ -69,13 +66,17 @@ def check_training(
         return "; ".join(_check_turn(made[0], turn) for turn in made[0].turns)
 
     def samples() -> str:
-        return _check_samples(made[0])
+        return check_samples(made[0]) + check_codes(made[0])
+
+    def measures() -> str:
+        return check_measures(made[0])
 
     def saving() -> str:
         return _check_saving(made[0], lambda: session(resolve(stage)))
 
     steps = {"networks": networks, "phases": phases, "prepare": prepare, "losses": gradients}
-    for name, check in {**steps, "samples": samples, "saving": saving}.items():
+    drawn = {"samples": samples, **({"metrics": measures} if variant.metrics else {})}
+    for name, check in {**steps, **drawn, "saving": saving}.items():
         if not checker.run(name + suffix, check):
             return None
     return made[0]
@@ -126,49 +127,6 @@ def _check_turn(session: Session, turn: Turn) -> str:
     return f"{turn.name}: " + ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
 
 
-def _check_samples(session: Session) -> str:
-    shapes = []
-    variant = session.variant
-    for to in variant.produces or (None,):
-        for n in (1, 5):
-            samples = _draw(session, n, 0, to)
-            _check_values(samples, session.spec[to].kind if to else "")
-        shapes.append("x".join(map(str, samples.shape[1:])) or "a number")
-        if not torch.equal(_draw(session, 5, 1, to), _draw(session, 5, 1, to)):
-            raise Failed("sample() gives different samples for one seed: draw all noise from request.generator")
-        same = torch.equal(_draw(session, 5, 1, to), _draw(session, 5, 2, to))
-        if same and variant.random:
-            remedy = "draw noise from request.generator, or say `random = False`"
-            raise Failed(f"sample() gives the same samples for different seeds: {remedy}")
-        if not same and not variant.random:
-            raise Failed("`random` is False, but sample() gives different samples for different seeds")
-    drawer = Drawer(variant, session.sampling_networks(), session.spec, lambda: [session.dataset], CPU)
-    shown = drawer.samples(drawer.ask(5, seed=0), drawer.ask_for_sheet(5, seed=0), seed=0)
-    beside = [*shown.layout.panels, *shown.figures]
-    return ", ".join(shapes) + (f"; shown with {', '.join(beside)}" if beside else "")
-
-
-def _check_values(samples: Tensor, kind: str) -> None:
-    if not samples.isfinite().all():
-        raise Failed("sample() returned values that are not finite")
-    lowest = {"image": -1.0, "mask": 0.0}.get(kind)
-    low, high = float(samples.min()), float(samples.max())
-    if lowest is not None and (low < lowest - 1e-3 or high > 1 + 1e-3):
-        raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; {kind}s are in [{lowest:g}, 1]")
-
-
-def _draw(session: Session, n: int, seed: int, to: str | None) -> Tensor:
-    """As the trainer draws, without its clamping; the conditions stay the same for all seeds."""
-    networks, spec, variant = session.sampling_networks(), session.spec, session.variant
-    asked = conditions(variant, spec, n, to=to, rows=lambda: [session.dataset], seed=0)
-    produces = choose(variant, to)
-    method = sampler(variant, networks)
-    ((samples, _),) = called(method, networks, spec, [(n, asked.batch)], seed=seed, device=CPU, produces=produces)
-    if fault := fault_of(samples, n, spec, produces):
-        raise Failed(f"sample() returned {fault}")
-    return samples
-
-
 def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
     """Two sessions restored from a checkpoint hold its weights, and train on to those of the one that went on."""
     with tempfile.TemporaryDirectory() as folder:
@@ -180,8 +138,12 @@ def _check_saving(session: Session, fresh: Callable[[], Session]) -> str:
     _compare(session, first, "does not come back from a checkpoint as it was saved")
     for one in (first, second, session):
         torch.manual_seed(0)
-        for index in (1, 2):
-            one.train_step(index)
+        one.train_step(1)
+        before = attributes(one.variant, one.networks)
+        one.train_step(2)
+        if lost := changed(before, attributes(one.variant, one.networks)):
+            remedy = "keep it in a network, as a buffer (gankit.nn.State)"
+            raise Failed(f"{lost[0]} changes from step to step and is lost with the process: {remedy}")
     _compare(first, second, "differs between two runs from one checkpoint: draw all randomness from step.generator")
     _compare(session, first, "differs after resuming: keep what steps change in networks, as parameters or buffers")
     return "restored and trained on, bit for bit"
