@@ -152,7 +152,7 @@ BROKEN = {
         "    calls = 0\n\n    def fool(self, step):\n        self.calls += 1\n"
         "        if self.calls == 2:\n            step.noise(1)\n",
         "saving",
-        "differs after resuming: keep what steps change in networks",
+        "the variant's attribute 'calls' changes from step to step",
     ),
 }
 
