@@ -35,7 +35,7 @@ class Toy:
         self.turns: list[Turn] = []
         for phase in phases:
             self.turns.append(Turn(phase, self.networks, "float32", CPU, self.turns))
-        self.step = TrainStep(10, 2, CPU, self.networks, torch.Generator(), lambda: {}, None)
+        self.step = TrainStep(10, 2, CPU, self.networks, torch.Generator(), dict, None)
 
     def run(self, steps: int = 1) -> None:
         for index in range(steps):
@@ -276,7 +276,7 @@ def test_a_logged_state_is_the_value_at_that_time():
 
 
 def test_noise_of_a_step_that_is_filled_anew_is_that_of_a_new_one():
-    step = TrainStep(10, 2, CPU, {}, torch.Generator().manual_seed(1), lambda: {}, None)
+    step = TrainStep(10, 2, CPU, {}, torch.Generator().manual_seed(1), dict, None)
     generator = torch.Generator().manual_seed(1)
     places = set()
     for index in range(3):
