@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 
 class GankitError(Exception):
     """Something failed while running. Printed without a traceback (``GANKIT_DEBUG=1`` shows it)."""
@@ -21,3 +24,20 @@ class PluginError(GankitError):
     exit_code = 3
     cause = ""
     """Why a plugin cannot be used, without its name and the remedy."""
+
+
+_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|Storage size calculation overflowed|_ALLOC_FAILED", re.IGNORECASE
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, of Python, numpy, torch or the system, says that there is not enough memory.
+
+    torch has a class of its own for that on GPUs alone; on a CPU only the text tells.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gankit
+from gankit.cli import process
 from gankit.discovery.entry_points import datasets, load_dataset, load_variant, variants
 from gankit.errors import GankitError
 
@@ -33,6 +34,7 @@ def facts() -> list[Fact]:
         Fact("gankit", gankit.__version__),
         Fact("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
         *_torch(),
+        *(Fact(name, value) for name, value in process.described().items()),
         *_packages(),
         *_tools(),
         *_plugins(),

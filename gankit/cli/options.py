@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gankit.cli.streams import escaped
 from gankit.errors import UsageError
 from gankit.options.spelling import flag
 
@@ -46,7 +47,7 @@ def make_command(
         settings = {parameter.name: given[parameter.name] for parameter in fixed}
         execute(name, settings, {key: value for key, value in options.items() if value is not None})
 
-    command.__doc__ = _escape(inspect.cleandoc(variant.__doc__ or f"Train {name}."))
+    command.__doc__ = escaped(inspect.cleandoc(variant.__doc__ or f"Train {name}."))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -72,7 +73,7 @@ def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[in
 
     def option(key: str, kind: Any, default: Any, help_text: str, **more: Any) -> inspect.Parameter:
         info = typer.Option(
-            default, flag(key), help=_escape(help_text), rich_help_panel="Run", show_default=False, **more
+            default, flag(key), help=escaped(help_text), rich_help_panel="Run", show_default=False, **more
         )
         return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
@@ -120,7 +121,7 @@ def _parameter(index: int, leaf: Leaf, panel: str, values: Mapping[str, str]) ->
     info = typer.Option(
         None,
         typed(leaf),
-        help=_escape(help_text),
+        help=escaped(help_text),
         rich_help_panel=panel,
         show_default=False,
         metavar=None if is_flag else leaf.metavar,
@@ -192,8 +193,3 @@ def _datasets(incomplete: str) -> list[str]:
     from gankit.discovery.entry_points import datasets
 
     return [name for name in datasets() if name.startswith(incomplete)]
-
-
-def _escape(text: str) -> str:
-    """Square brackets in help are text, not rich's markup."""
-    return text.replace("[", "\\[")

@@ -6,47 +6,34 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from gankit.cli.streams import data_stream, printable
 from gankit.errors import UsageError
-
-_for_data: list[TextIO] = []
-
-
-@contextmanager
-def only_data_on_stdout() -> Iterator[None]:
-    """While entered, :func:`emit` alone reaches stdout; what anyone else prints, a plugin say, goes to stderr."""
-    _for_data.append(sys.stdout)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        _for_data.pop()
 
 
 def emit(data: object) -> None:
     """One JSON document on stdout."""
-    stream = _for_data[-1] if _for_data else sys.stdout
+    stream = data_stream()
     escape = (stream.encoding or "").lower().replace("-", "") != "utf8"
     print(json.dumps(_finite(data), indent=1, ensure_ascii=escape, default=str), file=stream, flush=True)
 
 
 def say(text: str, *, json: bool = False) -> None:
     """A line for people: on stdout, or on stderr where stdout is for data."""
-    print(text, file=sys.stderr if json else sys.stdout, flush=True)
+    print(printable(text), file=sys.stderr if json else sys.stdout, flush=True)
 
 
 def warn(text: str) -> None:
     """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     """Left-aligned columns in plain text."""
-    lines = [[str(cell) for cell in row] for row in ([head, *rows] if head else rows)]
+    lines = [[printable(str(cell), line=True) for cell in row] for row in ([head, *rows] if head else rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

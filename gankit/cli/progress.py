@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gankit.cli.output import duration, figures, say, shown, warn
+from gankit.cli.streams import printable, unheard
 
 if TYPE_CHECKING:
     from gankit.events import Event
@@ -19,15 +20,17 @@ SILENCE = 5.0
 
 @contextmanager
 def reporter(*, json: bool) -> Iterator[Reporter]:
-    """A listener for `on_event`; live if stdout is a terminal and not taken by JSON."""
-    if json or not sys.stdout.isatty():
-        yield Reporter(json=json)
-        return
-    live = Live()
-    try:
-        yield live
-    finally:
-        live.stop()
+    """A listener for `on_event`; live if stdout is a terminal and not taken by JSON. It, and whatever else is printed
+    meanwhile, may lose its reader: the work goes on."""
+    with unheard():
+        if json or not sys.stdout.isatty():
+            yield Reporter(json=json)
+            return
+        live = Live()
+        try:
+            yield live
+        finally:
+            live.stop()
 
 
 class Reporter:
@@ -107,7 +110,7 @@ class Live(Reporter):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
@@ -117,7 +120,7 @@ class Live(Reporter):
         self.work: Any = None
 
     def line(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, highlight=False)
+        self.bar.console.print(printable(text), markup=False, highlight=False)
 
     def started(self, event: Any) -> None:
         super().started(event)
@@ -127,12 +130,14 @@ class Live(Reporter):
 
     def logged(self, event: Any) -> None:
         speed = f"{event.samples_per_second:.0f}/s"
-        self.bar.update(self.task, completed=event.step, speed=speed, losses=figures(event.values))
+        self.bar.update(
+            self.task, completed=event.step, speed=speed, losses=printable(figures(event.values), line=True)
+        )
 
     def progressed(self, event: Any) -> None:
         if event.done == 0:
             self._forget_work()
-            self.work = self.bar.add_task(event.what, total=event.total, speed="", losses="")
+            self.work = self.bar.add_task(printable(event.what, line=True), total=event.total, speed="", losses="")
             self.bar.start()
         self.bar.update(self.work, completed=event.done)
         if event.done == event.total:

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gankit.cli.arguments import Json, RunArgument
 from gankit.cli.output import at_least, duration, emit, figures, say, shown, size, table, warn
+from gankit.cli.streams import escaped
 
 if TYPE_CHECKING:
     from gankit.api import Run
@@ -41,7 +42,8 @@ class Variants(TyperGroup):
         found = self.found.get(cmd_name)
         if found is None:
             return None
-        return TyperCommand(cmd_name, help=f"(broken: {found.problem})" if found.problem else found.summary)
+        text = f"(broken: {found.problem})" if found.problem else found.summary
+        return TyperCommand(cmd_name, help=escaped(text))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         from gankit.errors import UsageError
@@ -118,7 +120,7 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
 
     with watching(json=json) as (report, tell):
         run = api.train(name, **what, out=settings["out"], resume=settings["resume"], on_event=tell, **options)
-    conclude(run, report, json=json)
+        conclude(run, report, json=json)
 
 
 @contextmanager
@@ -148,7 +150,7 @@ def resume(
     opened = open_run(run)
     with watching(json=json) as (report, tell):
         opened = opened.resume(steps, tell)
-    conclude(opened, report, json=json)
+        conclude(opened, report, json=json)
 
 
 def conclude(run: Run, report: Reporter, *, json: bool) -> None:

@@ -51,10 +51,27 @@ def in_file(path: Path) -> Form:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the name most like `name`, or nothing."""
+    """``; did you mean 'x'?`` for the names most like `name`, or nothing."""
+    found = closest(name, names)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def closest(name: str, names: Iterable[str]) -> list[str]:
+    """Those of `names` that a mistyped `name` may stand for: the most alike.
+
+    Or those that end in it, after a dot: ``lr`` for ``optim.lr``, of which there may be several.
+    """
     by_lower = {known.lower(): known for known in names}
-    match = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.55)
-    return f"; did you mean {by_lower[match[0]]!r}?" if match else ""
+    last: dict[str, list[str]] = {}
+    for lower, known in by_lower.items():
+        last.setdefault(lower.rpartition(".")[2], []).append(known)
+    name = name.lower()
+    if name in last:
+        return last[name][:3]
+    if match := difflib.get_close_matches(name, by_lower, n=1, cutoff=0.55):
+        return [by_lower[match[0]]]
+    match = difflib.get_close_matches(name, last, n=1, cutoff=0.7)
+    return last[match[0]][:3] if match else []
 
 
-__all__ = ["Form", "by_set", "flag", "give", "given_as", "in_file", "nearest"]
+__all__ = ["Form", "by_set", "closest", "flag", "give", "given_as", "in_file", "nearest"]

@@ -12,7 +12,7 @@ from gankit.cache import gib
 from gankit.data.kinds import kind_of
 from gankit.data.made_up import MadeUp
 from gankit.discovery.entry_points import place
-from gankit.errors import GankitError, PluginError, UsageError
+from gankit.errors import GankitError, PluginError, UsageError, out_of_memory
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.random_state import fork_rng
 from gankit.sampling.draw import check_drawing
@@ -84,6 +84,8 @@ def _try(session: Session, data: Sequence[Dataset[Any]], size: int) -> None:
         except GankitError:
             raise
         except Exception as error:
+            if out_of_memory(error):  # no fault of the plugin's
+                raise
             raise _Failure(what) from error
 
 
