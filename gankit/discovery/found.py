@@ -17,7 +17,7 @@ class Found:
     value: str
     """What it points to: ``module:attribute``."""
     summary: str = ""
-    """The distribution's own one-line description."""
+    """What it is, in a line: of the distribution's description, in listings of its own docstring."""
     problem: str | None = None
     """Why it cannot be used, as far as the metadata tells."""
 

@@ -1,4 +1,4 @@
-"""Why plugins cannot be used, as far as that is known without importing them: for listings, which import none.
+"""What listings say of plugins, which they do not import: above all why one cannot be used, as far as that is known.
 
 Two sources. What is plain from the first look at the entry point's own source: no such module, a syntax error, a
 statement that raises, an import of a module that is not installed. And memory: a plugin that failed to load is noted in
@@ -12,24 +12,24 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gankit.cache import cache_directory, keep
+from gankit.discovery.source import locate, parse
+from gankit.discovery.summary import summary
 
 if TYPE_CHECKING:
     from gankit.discovery.found import Found
 
 
 def marked(entries: Mapping[str, Found]) -> dict[str, Found]:
-    """`entries`, each with its problem if one is known."""
+    """`entries`, each with its problem if one is known, and with what its own docstring says of it."""
     notes = _read()
 
     def mark(entry: Found) -> Found:
         problem = entry.problem or _seen(entry.value) or _recalled(notes, entry)
-        return replace(entry, problem=problem)
+        return replace(entry, problem=problem, summary=summary(entry.value) or entry.summary)
 
     return {name: mark(entry) for name, entry in entries.items()}
 
@@ -74,22 +74,19 @@ def _read() -> dict[str, Any]:
 def _seen(value: str) -> str | None:
     """What is wrong with the module of an entry point, from its source alone."""
     module = value.partition(":")[0]
-    spec = _spec(module)
+    spec = locate(module)
     if spec is None:
         return f"there is no module {module!r}"
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return None
+    file = Path(spec.origin or "").name
     try:
-        body = ast.parse(Path(spec.origin).read_bytes()).body
+        body = parse(spec)
     except SyntaxError as error:
-        return f"SyntaxError: {error.msg} ({Path(spec.origin).name}:{error.lineno})"
-    except (OSError, ValueError):
-        return None
-    for statement in body:
+        return f"SyntaxError: {error.msg} ({file}:{error.lineno})"
+    for statement in body or ():
         if isinstance(statement, ast.Raise):
-            return f"it raises an exception when it is imported ({Path(spec.origin).name}:{statement.lineno})"
+            return f"it raises an exception when it is imported ({file}:{statement.lineno})"
         for name in _imported(statement):
-            if name not in sys.modules and _spec(name) is None:
+            if name not in sys.modules and locate(name) is None:
                 return f"it needs the module {name!r}, which is not installed"
     return None
 
@@ -100,20 +97,6 @@ def _imported(statement: ast.stmt) -> Iterator[str]:
         yield from (alias.name.partition(".")[0] for alias in statement.names)
     elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
         yield statement.module.partition(".")[0]
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """Where a module is; unlike importlib's own `find_spec`, without importing the packages that it is in."""
-    top, *rest = module.split(".")
-    try:
-        spec = find_spec(top)
-        for i in range(len(rest)):
-            if spec is None:
-                return None
-            spec = PathFinder.find_spec(".".join([top, *rest[: i + 1]]), spec.submodule_search_locations)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return spec
 
 
 __all__ = ["marked", "remember"]

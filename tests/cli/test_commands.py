@@ -11,7 +11,9 @@ def test_list_and_info(gankit, toy):
     data = gankit("list", "--json").data
     assert "toy" in {entry["name"] for entry in data["variants"]}
     assert "toy-dots" in {entry["name"] for entry in data["datasets"]}
-    assert re.search(r"^toy +gankit-plugin-toy +Made up.$", gankit("list").out, re.MULTILINE)
+    listed = gankit("list").out
+    assert re.search(r"^toy +gankit-plugin-toy +A toy.$", listed, re.MULTILINE)
+    assert re.search(r"^toy-dots +gankit-plugin-toy +Made up.$", listed, re.MULTILINE)  # it has no docstring of its own
     assert "toy" not in sys.modules
     data = gankit("plugins", "list", "--json").data
     (mine,) = [entry for entry in data if entry["distribution"] == "gankit-plugin-toy"]
