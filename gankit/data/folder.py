@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,10 @@ class FolderConfig(Config):
         try:
             root.encode("utf-8")
         except UnicodeEncodeError:
-            raise ValueError("the directory's name is not UTF-8; rename it, or give a link to it") from None
+            reason = "the directory's name is not UTF-8; rename it, or give a link to it"
+            if sys.getfilesystemencoding() != "utf-8":
+                reason += f". If it is only that names are {sys.getfilesystemencoding()} here: export LC_ALL=C.UTF-8"
+            raise ValueError(reason) from None
         return os.path.abspath(os.path.expanduser(root)) if root else ""
 
 

@@ -144,7 +144,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"config file {path} does not exist") from None
     except OSError as error:
         raise UsageError(f"config file {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors, numbers of thousands of digits
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"config file {path} is not UTF-8 text: line {line}") from None
+    except (ValueError, RecursionError) as error:  # of TOML, and numbers of thousands of digits
         raise UsageError(f"config file {path} is not TOML: {error}") from None
     for name in ("variant", "dataset", "preset"):
         if not isinstance(content.get(name, ""), str):

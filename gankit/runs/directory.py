@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ class RunDir:
     def create(cls, out: str | Path, variant: str, dataset: str) -> RunDir:
         """A new, empty directory under ``out/<variant>-<dataset>`` with the next free number."""
         home = Path(out) / f"{variant}-{dataset}"
+        _check_name(home)
         try:
             home.mkdir(parents=True, exist_ok=True)
             number = max((int(run.name) for run in _runs(home)), default=0)
@@ -53,6 +55,7 @@ class RunDir:
         path = Path(path)
         try:
             path = path.expanduser()
+            _check_name(path)
             if (path / "config.toml").is_file():
                 return cls(path)
             if not path.exists():
@@ -248,6 +251,17 @@ class RunDir:
                 doomed = self.store / f".tmp-old-{name}"  # half removed, it must not look like a checkpoint
                 (self.store / name).rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _check_name(path: Path) -> None:
+    """UsageError if the bytes of a name are not UTF-8: what reads tensors back, safetensors, opens no such file."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        raise UsageError(f"{path} cannot be written in {encoding}\ntry: export LC_ALL=C.UTF-8") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the name is not UTF-8, and tensors could not be read back. Rename it.") from None
 
 
 def checkpoint_name(step: int) -> str:
