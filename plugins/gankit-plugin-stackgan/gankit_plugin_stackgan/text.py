@@ -6,8 +6,9 @@ Descriptions"), trained on the dataset's own pairs by :mod:`gankit_plugin_stackg
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -132,23 +133,45 @@ def _keys(text: Tensor) -> list[bytes]:
     return [bytes(row).rstrip(b"\0") for row in text.cpu().numpy()]
 
 
-def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
-    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file, of mean square 1.
-
-    Nothing is unpickled.
-    """
+def _arrays(path: Path) -> Mapping[str, Any]:
+    """The arrays of a .npz or .safetensors file by name. Nothing is unpickled."""
     import numpy as np
 
+    wrong = f"text.file = {path}"
     try:
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file
 
-            arrays = load_file(path)
-        else:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in ("captions", "embeddings") if name in archive}
-    except Exception as error:
-        raise UsageError(f"text.file = {path}: cannot be read: {' '.join(str(error).split())}") from error
+            return load_file(path)
+        archive = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UsageError(f"{wrong}: there is no such file") from None
+    except OSError as error:
+        raise UsageError(f"{wrong}: cannot be read: {error.strerror or 'it is damaged'}") from error
+    except Exception as error:  # of the formats' readers, each has its own
+        raise UsageError(f"{wrong}: it is no {path.suffix or '.npz'} file, or damaged") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise UsageError(f"{wrong}: it holds one array; numpy.savez writes captions and embeddings into one .npz file")
+    arrays = {}
+    with archive:
+        for name in {"captions", "embeddings"} & set(archive.files):
+            try:
+                arrays[name] = archive[name]
+            except ValueError as error:
+                raise UsageError(
+                    f"{wrong}: {name} are Python objects, which are not read, since they can hold code to run\n"
+                    f"write plain strings and numbers: numpy.savez(FILE, captions=numpy.array(captions, str), ...)"
+                ) from error
+            except Exception as error:
+                raise UsageError(f"{wrong}: {name} cannot be read: the file is damaged") from error
+    return arrays
+
+
+def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
+    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file, of mean square 1."""
+    import numpy as np
+
+    arrays = _arrays(path)
     for name in ("captions", "embeddings"):
         if name not in arrays:
             raise UsageError(f"text.file = {path}: holds no array {name!r}")

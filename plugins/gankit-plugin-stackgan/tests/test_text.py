@@ -91,7 +91,10 @@ def test_a_caption_that_the_file_lacks_is_named(tmp_path: Path) -> None:
         ({"captions": np.array(CAPTIONS), "embeddings": EMBEDDINGS * np.nan}, "embeddings are not finite"),
         ({"captions": np.array(CAPTIONS)[:0], "embeddings": EMBEDDINGS[:0]}, "it is empty"),
         ({"captions": np.array(CAPTIONS), "embeddings": EMBEDDINGS[:, :0]}, "it is empty"),
-        ({"captions": np.array(CAPTIONS, dtype=object), "embeddings": EMBEDDINGS}, "cannot be read.*allow_pickle"),
+        (
+            {"captions": np.array(CAPTIONS, dtype=object), "embeddings": EMBEDDINGS},
+            "captions are Python objects, which are not read",
+        ),
     ],
 )
 def test_wrong_arrays_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], reason: str) -> None:
@@ -115,7 +118,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "object.npz", captions=np.array([Trap(sprung)], dtype=object), embeddings=EMBEDDINGS[:1])
     (tmp_path / "plain.npz").write_bytes(pickle.dumps(Trap(sprung)))
     for name in ("object.npz", "plain.npz"):
-        with pytest.raises(UsageError, match="cannot be read"):
+        with pytest.raises(UsageError, match=r"Python objects|or damaged"):
             precomputed(tmp_path / name)
     assert not sprung.exists()
     pickle.loads((tmp_path / "plain.npz").read_bytes())
@@ -125,11 +128,11 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"text\.file is not set"):
         build(TextConfig(encoder="precomputed"), SPEC)
-    with pytest.raises(UsageError, match=r"cannot be read: .*No such file"):
+    with pytest.raises(UsageError, match=r"there is no such file"):
         precomputed(tmp_path / "gone.npz")
     for name in ("noise.npz", "noise.safetensors"):
         (tmp_path / name).write_bytes(b"\x00noise")
-        with pytest.raises(UsageError, match="cannot be read"):
+        with pytest.raises(UsageError, match=r"Python objects|or damaged"):
             precomputed(tmp_path / name)
 
 
