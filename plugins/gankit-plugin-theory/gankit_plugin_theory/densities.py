@@ -1,0 +1,67 @@
+"""Dataset ``densities``: numbers drawn from a mixture of Gaussians that is known in closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from gankit.plugin import Config, Dataset, DataSpec, Key
+
+if TYPE_CHECKING:
+    import torch
+
+    from gankit.plugin import Batch
+
+COUNT = {"train": 20_000, "test": 20_000}
+
+
+class DensitiesConfig(Config):
+    """Options of the dataset ``densities``."""
+
+    means: tuple[float, ...] = (1.0,)
+    """Means of the Gaussians, each as likely as the others."""
+    deviations: tuple[float, ...] = (0.5,)
+    """Their standard deviations; one for all, or one for each."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of the numbers drawn."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> DensitiesConfig:
+        if not self.means:
+            raise ValueError("means: give at least one")
+        if len(self.deviations) not in (1, len(self.means)):
+            raise ValueError(f"deviations: give one, or {len(self.means)} as there are means")
+        if min(self.deviations) <= 0:
+            raise ValueError(f"deviations = {min(self.deviations)}: must be greater than 0")
+        return self
+
+
+class Densities(Dataset[DensitiesConfig]):
+    """Numbers from a mixture of Gaussians: 20,000 to train on, 20,000 to test with.
+
+    ``x``: float32 (N, 1). The two splits are drawn with seeds of their own.
+    """
+
+    Config = DensitiesConfig
+    in_memory = True
+
+    def __init__(self, config: DensitiesConfig, split: Literal["train", "test"] = "train") -> None:
+        import torch
+
+        super().__init__(config, split)
+        generator = torch.Generator().manual_seed(2 * config.seed + (split == "test"))
+        which = torch.randint(len(config.means), (COUNT[split],), generator=generator)
+        deviations = config.deviations * len(config.means) if len(config.deviations) == 1 else config.deviations
+        mean, deviation = (torch.tensor(values, dtype=torch.float32) for values in (config.means, deviations))
+        self._x = (mean[which] + deviation[which] * torch.randn(COUNT[split], generator=generator)).unsqueeze(1)
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec(keys={"x": Key(kind="vector", shape=(1,))})
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def batch(self, indices: torch.Tensor) -> Batch:
+        return {"x": self._x.index_select(0, indices)}

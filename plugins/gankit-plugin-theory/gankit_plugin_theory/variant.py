@@ -1,0 +1,133 @@
+"""Variant ``theory``: a GAN on the line, where everything that the theory speaks of can be computed and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from gankit.errors import UsageError
+from gankit.plugin import Config, DataSpec, Optim, Phase, SampleRequest, Step, Variant
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gankit.plugin import Networks
+
+
+class TheoryConfig(Config):
+    """Options of the variant ``theory``."""
+
+    hidden: int = Field(64, ge=1)
+    """Width of the two hidden layers of each network."""
+    loss: Literal["non-saturating", "saturating"] = "non-saturating"
+    """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))) as in the minimax game."""
+    d_turns: int = Field(2, ge=1)
+    """Updates of the discriminator in a step: the theory asks for the best discriminator at all times."""
+    grid: int = Field(100, ge=20, le=2000)
+    """Points of the line at which densities are compared and drawn."""
+    d_optim: Optim = Optim(lr=2e-3, betas=(0.5, 0.99), schedule="cosine", hold=0.3)
+    """Optimiser of the discriminator."""
+    g_optim: Optim = Optim(lr=1e-3, betas=(0.5, 0.99), schedule="cosine", hold=0.3)
+    """Optimiser of the generator."""
+
+
+class Theory(Variant[TheoryConfig]):
+    """GAN of two densities on the line: D beside p_data / (p_data + p_g), V beside -log 4 (Goodfellow et al. 2014)."""
+
+    Config = TheoryConfig
+    dataset = "densities"
+    requires = frozenset({"x"})
+    produces = ("x",)
+    averaged = ("generator",)
+    metric = "jsd"
+    metrics: ClassVar = {"jsd": "smaller", "d_error": "smaller", "v_error": "smaller"}
+    presets: ClassVar = {
+        "default": {
+            "steps": 3000,
+            "batch_size": 512,
+            "sample_n": 1000,
+            "sample_every": 250,
+            "eval_every": 500,
+            "eval_n": 1000,
+            "ema": 0.99,
+            "workers": 0,
+        },
+        "eight": {
+            "steps": 6000,
+            "batch_size": 512,
+            "sample_n": 1000,
+            "sample_every": 500,
+            "eval_every": 1000,
+            "ema": 0.99,
+            "workers": 0,
+            "hidden": 128,
+            "data.means": (-7.0, -5.0, -3.0, -1.0, 1.0, 3.0, 5.0, 7.0),
+            "data.deviations": (0.3,),
+        },
+    }
+
+    def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit_plugin_theory.networks import Perceptron
+
+        if spec["x"].kind != "vector" or spec["x"].shape != (1,):
+            raise UsageError(f"theory takes one number a sample; the data's x is {spec['x'].kind} {spec['x'].shape}")
+        hidden = self.config.hidden
+        return {"generator": Perceptron(hidden), "discriminator": Perceptron(hidden)}
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        return (
+            Phase(
+                name="discriminator",
+                updates=("discriminator",),
+                loss=self._discriminator,
+                optim=c.d_optim,
+                repeat=c.d_turns,
+            ),
+            Phase(name="generator", updates=("generator",), loss=self._generator, optim=c.g_optim),
+        )
+
+    def codes(self, request: SampleRequest) -> Tensor:
+        return request.noise(request.n, 1)
+
+    def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
+        return networks["generator"](codes)
+
+    def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        from gankit_plugin_theory.picture import draw
+
+        return {"densities": draw(networks, request.noise(request.n, 1), request.batch.get("x"), self.config.grid)}
+
+    def measure(
+        self, networks: Networks, batches: Iterable[Mapping[str, Tensor]], generator: torch.Generator
+    ) -> dict[str, float]:
+        import torch
+
+        from gankit_plugin_theory.measures import compare
+
+        real = torch.cat([batch["x"] for batch in batches])
+        noise = torch.randn(20_000, 1, generator=generator, device=real.device)
+        return compare(real, networks["generator"](noise), networks["discriminator"], self.config.grid)
+
+    def _fake(self, step: Step) -> Tensor:
+        return step.shared("fake", lambda: step.networks["generator"](step.noise(step.size, 1)))
+
+    def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_d_loss
+
+        discriminator = step.networks["discriminator"]
+        real, fake = discriminator(step.batch["x"]), discriminator(self._fake(step).detach())
+        loss = patchgan_d_loss(real, fake, kind="bce")
+        step.log("v", -loss)  # the value of the game, -log 4 at its end
+        return {"d": loss}
+
+    def _generator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+
+        logits = step.networks["discriminator"](self._fake(step))
+        if self.config.loss == "saturating":
+            return {"g": -patchgan_g_loss(-logits, kind="bce")}
+        return {"g": patchgan_g_loss(logits, kind="bce")}
