@@ -14,7 +14,7 @@ from gankit.errors import UsageError
 from gankit.files import not_regular
 from gankit.options.spelling import give
 
-__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "lines", "list_images", "named"]
+__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "lines", "list_images", "named", "state_of"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 """File name endings, in lower case, of the kinds of image that are read."""
@@ -42,6 +42,15 @@ class Listing:
         """``12 .txt, 3 .pdf``, or ``no files at all``."""
         found = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.others.most_common(4)]
         return ", ".join(found) or "no files at all"
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes whenever a file does, also if it was given back its old date; empty for a file that is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def named(names: Sequence[str], most: int = 5) -> str:

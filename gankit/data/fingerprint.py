@@ -12,7 +12,9 @@ from hashlib import blake2b
 from itertools import repeat
 from pathlib import Path
 
-from gankit.files import open_regular
+from gankit.cache import cache_directory, keep, make_room
+from gankit.data.files import state_of
+from gankit.files import open_regular, read_regular
 
 __all__ = ["difference", "fingerprint"]
 
@@ -23,6 +25,10 @@ _ONE_BY_ONE = 4096
 _WHOLE = 64 << 20
 """Files that together take more bytes are not read to their ends."""
 _PART = 4096
+_KEPT_FROM = 1000
+"""Files of which it takes so long that the fingerprint is kept in the cache."""
+_MOST_KEPT = 16 << 20
+"""Bytes of all that are kept."""
 
 
 def fingerprint(root: Path, files: Sequence[str], labels: Sequence[str | None], what: str = "class") -> str:
@@ -32,6 +38,21 @@ def fingerprint(root: Path, files: Sequence[str], labels: Sequence[str | None], 
     than 64 MiB, only the first, middle and last 4 KiB of each are read. At most some 65 KB: of more than 4,096 files
     each counts, but no more than that many are told apart by :func:`difference`.
     """
+    if len(files) < _KEPT_FROM:
+        return _made(root, files, labels, what)
+    known = (
+        os.path.realpath(root),
+        what,
+        [(f, state_of(root / f), label) for f, label in zip(files, labels, strict=True)],
+    )
+    key = _digest(repr(known).encode("utf-8", "surrogatepass"), 16).hex()
+    if (kept := _kept(key)) is None:
+        kept = _made(root, files, labels, what)
+        _keep(key, kept)
+    return kept
+
+
+def _made(root: Path, files: Sequence[str], labels: Sequence[str | None], what: str) -> str:
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(_size, repeat(root), files))
         whole = sum(sizes) <= _WHOLE
@@ -44,6 +65,26 @@ def fingerprint(root: Path, files: Sequence[str], labels: Sequence[str | None], 
     )
     all_of_them = _digest(b"".join(records), 16).hex()
     return f"files {what} {len(files)} {all_of_them} {base64.b85encode(b''.join(records[:_ONE_BY_ONE])).decode()}"
+
+
+def _kept(key: str) -> str | None:
+    """What was made of the same files, unchanged since; None if there is nothing, or it is damaged."""
+    try:
+        sum_of_it, _, kept = read_regular(cache_directory() / "fingerprints" / key).decode().partition("\n")
+    except (OSError, ValueError):
+        return None
+    return kept if sum_of_it == _digest(kept.encode(), 16).hex() else None
+
+
+def _keep(key: str, made: str) -> None:
+    content = f"{_digest(made.encode(), 16).hex()}\n{made}".encode()
+    try:
+        folder = cache_directory() / "fingerprints"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not make_room(folder, len(content), _MOST_KEPT):
+            keep(folder / key, content)
+    except OSError:  # then it is made anew each time
+        return
 
 
 def difference(then: str, now: str) -> str:

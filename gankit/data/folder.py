@@ -43,7 +43,7 @@ class FolderConfig(Config):
     test_fraction: float = Field(0.1, ge=0, le=0.5)
     """Part kept for testing, chosen by file name, where there is no directory named test."""
     cache: bool = True
-    """Keep the decoded images: few in memory, more than 256 MiB on disk, for all runs (GANKIT_CACHE says where)."""
+    """Keep the decoded images: few in memory, more than 64 MiB on disk, for all runs (GANKIT_CACHE says where)."""
     cache_gib: float = Field(20.0, gt=0)
     """Most disk for such images of all data together, in GiB; those not used for longest make room."""
 

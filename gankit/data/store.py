@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gankit.cache import cache_directory, gib
-from gankit.data.files import named
+from gankit.data.files import named, state_of
 from gankit.data.images import Fit, ImageError, decode_resized
 from gankit.data.rows import HeldRows, MappedRows, Rows
 from gankit.errors import UsageError
@@ -38,7 +38,7 @@ class ImageStore:
 
     Decoded images are kept in memory if they take up to `memory` bytes, else in a file below
     :func:`gankit.cache.cache_directory` that all runs with the same files, unchanged, and the same options share, if it
-    and others like it take up to `disk` bytes. Where there is no room for it, up to eight times `memory` are kept in
+    and others like it take up to `disk` bytes. Where there is no room for it, up to `without_disk` bytes are kept in
     memory, and of more than that none. `disk` 0 keeps nothing anywhere.
 
     If none of `files` can be read, that is a :class:`UsageError`, unless it `may_be_empty`.
@@ -52,8 +52,9 @@ class ImageStore:
         size: tuple[int, int],
         channels: int = 3,
         fit: Fit = "crop",
-        memory: int = 256 << 20,
+        memory: int = 64 << 20,
         disk: int = 20 << 30,
+        without_disk: int = 2 << 30,
         check: int = 5000,
         may_be_empty: bool = False,
     ) -> None:
@@ -62,7 +63,7 @@ class ImageStore:
         """Why, by file, of those found unreadable so far."""
         self._files = tuple(files)
         self._total = len(self._files)
-        self._memory, self._disk = memory, disk
+        self._memory, self._disk, self._without_disk = memory, disk, without_disk
         self._unsettled = 0 < self._total <= check
         self._may_be_empty = may_be_empty
         self._lock = RLock()
@@ -157,7 +158,7 @@ class ImageStore:
             return MappedRows(folder / f"{key.hex()[:32]}.rows", key, self._total, self._length, self._disk)
         except OSError as error:
             self._no_disk = f"no cache on disk ({error.strerror or error})"
-        return HeldRows(self._total, self._length) if total <= 8 * self._memory else None
+        return HeldRows(self._total, self._length) if total <= self._without_disk else None
 
     def _key(self) -> bytes:
         """Digest of the files' names, sizes and times, and of how they are decoded."""
@@ -169,15 +170,7 @@ class ImageStore:
 
     @cached_property
     def _states(self) -> dict[str, tuple[int, ...]]:
-        return {file: self._state(file) for file in self._files}
-
-    def _state(self, file: str) -> tuple[int, ...]:
-        """What changes whenever a file does; also if it was given back its old date."""
-        try:
-            status = os.stat(self.root / file)
-        except OSError:
-            return ()
-        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return {file: state_of(self.root / file) for file in self._files}
 
     def _decode_missing(self, tell: OnEvent) -> None:
         known = self._kept.known() if self._kept is not None else np.zeros(len(self._files), dtype=bool)
@@ -228,7 +221,9 @@ class ImageStore:
             self.unreadable[file] = str(error)
             return None
         # what was replaced since the cache was named after it must not be found there by others
-        if isinstance(self._kept, HeldRows) or (self._kept is not None and self._state(file) == self._states[file]):
+        if isinstance(self._kept, HeldRows) or (
+            self._kept is not None and state_of(self.root / file) == self._states[file]
+        ):
             self._kept.put(index, row)
         return row
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pictures import open_folder
 
+from gankit.cache import cache_directory
 from gankit.data import fingerprint as module
 from gankit.data.fingerprint import difference, fingerprint
 
@@ -79,6 +80,24 @@ def test_many_files_are_told_apart_up_to_a_number(root: Path, monkeypatch: pytes
         (root / "a" / f"{number}.png").write_bytes(b"others")
         (root / "b" / f"{number}.png").write_bytes(b"others")
     assert difference(then, of(root)) == "some have changed; of 5 looked at one by one: 5 are replaced by others"
+
+
+def test_of_many_files_it_is_kept_until_one_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = of(root)
+    monkeypatch.setattr(module, "_KEPT_FROM", 1)
+    assert of(root) == plain
+    (entry,) = (cache_directory() / "fingerprints").iterdir()
+    monkeypatch.setattr(module, "_content", lambda *_: pytest.fail("a file was read"))
+    assert of(root) == plain
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_KEPT_FROM", 1)
+    monkeypatch.setenv("GANKIT_CACHE", str(entry.parent.parent))
+    entry.write_bytes(entry.read_bytes().replace(b"files class 20", b"files class 21"))
+    assert of(root) == plain  # damaged: made anew
+    status = (root / "a" / "1.png").stat()
+    (root / "a" / "1.png").write_bytes(b"z1" * 100)
+    os.utime(root / "a" / "1.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert difference(plain, of(root)) == "1 is replaced by another"
 
 
 @pytest.mark.parametrize("other", ["anything", "files class 1 ab 00", "files class x ab ", "files 1 2"])

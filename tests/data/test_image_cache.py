@@ -184,19 +184,16 @@ def test_threads_read_what_one_does(tmp_path: Path) -> None:
 
 def test_the_oldest_entry_goes_first_and_none_in_use(tmp_path: Path) -> None:
     one = 2 * 4096 + 4 * 192  # bytes of an entry
+    found: list[Path] = []
     for name in ("a", "b", "c"):
         make(tmp_path / name, 4, disk=3 * one).load()
-    assert len(entries()) == 3
-    used = make(tmp_path / "a", 4, disk=3 * one)  # now the newest, and open
+        found += set(entries()) - set(found)
+    used = make(tmp_path / "a", 4, disk=3 * one)
     used.load()
-    for place, entry in enumerate(sorted(entries(), key=lambda entry: entry.stat().st_mtime)):
-        os.utime(entry, (place, place))
-    first, second, newest = sorted(entries(), key=lambda entry: entry.stat().st_mtime)
-    os.utime(newest, (-5, -5))  # by its date it would go first, but it is in use
+    for entry, date in zip(found, (-5, 1, 2), strict=True):  # by its date the first would go, but it is in use
+        os.utime(entry, (date, date))
     make(tmp_path / "d", 4, disk=3 * one).load()
-    assert not first.exists()
-    assert second.exists()
-    assert newest.exists()
+    assert [entry.exists() for entry in found] == [True, False, True]
     assert sum(entry.stat().st_size for entry in entries()) <= 3 * one
     assert tones(used) == [0, 1, 2, 3]
 
@@ -208,7 +205,7 @@ def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     assert not any(entry.name.startswith(".tmp-") for entry in entries())
 
 
-@pytest.mark.parametrize("memory", [0, 100])
+@pytest.mark.parametrize("memory", [0, 1000])
 @pytest.mark.parametrize("why", ["too large", "disk full", "no directory"])
 def test_without_room_images_are_the_same_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, memory: int
@@ -221,7 +218,7 @@ def test_without_room_images_are_the_same_and_it_is_said(
         monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage(1 << 40, (1 << 40) - 100, 100))
     else:
         monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "0.png"))
-    store = make(tmp_path, 4, disk=disk, memory=memory)
+    store = make(tmp_path, 4, disk=disk, without_disk=memory)
     assert tones(store) == [0, 1, 2, 3]
     (note,) = store.notes()
     kept = "in memory" if memory else "nowhere, and decoded each time"
