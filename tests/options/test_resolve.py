@@ -181,6 +181,54 @@ def test_toml_round_trip(tmp_path, options):
     assert tomllib.loads(before.to_toml())["variant"] == "toy"
 
 
+def test_a_whole_file_is_read_without_its_preset(tmp_path):
+    file = tmp_path / "config.toml"
+    before = made(preset="big", options={"limit": None, "name": None, "maybe": None, "augment.flip": False})
+    before.save(file)
+    assert made(file=file) == before
+    text = file.read_text()
+    assert "whole = true" in text
+    assert {f'{name} = "none"' for name in ("limit", "name", "maybe", "stage")} <= set(text.splitlines())
+    for changed in (text.replace('preset = "big"', 'preset = "gone"'), text.replace('preset = "big"\n', "")):
+        file.write_text(changed)
+        assert made(file=file).options == before.options
+    assert made(file=file, options={"hidden": 3}).options.hidden == 3  # what is given still wins
+    with pytest.raises(UsageError, match="holds every option of a run: preset 'big' would change none"):
+        made(file=file, preset="big")
+    file.write_text(text.replace("whole = true", "whole = false").replace("hidden = 32\n", ""))
+    assert made(file=file).options.hidden == 32  # of the preset
+    file.write_text('whole = "yes"')
+    with pytest.raises(UsageError, match="whole = 'yes': must be true or false"):
+        made(file=file)
+
+
+def test_a_whole_file_of_one_stage_says_nothing_of_how_another_is_trained(tmp_path):
+    file = tmp_path / "config.toml"
+    made(options={"stage": 2, "hidden": 5, "steps": 3, "seed": 4}).save(file)
+    one = made(file=file, options={"stage": 1}, implied_by=2)
+    assert (one.stage, one.run.steps, one.run.seed, one.options.hidden) == (1, 7, 4, 5)
+
+
+def test_absent_values_inside_others_survive_a_file(tmp_path):
+    class Deep(Variant[Any]):
+        class Config(Config):
+            limits: tuple[float | None, ...] = (None, 1.0)
+            named: dict[str, int | None] = {"a": None}  # noqa: RUF012
+
+        dataset = "dots"
+
+    file = tmp_path / "config.toml"
+    names = {"variant": "deep", "dataset": "dots"}
+    before = resolve(Deep, Dots, **names, options={"limits": (2.0, None), "named": {"b": None, "c": 3}})
+    before.save(file)
+    assert resolve(Deep, Dots, **names, file=file) == before
+
+
+def test_what_no_file_can_hold_is_refused():
+    with pytest.raises(UsageError, match=r"the options cannot be written to a config\.toml"):
+        made(options={"data.root": "bytes-\udcff"}).to_toml()
+
+
 def test_file_of_another_variant_or_dataset(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text('variant = "other"\n')
@@ -194,11 +242,15 @@ def test_file_of_another_variant_or_dataset(tmp_path):
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\0")
     (tmp_path / "wrong.toml").write_text("a = [1,")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "long.toml").write_text("a = " + "9" * 5000)
     (tmp_path / "unknown.toml").write_text("[optim]\nlrr = 1")
     for name, words in {
         "none.toml": "does not exist",
         "binary.toml": "is not TOML",
         "wrong.toml": "is not TOML",
+        "deep.toml": "is not TOML",
+        "long.toml": "is not TOML",
         "unknown.toml": "unknown option 'optim.lrr' in file .*; did you mean 'optim.lr'",
         ".": "cannot be read",
     }.items():

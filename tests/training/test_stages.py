@@ -15,8 +15,9 @@ from torch import nn
 from training_helpers import train
 
 import gankit
-from gankit.errors import GankitError, UsageError
+from gankit.errors import GankitError, PluginError, UsageError
 from gankit.events import Logged, Note, RunInterrupted, RunStarted, Sampled
+from gankit.runs.directory import RunDir
 
 
 class StagedConfig(TinyConfig):
@@ -187,3 +188,53 @@ def test_a_second_stage_killed_before_its_first_checkpoint_still_inherits(tmp_pa
 def test_a_stage_that_there_is_not(tmp_path, stage):
     with pytest.raises(UsageError, match=f"stage {stage}: staged has the stages 1 to 2"):
         train(tmp_path, Staged, stage=stage)
+
+
+class Counted(Blobs):
+    """Counts how often it is opened; `cache` says how it is read."""
+
+    class Config(BlobsConfig):
+        cache: bool = True
+
+    reading = frozenset({"cache"})
+    opened: ClassVar[list[str]] = []
+
+    def __init__(self, config, split="train"):
+        super().__init__(config, split)
+        Counted.opened.append(split)
+
+
+def test_a_stage_opens_the_data_once_and_reads_the_weights_of_the_one_before_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("gankit.training.launch.load_dataset", lambda name: Counted)
+    first = gankit.train(Staged, "blobs", out=tmp_path, **SMALL, stage=1)
+    read = []
+    load = RunDir.load
+    monkeypatch.setattr(RunDir, "load", lambda self, *rest: read.append(self.path) or load(self, *rest))
+    Counted.opened.clear()
+    events = []
+    second = gankit.train(Staged, "blobs", out=tmp_path, on_event=events.append, **SMALL, stage=2, data__cache=False)
+    assert f"Stage 2 builds on stage 1 in {first.path}." in notes(events)  # a cache makes no other data
+    assert Counted.opened == ["train", "test"]
+    assert read == [first.path]
+    second.sample(2)
+    second.resume(14)
+    assert Counted.opened == ["train", "test"]  # what is open stays open for the run that comes of it
+
+
+def test_what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained(tmp_path):
+    class Wrong(Staged):
+        def sample(self, networks, request):
+            return super().sample(networks, request)[:, :, : 8 if self.config.stage == 1 else 0]
+
+    for options in ({}, {"stage": 2}):
+        with pytest.raises(PluginError, match=r"Wrong: sample\(\) returned shape"):
+            gankit.train(Wrong, Blobs(BlobsConfig()), out=tmp_path, **SMALL, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_that_are_missing_after_a_resumed_one_follow(tmp_path):
+    first = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, **SMALL, stage=1)
+    both = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, **SMALL, resume=True)
+    assert (both.path.name, both.config.stage, both.finished) == ("0002", 2, True)
+    again = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, **{**SMALL, "steps": 15}, resume=True, stage=1)
+    assert (again.path, again.steps) == (first.path, 15)
