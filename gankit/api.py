@@ -44,8 +44,11 @@ def train(
     those of the TOML file `config`, and these over the `preset`. Of a variant with stages, the stage asked for, or all;
     a missing earlier stage is trained first. With `resume` the latest run of this variant and dataset under `out` goes
     on, with the options it was started with (but for more ``steps``), and the stages after it follow; without one a
-    new run begins. `on_event` is called with each of `gankit.events`. Raises :class:`UsageError` before anything is
-    written if an option or the data is wrong.
+    new run begins. `on_event` is called with each of `gankit.events`.
+
+    Raises :class:`UsageError` (:class:`PluginError` if the plugin is to blame) before anything is written if an option
+    or the data is wrong, or if the first step or the first samples would fail; :class:`RunInterrupted` and
+    :class:`TrainingDiverged`, which say what is kept, while it trains.
     """
     request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore)
     trained = request.resume() if resume else request.train()
@@ -57,7 +60,8 @@ def open_run(
 ) -> Run:
     """The run at `path`, or the latest one of ``out/<variant>-<dataset>``.
 
-    `variant` and `dataset` are needed only for classes that are not installed as plugins.
+    `variant` and `dataset` are needed only for classes that are not installed as plugins. :class:`GankitError` names
+    the file if there is no run, or its config.toml is damaged or of options that the plugin no longer has.
     """
     directory = RunDir.open(path)
     names = read_names(directory)
@@ -91,7 +95,7 @@ def plan(
     out: str | Path = "runs",
     **options: Any,
 ) -> list[Plan]:
-    """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written."""
+    """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written; errors are its."""
     request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore)
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 

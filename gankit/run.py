@@ -32,7 +32,7 @@ from gankit.training.stages import finished
 
 
 class Run:
-    """A training on disk: draw from it, go on with it, judge it."""
+    """A training on disk: draw from it, go on with it, judge it. Made by :func:`gankit.train` or `open_run`."""
 
     def __init__(
         self,
@@ -279,7 +279,11 @@ class Run:
         return {**result, "checkpoint": name}
 
     def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:
-        """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped."""
+        """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped.
+
+        `on_event` is told what was changed since: options in config.toml, samples of the data. :class:`UsageError`, and
+        nothing is changed, if the weights do not fit what config.toml or the data now say.
+        """
         self._cache = None
         arguments = (self.directory, self.config, type(self.variant), self._source)
         self.config = resume(*arguments, steps, on_event or ignore)

@@ -247,7 +247,7 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "unknown.toml").write_text("[optim]\nlrr = 1")
     for name, words in {
         "none.toml": "does not exist",
-        "binary.toml": "is not TOML",
+        "binary.toml": "is not UTF-8 text: line 1",
         "wrong.toml": "is not TOML",
         "deep.toml": "is not TOML",
         "long.toml": "is not TOML",
