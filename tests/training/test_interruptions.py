@@ -82,7 +82,7 @@ def test_killed_again_and_again(tmp_path):
     assert not list((run / "checkpoints").glob(".tmp*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_saves_and_says_how_to_go_on(tmp_path, number):
     process = start("train", tmp_path, 100_000)
     run = tmp_path / "tiny-blobs" / "0001"

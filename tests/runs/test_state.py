@@ -1,0 +1,164 @@
+"""Checkpoints whose ``state.json`` was changed and signed again: each mutation ends in one sentence, or in nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import stat
+from typing import Any
+
+import pytest
+import torch
+from checkpoint_helpers import content
+from safetensors.torch import load_file, save_file
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+
+import gankit
+from gankit.errors import GankitError
+from gankit.runs import checkpoint, tensor_folder
+from gankit.runs.checkpoint import DamagedCheckpoint
+
+NONSENSE: dict[str, Any] = {
+    "null": None,
+    "text": "x",
+    "negative": -1,
+    "huge": 10**400,
+    "fraction": 0.5,
+    "list": [[]],
+    "object": {"a": {}},
+    "true": True,
+    "nan": float("nan"),
+    "deep": json.loads("[" * 300 + "]" * 300),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    options = {**SMALL, "steps": 6, "sample_every": 0, "checkpoint_every": 3}
+    return gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path_factory.mktemp("run"), **options)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    import shutil
+
+    shutil.copytree(trained.path, tmp_path / "run")
+    for name in ("step-000000", "step-000003"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / name, ignore_errors=True)
+    return gankit.open_run(tmp_path / "run", Tiny, Blobs)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a nested one."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, one in inner for place in places(one, (*path, key)))]
+
+
+def sign(folder, state: dict[str, Any]) -> None:
+    state = {key: value for key, value in state.items() if key != "digest"}
+    signed = {"digest": tensor_folder._json_digest(state), **state}
+    (folder / "state.json").write_text(json.dumps(signed))
+
+
+def mutations(state: dict[str, Any]):
+    for place in places(state):
+        if not place or place[0] in ("format", "digest", "config"):
+            continue
+        for name, value in [*NONSENSE.items(), ("gone", None)]:
+            changed = copy.deepcopy(state)
+            holder = changed
+            for key in place[:-1]:
+                holder = holder[key]
+            if name == "gone":
+                if isinstance(holder, list):
+                    continue
+                del holder[place[-1]]
+            else:
+                holder[place[-1]] = value
+            yield ".".join(map(str, place)) + " " + name, changed
+
+
+def test_no_nonsense_in_the_state_ends_in_a_bare_error(run):
+    """Resumes for more steps, which uses all of it."""
+    from gankit.training.ready import make_ready
+    from gankit.training.session import Session
+
+    folder = run.directory.store / "step-000006"
+    state = json.loads((folder / "state.json").read_text())
+    ready = make_ready(Tiny, run._source, run.config)
+    ended = {"refused": 0, "read": 0}
+    for name, changed in mutations(state):
+        sign(folder, changed)
+        session: Session = ready.session
+        try:
+            session.restore(checkpoint.read(folder))
+            ended["read"] += 1
+        except GankitError as error:
+            ended["refused"] += 1
+            assert str(folder) in str(error), name
+            assert len(str(error).splitlines()) <= 2, name
+        except Exception as error:
+            pytest.fail(f"{name}: {type(error).__name__}: {error}")
+    ready.session.close()
+    assert ended["refused"] > 200
+    assert ended["read"] > 20  # a version, a time: another value is as good
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{", '{"digest": 1}', "[" * 100_000, "\x00", '{"a": 1' + "0" * 5000 + "}"]
+)
+def test_what_is_no_state_at_all_is_called_that(run, text):
+    path = run.directory.store / "step-000006" / "state.json"
+    path.write_text(text)
+    with pytest.raises(DamagedCheckpoint, match="truncated or not a checkpoint's state") as caught:
+        checkpoint.read_state(path.parent)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["weights", "ema", "optimizers"])
+@pytest.mark.parametrize("how", ["shape", "dtype", "gone", "more", "nan", "none at all"])
+def test_tensors_that_do_not_fit_are_named(run, part, how):
+    folder = run.directory.store / "step-000006"
+    path = folder / f"{part}.safetensors"
+    tensors = load_file(path)
+    name = next(key for key, value in tensors.items() if value.dim() > 1)
+    value = tensors.pop(name)
+    changed = {
+        "shape": {name: value[:1, :1].contiguous()},
+        "dtype": {name: value.to(torch.complex64)},
+        "gone": {},
+        "more": {name: value, "intruder.weight": value.clone()},
+        "nan": {name: torch.full_like(value, float("nan"))},
+    }
+    save_file({} if how == "none at all" else {**tensors, **changed[how]}, path)
+    state = json.loads((folder / "state.json").read_text())
+    state["files"][path.name] = tensor_folder.digest_of(path)
+    sign(folder, state)
+    try:
+        run.resume(steps=8)
+    except GankitError as error:
+        assert how in ("dtype", "none at all") or str(folder) in str(error) or name.partition(".")[0] in str(error)
+    else:  # what is not used, or is worked out anew, does no harm; a wrong shape never is
+        assert how not in ("shape", "none at all") or part == "optimizers"
+
+
+def test_a_state_that_names_other_files_is_refused(run):
+    folder = run.directory.store / "step-000006"
+    state = json.loads((folder / "state.json").read_text())
+    for files in ({}, {"../../config.toml": "0"}, {"ema.safetensors": "0"}):
+        sign(folder, {**state, "files": files})
+        with pytest.raises(DamagedCheckpoint, match=r"state\.json"):
+            checkpoint.read(folder)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_all_files_of_a_checkpoint_are_as_open_as_the_umask_says(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        checkpoint.write(tmp_path / "c", content())
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "c").iterdir()}
+    assert modes == dict.fromkeys(("weights.safetensors", "state.json"), 0o666 & ~mask)
+    assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o777 & ~mask

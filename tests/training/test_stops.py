@@ -1,0 +1,182 @@
+"""What a step called for and did not get, because a signal came, a reader went or a disk was full, is done later."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+import pytest
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+from training_helpers import final, numbers
+
+import gankit
+from gankit.errors import GankitError
+from gankit.events import Evaluated, Finished, Logged, Progress, RunInterrupted, Sampled
+from gankit.runs.log import JsonLines
+from gankit.sampling.samples import Samples
+
+EVALUATED = {**SMALL, "eval_every": 6, "eval_n": 8}
+
+
+class Judged(Tiny):
+    metric = "accuracy"
+
+
+def fake_judge(session, test, *, tell, **rest):
+    """Takes long, unless it is stopped; its verdict depends on the weights alone."""
+    for done in range(3):
+        tell(Progress(what="judging", done=done, total=3))
+    return {"accuracy": float(session.networks["generator"][0].weight.detach().sum().sigmoid())}
+
+
+@pytest.fixture(autouse=True)
+def _quick_judge(monkeypatch):
+    monkeypatch.setattr("gankit.training.trainer.judge", fake_judge)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gankit.training.trainer.judge", fake_judge)
+        return gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path_factory.mktemp("whole"), **EVALUATED)
+
+
+def start(tmp_path, listen):
+    return gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path, on_event=listen, **EVALUATED)
+
+
+def same(run, whole):
+    assert final(run.path, 12) == final(whole.path, 12)
+    assert numbers(run.log) == numbers(whole.log)
+    assert (run.directory.best, run.directory.latest) == (whole.directory.best, whole.directory.latest)
+    for name in ("000006.png", "000012.png"):
+        assert (run.path / "samples" / name).read_bytes() == (whole.path / "samples" / name).read_bytes()
+    assert run.finished
+
+
+@pytest.mark.parametrize("at", [6, 12])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_an_evaluation_which_is_done_when_the_run_goes_on(tmp_path, whole, number, at):
+    told = []
+
+    def listen(event):
+        told.append(event)
+        evaluation = sum(isinstance(e, Progress) and e.done == 0 for e in told)
+        if isinstance(event, Progress) and event.done == 1 and evaluation == at // 6:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(RunInterrupted, match=rf"stopped after step {at}\. Go on with: gankit resume"):
+        start(tmp_path, listen)
+    assert not any(isinstance(event, Evaluated) and event.step == at for event in told)
+    run = gankit.open_run(tmp_path / "judged-blobs", Judged, Blobs)
+    assert (run.steps, run.finished) == (at, False)
+    events = []
+    run.resume(on_event=events.append)
+    assert [event.step for event in events if isinstance(event, Evaluated)] == [s for s in (6, 12) if s >= at]
+    assert not [event for event in events if isinstance(event, Sampled) and event.step == at]
+    same(run, whole)
+
+
+def test_a_reader_that_went_costs_nothing(tmp_path, whole):
+    def listen(event):
+        if isinstance(event, Logged) and event.step == 8:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        start(tmp_path, listen)
+    run = gankit.open_run(tmp_path / "judged-blobs", Judged, Blobs)
+    assert run.steps == 8
+    same(run.resume(), whole)
+
+
+@pytest.mark.parametrize("what", ["log", "sheet"])
+def test_a_disk_that_is_full_costs_nothing(tmp_path, whole, monkeypatch, what):
+    """What cannot be written at step 6 or 8 is written when the run goes on, from that step."""
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if what == "log":
+            write = JsonLines.write
+            patch.setattr(JsonLines, "write", lambda self, row: (full if row["step"] == 8 else write)(self, row))
+        else:
+            save = Samples.save
+            patch.setattr(
+                Samples, "save", lambda self, path, **kw: (full if "06" in path.stem else save)(self, path, **kw)
+            )
+        with pytest.raises(GankitError) as caught:
+            start(tmp_path, lambda event: None)
+    run = gankit.open_run(tmp_path / "judged-blobs", Judged, Blobs)
+    step, name = (8, "log.jsonl") if what == "log" else (6, "samples/000006.png")
+    assert str(caught.value) == (
+        f"{run.path / name} could not be written at step {step}: No space left on device\n"
+        f"Step {step} is saved. Go on with: gankit resume {run.path}"
+    )
+    assert run.steps == step
+    same(run.resume(), whole)
+
+
+def test_a_log_on_a_full_disk_in_earnest(tmp_path, whole):
+    """/dev/full takes no byte."""
+
+    def listen(event):
+        if isinstance(event, Logged) and event.step == 4:
+            log.rename(log.with_suffix(".kept"))
+            trainer_log = next(o for o in __import__("gc").get_objects() if isinstance(o, JsonLines) and o.path == log)
+            trainer_log._file.close()
+            trainer_log._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+
+    log = tmp_path / "judged-blobs" / "0001" / "log.jsonl"
+    with pytest.raises(GankitError, match=r"log\.jsonl could not be written at step 6: No space left"):
+        start(tmp_path, listen)
+    log.with_suffix(".kept").rename(log)
+    same(gankit.open_run(log.parent, Judged, Blobs).resume(), whole)
+
+
+def test_nothing_at_all_can_be_written(tmp_path, monkeypatch):
+    """Neither the log nor a checkpoint: the error says what there is."""
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def listen(event):
+        if isinstance(event, Logged) and event.step == 4:
+            monkeypatch.setattr(JsonLines, "write", full)
+            monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(GankitError) as caught:
+        start(tmp_path, listen)
+    run = tmp_path / "judged-blobs" / "0001"
+    assert "log.jsonl could not be written at step 6" in str(caught.value) or "saving step 5 failed" in str(
+        caught.value
+    )
+    assert f"gankit resume {run}" in str(caught.value)
+
+
+def test_a_second_ctrl_c_stops_without_saving(tmp_path):
+    def listen(event):
+        if isinstance(event, Logged) and event.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, listen)
+    assert gankit.open_run(tmp_path / "judged-blobs", Judged, Blobs).steps == 6
+
+
+def test_nohup_is_respected(tmp_path):
+    def listen(event):
+        if isinstance(event, Logged):
+            os.kill(os.getpid(), signal.SIGHUP)
+        told.append(event)
+
+    told: list = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        start(tmp_path, listen)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert isinstance(told[-1], Finished)
