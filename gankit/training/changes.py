@@ -11,7 +11,6 @@ from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, UsageError
 from gankit.options.schema import shown
 from gankit.runs.checkpoint import Checkpoint
-from gankit.training.networks import by_network, fits, load_weights
 from gankit.training.session import Session
 
 
@@ -52,10 +51,7 @@ def not_taken_over(given: Iterable[str], asked: Mapping[str, Any], theirs: Mappi
 
 def check_continues(session: Session, saved: Checkpoint) -> None:
     """:class:`UsageError` if `session` cannot go on from `saved`: other weights, averages or numbers of samples."""
-    weights = by_network(saved.tensors["weights"])
-    for name, network in session.networks.items():
-        if not fits(network, weights.get(name, {})):
-            load_weights(network, weights.get(name, {}), name)  # says what does not fit
+    session.restore_part("weights", saved)
     averaged = session.variant.averaged if session.resolved.run.ema > 0 else ()
     if averaged and "ema" not in saved.tensors:
         raise UsageError(f"ema = {session.resolved.run.ema}: so far the run has kept no averages; set ema to 0.")

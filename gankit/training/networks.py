@@ -45,10 +45,14 @@ class Weights:
         return tensors
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """:class:`UsageError` with the first that does not fit."""
+        """:class:`UsageError` with the first that does not fit; ValueError if one is not finite."""
         weights = by_network(state)
+        if unknown := sorted(set(weights) - set(self.networks)):
+            raise UsageError(f"there are weights of {unknown[0]!r}; the networks are {', '.join(self.networks)}")
         for name, network in self.networks.items():
             load_weights(network, weights.get(name, {}), name)
+        if (bad := self.not_finite()) is not None:
+            raise ValueError(f"{bad} is not finite")
 
     def not_finite(self) -> str | None:
         """The name of a parameter with a NaN or an infinity in it."""
@@ -69,6 +73,10 @@ def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Copies `tensors` into `network`; :class:`UsageError` with the first that does not fit."""
+    for key, value in network.state_dict().items():
+        if key in tensors and tensors[key].dtype != value.dtype:
+            kinds = f"{tensors[key].dtype}, not {value.dtype}"
+            raise UsageError(f"the weights do not fit network {name!r}: {key} is of {kinds}")
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:

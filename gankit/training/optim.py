@@ -66,6 +66,15 @@ def make_optimizer(optim: Optim, parameters: Sequence[Tensor], *, fused: bool | 
     return torch.optim.SGD(parameters, lr, momentum=first, weight_decay=decay, fused=fused)
 
 
+_STATE = {
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "adamw": {"step", "exp_avg", "exp_avg_sq"},
+    "rmsprop": {"step", "square_avg"},
+    "sgd": {"momentum_buffer"},
+}
+"""What each keeps of a parameter that it has stepped."""
+
+
 class ScheduledOptimizer:
     """An optimiser of named parameters, with its schedules."""
 
@@ -106,15 +115,21 @@ class ScheduledOptimizer:
             if parameter not in places:
                 raise ValueError(f"{key!r} belongs to no parameter")
             self.optimizer.state[places[parameter]][name] = self._placed(key, value, places[parameter])
+        for state in self.optimizer.state.values():
+            if set(state) != _STATE[self.optim.kind]:
+                raise ValueError(f"of {self.optim.kind}'s state there is {', '.join(state)} alone")
 
     def _placed(self, key: str, value: Tensor, parameter: Tensor) -> Tensor:
         """`value` where and as the optimiser expects it: the fused kernels count steps on the device, others do not."""
+        if not value.isfinite().all():
+            raise ValueError(f"{key!r} is not finite")
         if key.endswith("/step"):
-            if value.numel() != 1:
-                raise ValueError(f"{key!r} is of shape {tuple(value.shape)}, not a number")
+            if value.numel() != 1 or not value.is_floating_point():
+                raise ValueError(f"{key!r} is of shape {tuple(value.shape)} and {value.dtype}, not a number")
             return value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
-        if value.shape != parameter.shape:
-            raise ValueError(f"{key!r} is of shape {tuple(value.shape)}, its parameter of {tuple(parameter.shape)}")
+        if value.shape != parameter.shape or value.dtype != parameter.dtype:
+            wanted = f"{tuple(parameter.shape)} and {parameter.dtype}"
+            raise ValueError(f"{key!r} is of shape {tuple(value.shape)} and {value.dtype}, its parameter of {wanted}")
         return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

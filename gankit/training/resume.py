@@ -68,7 +68,7 @@ def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint 
     if saved is None and (names := directory.checkpoints()):
         raise GankitError(f"{directory.path}: none of the checkpoints is intact ({', '.join(names)}).")
     if saved is not None:
-        check_owner(saved.state, resolved)
+        check_owner(saved, resolved)
         directory.repair(saved)
     return saved
 

@@ -203,12 +203,10 @@ class Session:
         not that of an uninterrupted run.
         """
         state = checkpoint.state
-        check_owner(state, self.resolved)
+        check_owner(checkpoint, self.resolved)
         self._start_averages()
         for name in self.parts:
             self.restore_part(name, checkpoint)
-        if (bad := self.weights.not_finite()) is not None:
-            raise GankitError(f"{checkpoint.folder or 'the checkpoint'}: weight {bad} is not finite. {WITHOUT_IT}")
         then, now = (state["device"], state["versions"].get("torch")), (self.device.type, torch.__version__)
         if then != now:
             text = f"Trained so far on {then[0]} with torch {then[1]}, going on on {now[0]} with torch {now[1]}"
@@ -230,8 +228,11 @@ class Session:
         self.loader.close()
 
 
-def check_owner(state: Mapping[str, Any], resolved: Resolved) -> None:
+def check_owner(checkpoint: Checkpoint, resolved: Resolved) -> None:
+    """:class:`UsageError` if `checkpoint` is of another variant, dataset or stage."""
     for what in ("variant", "dataset", "stage"):
-        theirs, ours = state[what], getattr(resolved, what)
+        theirs, ours = checkpoint.state[what], getattr(resolved, what)
         if theirs != ours:
-            raise UsageError(f"the checkpoint is of {what} {theirs!r}, not {ours!r} as config.toml says: set it back.")
+            place = f"{checkpoint.folder}: " if checkpoint.folder else ""
+            text = f"the checkpoint is of {what} {theirs!r}, not {ours!r} as config.toml says: set it back."
+            raise UsageError(place + text)

@@ -87,22 +87,22 @@ def test_no_nonsense_in_the_state_ends_in_a_bare_error(run):
     folder = run.directory.store / "step-000006"
     state = json.loads((folder / "state.json").read_text())
     ready = make_ready(Tiny, run._source, run.config)
-    ended = {"refused": 0, "read": 0}
+    refused: dict[str, str] = {}
+    accepted = 0
     for name, changed in mutations(state):
         sign(folder, changed)
         session: Session = ready.session
         try:
             session.restore(checkpoint.read(folder))
-            ended["read"] += 1
+            accepted += 1
         except GankitError as error:
-            ended["refused"] += 1
-            assert str(folder) in str(error), name
-            assert len(str(error).splitlines()) <= 2, name
+            refused[name] = str(error)
         except Exception as error:
             pytest.fail(f"{name}: {type(error).__name__}: {error}")
     ready.session.close()
-    assert ended["refused"] > 200
-    assert ended["read"] > 20  # a version, a time: another value is as good
+    assert [name for name, text in refused.items() if str(folder) not in text or text.count("\n") > 1] == []
+    assert len(refused) > 200
+    assert accepted > 20  # a version, a time: another value is as good
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,14 @@ def test_tensors_that_do_not_fit_are_named(run, part, how):
     sign(folder, state)
     try:
         run.resume(steps=8)
+        text = None
     except GankitError as error:
-        assert how in ("dtype", "none at all") or str(folder) in str(error) or name.partition(".")[0] in str(error)
-    else:  # what is not used, or is worked out anew, does no harm; a wrong shape never is
-        assert how not in ("shape", "none at all") or part == "optimizers"
+        text = str(error)
+    if (part, how) == ("optimizers", "none at all"):
+        assert text is None  # they have not stepped yet, then
+    else:
+        assert text is not None
+        assert str(folder) in text
 
 
 def test_a_state_that_names_other_files_is_refused(run):
@@ -162,3 +166,16 @@ def test_all_files_of_a_checkpoint_are_as_open_as_the_umask_says(tmp_path, mask)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "c").iterdir()}
     assert modes == dict.fromkeys(("weights.safetensors", "state.json"), 0o666 & ~mask)
     assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o777 & ~mask
+
+
+@pytest.mark.parametrize("part", ["weights", "ema"])
+def test_nobody_draws_from_weights_that_are_not_finite(run, part):
+    folder = run.directory.store / "step-000006"
+    path = folder / f"{part}.safetensors"
+    tensors = load_file(path)
+    name = next(key for key in tensors if key.endswith(".weight"))
+    save_file({**tensors, name: tensors[name] * float("nan")}, path)
+    state = json.loads((folder / "state.json").read_text())
+    sign(folder, {**state, "files": {**state["files"], path.name: tensor_folder.digest_of(path)}})
+    with pytest.raises(GankitError, match=f"step-000006: {name} is not finite. Give another --checkpoint"):
+        run.sample(2)
