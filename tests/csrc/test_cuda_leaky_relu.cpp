@@ -10,7 +10,8 @@ using namespace gankit;
 
 namespace {
 
-// `n` elements, `offset` of them behind an aligned address, NaN before; the buffer ends with the last one.
+// `n` elements, the first `offset` elements after an aligned address, with NaN before; the buffer ends with the last
+// one.
 template <typename T>
 struct Buffer {
   int64_t n, offset;

@@ -30,7 +30,7 @@ Reference reference(PatchGANKind kind, bool real, bool generator, double x) {
   return {};
 }
 
-// Logits of one dtype `offset` elements behind an aligned address, NaN before them, their buffer not a byte longer.
+// Logits of one dtype, `offset` elements after an aligned address, with NaN before them; the buffer ends with the last.
 struct Map {
   DType dtype;
   int64_t n, offset;

@@ -1,5 +1,4 @@
-// The shim that executes CUDA kernels on the CPU is what their tests rest on: does it do what a device does, and does
-// it see what must not happen?
+// Tests of the shim that executes CUDA kernels on the CPU: whether it computes what a device does, and detects errors.
 #include "cuda_shim.h"
 
 #include <sys/wait.h>
@@ -29,7 +28,7 @@ __global__ void shuffles(int* out) {
   out[128 + lane] = warp_sum(lane, 8);
 }
 
-// Turns the array round through shared memory: wrong unless all wait for all.
+// Reverses the array through shared memory: wrong without a barrier.
 template <bool wait>
 __global__ void turn(const float* in, float* out) {
   __shared__ float fixed[256];
@@ -60,7 +59,7 @@ __global__ void gather(unsigned* out) {
   cluster_wait();
 }
 
-// The last block to read has others that are gone already.
+// Reads the shared memory of blocks that have ended already.
 __global__ void gather_and_leave(unsigned* out) {
   unsigned* mine = static_cast<unsigned*>(dynamic_shared());
   cluster_arrive();
@@ -96,7 +95,7 @@ __global__ void half_warp() {
 
 Launch one_block(unsigned threads, size_t shared = 0) { return {1, threads, nullptr, 1, shared}; }
 
-// Whether f ends its process, as seen from another one.
+// Whether f ends its process; it runs in a child process.
 bool dies(const std::function<void()>& f) {
   fflush(nullptr);
   const pid_t child = fork();
@@ -151,7 +150,7 @@ void check_results() {
 
 // Without its barriers the kernel is wrong in at least one order of threads.
 void check_that_races_show() {
-#if defined(__SANITIZE_THREAD__)  // reports at the end of the process, which then has a status of its own
+#if defined(__SANITIZE_THREAD__)  // it reports at the end of the process, by its exit status
   std::vector<char> byte(4);
   const auto twice = [&](int other) {
     launch(one_block(32), write_at, byte.data(), 1, char(1));
