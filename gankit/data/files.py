@@ -26,6 +26,10 @@ _OF_SYSTEMS = frozenset(
 """Names, in lower case, of what systems put beside a user's files: thumbnails, bins, indices."""
 
 
+_OF_A_RUN = frozenset({"config.toml", "environment.json"})
+"""What a directory holds that a training made: its samples are no data of the next one, wherever runs are kept."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """What :func:`list_images` found below `root`."""
@@ -78,8 +82,8 @@ def directory(path: str | Path, option: str) -> Path:
 def list_images(root: Path) -> Listing:
     """All image files (by suffix, in upper or lower case) below `root`, through symbolic links, each directory once.
 
-    What systems make is passed over: names that begin with a dot, an @ or a $, and a few more. So are pipes, sockets
-    and devices, whatever they are called.
+    What systems make is passed over: names that begin with a dot, an @ or a $, and a few more. So are directories of
+    runs, and pipes, sockets and devices, whatever they are called.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
@@ -118,6 +122,8 @@ def _walk(root: Path, problems: list[str], passed: list[str]) -> Iterator[tuple[
             problems.append(f"{root / place}: {error.strerror}")
             continue
         seen.add((status.st_dev, status.st_ino))
+        if place and {entry.name for entry in entries} >= _OF_A_RUN:
+            continue
         inner: list[str] = []
         for entry in entries:
             path = f"{place}/{entry.name}" if place else entry.name

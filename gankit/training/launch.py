@@ -20,7 +20,7 @@ from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
 from gankit.training.changes import not_taken_over
-from gankit.training.ready import Ready, fingerprints, load_data, make_ready
+from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
@@ -89,29 +89,29 @@ class TrainRequest:
         self.source.check(resolved.data)
         return resolved
 
-    def open(self, resolved: Resolved) -> Ready:
-        """A training with these options, with everything open; nothing is written."""
-        return make_ready(self.variant, self.source, resolved)
+    def open(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
+        """A training with these options, with everything open, and loaded if there is somebody to `tell`."""
+        return make_ready(self.variant, self.source, resolved, tell)
 
-    def ready(self, resolved: Resolved) -> Ready:
+    def ready(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
         """The same, once it was seen to take a step and to draw."""
-        ready = self.open(resolved)
+        ready = self.open(resolved, tell)
         rehearse(ready)
         return ready
 
     def train(self) -> TrainedRun:
         """Train what was asked for, after the earlier stages that are missing."""
-        todo, ready, earlier = self.missing()
+        todo, ready, earlier = self.missing(self.tell)
         if asked := self.resolve().stage:
             for resolved in reversed(todo[:-1]):
                 self.tell(Note(text=self._implied(resolved, asked)))
         run = self._begin(ready, earlier)
         for resolved in todo[1:]:
-            ready = self.open(resolved)
+            ready = self.open(resolved, self.tell)
             run = self._begin(ready, read_earlier(run, ready.session.variant.inherits()))
         return TrainedRun(run, todo[-1])
 
-    def missing(self) -> tuple[list[Resolved], Ready, EarlierStage | None]:
+    def missing(self, tell: OnEvent | None = None) -> tuple[list[Resolved], Ready, EarlierStage | None]:
         """What to train, in this order; the first of it, ready; and the earlier stage that it builds on.
 
         A variant without stages, and the first stage, build on none. Without a stage asked for all are trained; before
@@ -121,23 +121,23 @@ class TrainRequest:
         asked = self.resolve()
         stages = self.variant.stages
         if stages == 1:
-            return [asked], self.ready(asked), None
+            return [asked], self.ready(asked, tell), None
         if asked.stage is None:
             todo = [self.resolve(stage) for stage in range(1, stages + 1)]
             for resolved in reversed(todo):
-                ready = self.ready(resolved)
+                ready = self.ready(resolved, tell)
             return todo, ready, None
         if not 1 <= asked.stage <= stages:
             raise UsageError(f"stage {asked.stage}: {self.names[0]} has the stages 1 to {stages}.")
         todo = [asked]
-        ready = self.ready(asked)
+        ready = self.ready(asked, tell)
         for stage in range(asked.stage - 1, 0, -1):
             before = self.resolve(stage, implied_by=asked.stage)
             inherits, networks = ready.session.variant.inherits(), ready.session.networks
             if found := find_earlier(self.out, before, self.variant, self.source.cls, inherits, networks):
                 return todo, ready, found
             todo.insert(0, before)
-            ready = self.ready(before)
+            ready = self.ready(before, tell)
         return todo, ready, None
 
     def _implied(self, resolved: Resolved, asked: int) -> str:
@@ -157,7 +157,7 @@ class TrainRequest:
         session = ready.session
         if earlier is not None and (stage := session.resolved.stage):
             self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {earlier.run.path}."))
-        load_data(ready, self.tell)
+        tell_data_notes(ready, self.tell)
         config = session.resolved.to_toml()
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)

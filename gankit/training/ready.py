@@ -10,6 +10,7 @@ from gankit.data.source import DataSource
 from gankit.events import Note, OnEvent
 from gankit.options.resolve import Resolved
 from gankit.plugin import Dataset, Variant
+from gankit.training.requirements import check_requirements
 from gankit.training.session import Session
 
 
@@ -22,16 +23,24 @@ class Ready:
     """The held-out split."""
 
 
-def make_ready(variant: type[Variant[Any]], source: DataSource, resolved: Resolved) -> Ready:
-    """Opens both splits and builds the networks. :class:`UsageError` if the options or the data are wrong."""
+def make_ready(
+    variant: type[Variant[Any]], source: DataSource, resolved: Resolved, tell: OnEvent | None = None
+) -> Ready:
+    """Opens both splits and builds the networks. :class:`UsageError` if the options or the data are wrong.
+
+    The data is loaded if there is somebody to `tell` how far that is: first, since its length may depend on it.
+    """
     train, test = source.open(resolved.data, "train"), source.open(resolved.data, "test")
-    return Ready(Session(variant(resolved.options), train, resolved), test)
+    made = variant(resolved.options)
+    if tell is not None:
+        check_requirements(made, train, resolved.dataset)
+        train.load(tell)
+        test.load(tell)
+    return Ready(Session(made, train, resolved), test)
 
 
-def load_data(ready: Ready, tell: OnEvent) -> None:
-    """Loads the data, and tells what the user should read about it, each line once."""
-    for split in (ready.session.dataset, ready.test):
-        split.load(tell)
+def tell_data_notes(ready: Ready, tell: OnEvent) -> None:
+    """What the user should read about the data, each line once."""
     known: Sequence[str] = ready.session.dataset.notes()
     for text in (*known, *(text for text in ready.test.notes() if text not in known)):
         tell(Note(text=text))
@@ -42,4 +51,4 @@ def fingerprints(ready: Ready) -> dict[str, str]:
     return {"train": ready.session.dataset.fingerprint(), "test": ready.test.fingerprint()}
 
 
-__all__ = ["Ready", "fingerprints", "load_data", "make_ready"]
+__all__ = ["Ready", "fingerprints", "make_ready", "tell_data_notes"]

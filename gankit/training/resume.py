@@ -15,7 +15,7 @@ from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes, explained
-from gankit.training.ready import fingerprints, load_data, make_ready
+from gankit.training.ready import fingerprints, make_ready, tell_data_notes
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of
 from gankit.training.trainer import Trainer
@@ -45,7 +45,7 @@ def resume(
     changes: list[str] = []
     with explained(config, edits, changes):
         with given_as(in_file(config)):
-            ready = make_ready(variant, source, resolved)
+            ready = make_ready(variant, source, resolved, tell)
         prints = fingerprints(ready)
         changes += directory.data_changes(prints)
         directory.keep_spec(ready.session.spec, prints)
@@ -53,7 +53,7 @@ def resume(
             check_continues(ready.session, saved)
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
-    load_data(ready, tell)
+    tell_data_notes(ready, tell)
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None

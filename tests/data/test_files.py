@@ -57,6 +57,14 @@ def test_what_systems_make_is_passed_over(tmp_path: Path) -> None:
     assert open_folder(tmp_path, test_fraction=0).notes() == ["passed over, since systems make such names: @home/"]
 
 
+def test_runs_kept_in_the_folder_are_no_data(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "runs/dcgan-folder/0001/samples/000500.png"):
+        paint(tmp_path / name, 1)
+    for name in ("config.toml", "environment.json"):
+        (tmp_path / "runs" / "dcgan-folder" / "0001" / name).write_text("")
+    assert list_images(tmp_path).files == ("a/1.png", "b/1.png")
+
+
 def test_pipes_sockets_and_devices_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paint(tmp_path / "good.png", 7)
     os.mkfifo(tmp_path / "pipe.png")

@@ -12,7 +12,7 @@ from training_helpers import final, train
 import gankit
 from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.errors import GankitError, UsageError
-from gankit.events import Note
+from gankit.events import Note, Progress
 
 
 class Marked(Blobs):
@@ -95,9 +95,18 @@ def test_what_happened_to_a_folder_of_images_is_told(tmp_path):
     for number in range(12):
         paint(tmp_path / "images" / "ab"[number % 2] / f"{number}.png", 20 * number)
     data = FolderConfig(root=str(tmp_path / "images"), size=8, channels=1, test_fraction=0)
+    told = []
     path = gankit.train(
-        Tiny, ImageFolder(data), out=tmp_path / "runs", steps=4, batch_size=8, sample_n=6, device="cpu"
+        Tiny,
+        ImageFolder(data),
+        out=tmp_path / "runs",
+        steps=4,
+        batch_size=8,
+        sample_n=6,
+        device="cpu",
+        on_event=told.append,
     ).path
+    assert told[0] == Progress(what="decoding images", done=0, total=12)
     assert go_on(path, 5, ImageFolder) == []
     (tmp_path / "images" / "a" / "0.png").rename(tmp_path / "images" / "b" / "0.png")
     paint(tmp_path / "images" / "b" / "1.png", 99)
