@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -139,4 +140,148 @@ class Copier(Free):
 def parts(variant: Painter, **options: Any) -> tuple[Any, ...]:
     """The positional arguments of ``evaluate``."""
     train, test = Shapes(ShapesConfig(**options)), Shapes(ShapesConfig(**options), "test")
+    return variant, variant.networks(train.spec), train.spec, train, test
+
+
+class SidesConfig(Config):
+    a: int = 150
+    b: int = 240
+    held_out: int = 40
+
+
+class Sides(Dataset[SidesConfig]):
+    """Two unpaired sides in streams of their own: light shapes on grey (a), and dark ones, their negatives (b)."""
+
+    Config = SidesConfig
+
+    def __init__(self, config: SidesConfig, split: Literal["train", "test"] = "train") -> None:
+        super().__init__(config, split)
+        generator = torch.Generator().manual_seed(2 if split == "train" else 3)
+        self.images, self.shapes = {}, {}
+        for side in ("a", "b"):
+            count = (getattr(config, side) if split == "train" else config.held_out) + (side == "b")
+            self.shapes[side] = torch.randint(3, (count,), generator=generator)
+            images = draw_shape(self.shapes[side], torch.ones(count, dtype=torch.int64), generator)
+            self.images[side] = images if side == "a" else 255 - images
+
+    @property
+    def spec(self) -> DataSpec:
+        image = Key(kind="image", shape=(1, 16, 16))
+        return DataSpec(
+            keys={
+                "a": image,
+                "b": image,
+                "a_shape": Key(kind="class", names=SHAPE, of="a", like="b_shape"),
+                "b_shape": Key(kind="class", names=SHAPE, of="b"),
+                "only_a": Key(kind="class", names=("x", "y"), of="a"),
+            }
+        )
+
+    def streams(self) -> dict[str, int]:
+        return {side: len(images) for side, images in self.images.items()}
+
+    def batch(self, indices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = {}
+        for side, rows in indices.items():
+            found |= {side: self.images[side][rows], f"{side}_shape": self.shapes[side][rows]}
+            if side == "a":
+                found["only_a"] = rows % 2
+        return found
+
+
+class Translator(Painter):
+    """Makes b of a, and a of b: the negative. Subclasses translate badly."""
+
+    requires = frozenset({"a", "b"})
+    conditions = frozenset()
+    produces = ("b", "a")
+    random = False
+
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        source = "a" if produces == "b" else "b"
+        return {source: spec[source]}
+
+    def sample(self, networks: Mapping[str, nn.Module], request: SampleRequest) -> Tensor:
+        return self.translated(request.batch["a" if request.produces == "b" else "b"])
+
+    def translated(self, images: Tensor) -> Tensor:
+        return -images
+
+
+class Unchanged(Translator):
+    """Returns what it was given."""
+
+    def translated(self, images: Tensor) -> Tensor:
+        return images
+
+
+class Turner(Translator):
+    """Translates, but lays bars upright and columns flat."""
+
+    def translated(self, images: Tensor) -> Tensor:
+        return -images.transpose(2, 3)
+
+
+class Changer(Painter):
+    """Redraws an image as the shape that it is told to."""
+
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        return {"image": spec["image"], "shape": replace(spec["shape"], target=True)}
+
+
+class Refuser(Changer):
+    """Returns the image that it was to change."""
+
+    def sample(self, networks: Mapping[str, nn.Module], request: SampleRequest) -> Tensor:
+        return request.batch["image"]
+
+
+class Spots(Dataset[ShapesConfig]):
+    """Points of the plane, no images."""
+
+    Config = ShapesConfig
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec(keys={"point": Key(kind="vector", shape=(2,)), "half": Key(kind="class", names=("a", "b"))})
+
+    def __len__(self) -> int:
+        return self.config.count if self.split == "train" else self.config.held_out
+
+    def batch(self, indices: Tensor) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        points = torch.randn(1000, 2, generator=generator)[indices]
+        return {"point": points, "half": (points[:, 0] > 0).long()}
+
+
+class Thrower(Painter):
+    """Draws points, and knows itself how far their mean is from that of real ones."""
+
+    requires = frozenset({"point"})
+    conditions = frozenset()
+    produces = ("point",)
+    metric = "off"
+    metrics: ClassVar = {"off": "smaller", "seen": "larger"}
+
+    def sample(self, networks: Mapping[str, nn.Module], request: SampleRequest) -> Tensor:
+        return request.noise(request.n, 2)
+
+    def measure(
+        self, networks: Mapping[str, nn.Module], batches: Iterable[dict[str, Tensor]], generator: torch.Generator
+    ) -> dict[str, Any]:
+        assert not networks["generator"].training
+        points = torch.cat([batch["point"] for batch in batches])
+        drawn = torch.randn(len(points), 2, generator=generator)
+        return {"off": (points.mean(0) - drawn.mean(0)).norm(), "seen": len(points)}
+
+
+def sides(variant: Painter, **options: Any) -> tuple[Any, ...]:
+    """The positional arguments of ``evaluate``, of two unpaired sides."""
+    train, test = Sides(SidesConfig(**options)), Sides(SidesConfig(**options), "test")
+    return variant, variant.networks(train.spec), train.spec, train, test
+
+
+def spots(variant: Painter, **options: Any) -> tuple[Any, ...]:
+    """The positional arguments of ``evaluate``, of points."""
+    train, test = Spots(ShapesConfig(**options)), Spots(ShapesConfig(**options), "test")
     return variant, variant.networks(train.spec), train.spec, train, test

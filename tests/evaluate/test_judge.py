@@ -171,6 +171,45 @@ class TestCache:
         cache.judge_for(*splits(), TINY)
         assert len(trainings) == 2
 
+    def test_one_flipped_bit_is_found_and_told(self, trainings: list[int], tmp_path: Path) -> None:
+        first = cache.judge_for(*splits(), TINY)
+        for suffix, at in ((".safetensors", -7), (".json", 40)):
+            path = tmp_path / "judges" / f"{first.digest}{suffix}"
+            content = bytearray(path.read_bytes())
+            content[at] ^= 1
+            path.write_bytes(content)
+            events: list[object] = []
+            again = cache.judge_for(*splits(), TINY, tell=events.append)
+            assert isinstance(events[0], Note)
+            assert events[0].text == f"{path} is damaged; the judge is trained again."
+            assert torch.equal(again.judge.heads[0].weight, first.judge.heads[0].weight)
+        assert len(trainings) == 3
+
+    def test_weights_that_are_not_finite_are_neither_kept_nor_believed(
+        self, trainings: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = cache.judge_for(*splits(), TINY)
+        made.judge.heads[0].weight[0, 0] = float("nan")
+        cache._save(made)
+        assert cache.judge_for(*splits(), TINY).judge.heads[0].weight.isfinite().all()
+        assert len(trainings) == 1  # what stood there was kept
+        with monkeypatch.context() as patched:
+            patched.setattr(cache, "_finite", lambda judge: True)
+            cache._save(made)
+        assert cache.judge_for(*splits(), TINY).judge.heads[0].weight.isfinite().all()
+        assert len(trainings) == 2
+
+    def test_an_interrupted_training_keeps_nothing(self, tmp_path: Path) -> None:
+        def stop(event: object) -> None:
+            if isinstance(event, Progress) and event.what == "training the judge" and event.done == 2:
+                raise KeyboardInterrupt
+
+        before = torch.get_rng_state()
+        with pytest.raises(KeyboardInterrupt):
+            cache.judge_for(*splits(), TINY, tell=stop)
+        assert torch.equal(before, torch.get_rng_state())
+        assert not list(tmp_path.rglob("*.*"))
+
     def test_a_place_that_cannot_be_written_costs_time_only(
         self, trainings: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
