@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.data.images import at_once, to_float, to_uint8
 from gankit.errors import UsageError
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore, progress
 from gankit.random_state import fork_rng
 
+if TYPE_CHECKING:
+    from gankit.dataset import Batch
+
 LARGEST = 64
 """Longer side in pixels to which the judge reduces what it is shown."""
+MOST = 10_000
+"""Most images above that size that a judge is trained on."""
 COARSE = 32
 """Longer side above which the second layer halves its maps: a quarter of the work, and as many classes told apart."""
 
@@ -119,25 +125,44 @@ def train_judge(
 
 
 def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.device, tell: OnEvent) -> None:
+    count, read = _small(train, tell)
     optimizer = torch.optim.AdamW(
         judge.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     draw = torch.Generator().manual_seed(config.seed)  # on the CPU, so that the images do not depend on the device
-    size = min(config.batch_size, len(train))
+    size = min(config.batch_size, count)
     order = torch.empty(0, dtype=torch.int64)
     for step in progress(range(config.steps), "training the judge", tell):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _ramp(step / config.steps)
         if len(order) < size:
-            order = torch.cat([order, torch.randperm(len(train), generator=draw)])
+            order = torch.cat([order, torch.randperm(count, generator=draw)])
         indices, order = order[:size], order[size:]
-        images, classes = train.floats(indices, LARGEST)
+        images, classes = read(indices)
         images = distort(images, config, draw).to(device)
         logits = judge(images.contiguous(memory_format=torch.channels_last))
         losses = [F.cross_entropy(logits[name], classes[name].to(device), label_smoothing=0.05) for name in judge.names]
         optimizer.zero_grad(set_to_none=True)
         torch.stack(losses).sum().backward()
         optimizer.step()
+
+
+def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tuple[Tensor, Batch]]]:
+    """How many images there are to train on, and what reads some of them, no larger than the judge looks at them.
+
+    Images that are larger are read once, no more than :data:`MOST`, and held in 8 bits.
+    """
+    if max(train.shape[1:]) <= LARGEST:
+        return len(train), lambda indices: train.floats(indices, LARGEST)
+    images, classes = [], []
+    rows = subset(len(train), MOST)
+    for part in progress(rows.split(at_once(train.shape)), "reducing images for the judge", tell):
+        some, described = train.floats(part, LARGEST)
+        images.append(to_uint8(some))
+        classes.append(described)
+    held = torch.cat(images)
+    known = {name: torch.cat([one[name] for one in classes]) for name in train.heads}
+    return len(rows), lambda indices: (to_float(held[indices]), {name: known[name][indices] for name in known})
 
 
 def _ramp(done: float) -> float:
