@@ -50,7 +50,8 @@ def evaluate(
     if json:
         emit({**result, "sheet": str(sheet) if sheet.exists() else None})
         return
-    say(f"{shown(opened.path)}, {result['checkpoint']}: {result['n']} samples")
+    drawn = f": {result['n']} samples" if result["n"] else ""
+    say(f"{shown(opened.path)}, {result['checkpoint']}{drawn}")
     if result["metrics"]:
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(_flat(result.get("judge") or {})):

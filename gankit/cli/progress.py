@@ -57,7 +57,8 @@ class Reporter:
                 self.logged(event)
             case events.Evaluated():
                 self.metrics = event.metrics
-                self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
+                if event.metrics:
+                    self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
             case events.Note():
                 self.line(event.text)
             case events.Progress():

@@ -91,6 +91,8 @@ def evaluate(
     protocol: dict[str, Any] = {"metrics": {name: METRICS[name].meaning for name in METRICS if name in chosen}}
     figures: dict[str, float] = {}
     if key is not None and chosen & METRICS.keys():
+        if train.streams()[stream_of(train, key)] == 0:
+            raise UsageError(f"The train split has no {key!r}: there is nothing to compare samples with.")
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
         reference = reference_for(train, test, key, device, tell)

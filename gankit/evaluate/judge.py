@@ -114,11 +114,8 @@ def train_judge(
     with fork_rng(device):
         torch.manual_seed(config.seed)
         judge = arrange(Judge(train.shape, train.heads, config.width), device)
-        tell(
-            Note(
-                text=f"Training a judge on {len(train)} real images ({', '.join(train.heads)}), once for this data ..."
-            )
-        )
+        heads, count = ", ".join(train.heads), len(train) if _is_small(train) else min(len(train), MOST)
+        tell(Note(text=f"Training a judge on {count} real images ({heads}), once for this data ..."))
         _fit(judge, train, config, device, tell)
     tell(Note(text=f"The judge is trained ({time.perf_counter() - started:.0f} s)."))
     return judge.eval().requires_grad_(False)
@@ -152,7 +149,7 @@ def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tu
 
     Images that are larger are read once, no more than :data:`MOST`, and held in 8 bits.
     """
-    if max(train.shape[1:]) <= LARGEST:
+    if _is_small(train):
         return len(train), lambda indices: train.floats(indices, LARGEST)
     images, classes = [], []
     rows = subset(len(train), MOST)
@@ -163,6 +160,10 @@ def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tu
     held = torch.cat(images)
     known = {name: torch.cat([one[name] for one in classes]) for name in train.heads}
     return len(rows), lambda indices: (to_float(held[indices]), {name: known[name][indices] for name in known})
+
+
+def _is_small(images: RealImages) -> bool:
+    return max(images.shape[1:]) <= LARGEST
 
 
 def _ramp(done: float) -> float:

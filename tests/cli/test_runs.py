@@ -92,6 +92,9 @@ def test_eval(gankit, run):
         refused = gankit("eval", run, "--n", 2, "--sheet", sheet)
         assert (refused.code, words in refused.err) == (2, True)
     assert gankit("eval", run, "--n", 1).code == 2
+    assert gankit("eval", run, "--n", 2, "--to", "image", "--json").data["produces"] == "image"
+    refused = gankit("eval", run, "--to", "other")
+    assert (refused.code, "cannot draw 'other': it draws image" in refused.err) == (2, True)
 
 
 def test_truncated_checkpoint(gankit, run):

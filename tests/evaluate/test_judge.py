@@ -55,6 +55,22 @@ def test_training_is_told_of_from_its_start_to_its_end() -> None:
     assert "The judge is trained" in last.text
 
 
+def test_large_images_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, _ = splits()
+    small = train_judge(train, TINY)
+    monkeypatch.setattr("gankit.evaluate.judge._is_small", lambda images: False)
+    read: list[int] = []
+    batch = Shapes.batch
+    monkeypatch.setattr(Shapes, "batch", lambda data, indices: read.extend(indices.tolist()) or batch(data, indices))
+    held = train_judge(train, TINY)
+    assert sorted(read) == list(range(240))
+    torch.testing.assert_close(held.state_dict(), small.state_dict())
+    monkeypatch.setattr("gankit.evaluate.judge.MOST", 50)
+    events: list[object] = []
+    train_judge(train, TINY, tell=events.append)
+    assert "Training a judge on 50 real images" in events[0].text
+
+
 def test_large_images_cost_no_more_maps_than_small_ones() -> None:
     def sides(size: int) -> list[int]:
         judge, images = Judge((1, size, size), {"a": 2}, width=2).eval(), torch.zeros(1, 1, size, size)
