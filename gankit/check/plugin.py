@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gankit.check.checker import Checker, Failed, Result
+from gankit.discovery.entry import PluginEntry
 from gankit.discovery.entry_points import datasets, load_dataset, load_variant, unknown, variants
-from gankit.discovery.found import Found
 from gankit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check_plugin(name: str, *, dataset: str | None = None, options: Mapping[str,
     return checker.results
 
 
-def _check_dataset(checker: Checker, found: Found, options: dict[str, object]) -> None:
+def _check_dataset(checker: Checker, found: PluginEntry, options: dict[str, object]) -> None:
     from gankit.check.data import check_data
     from gankit.options.resolve import data_options
 
@@ -51,7 +51,7 @@ def _check_dataset(checker: Checker, found: Found, options: dict[str, object]) -
         check_data(checker, lambda split: cls(config, split))
 
 
-def _check_variant(checker: Checker, found: Found, dataset_name: str | None, options: dict[str, object]) -> None:
+def _check_variant(checker: Checker, found: PluginEntry, dataset_name: str | None, options: dict[str, object]) -> None:
     from gankit.check.data import check_data, stand_in
     from gankit.options.resolve import resolve
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gankit.cli.output import emit, say, table
+from gankit.cli.plugins import warn_of_damage
 
 MARKS = {True: "ok", False: "!!", None: ""}
 
@@ -16,6 +17,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the facts as
     """Say what this machine offers, which kernels run, and which plugins are broken."""
     from gankit.cli.doctor_facts import facts
 
+    warn_of_damage()
     found = facts()
     if json:
         emit({"ok": not any(fact.ok is False for fact in found), "facts": [asdict(fact) for fact in found]})

@@ -17,6 +17,7 @@ from gankit.cli import bench, doctor, evaluate, interpolate, plugins, process, s
 from gankit.cli.explain import INTERRUPTED, explain
 from gankit.cli.output import warn
 from gankit.cli.streams import discard, forgive, only_data_on_stdout
+from gankit.discovery.metadata import spare_libraries
 
 
 def _version(asked: bool) -> None:
@@ -88,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> Any:
     root: Any = typer.main.get_command(build())
     name = arguments[0]
+    if name in root.commands:
+        spare_libraries()  # before torch or pydantic is loaded
     if name != "list" and arguments[:2] != ["bench", "ops"] and "--help" not in arguments:
         process.settle()  # before any command loads torch; but kernels are measured as they are
     if name in root.commands and "_GANKIT_COMPLETE" not in os.environ:

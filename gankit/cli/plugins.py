@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gankit.cli.options import Set, as_text, assigned, typed
-from gankit.cli.output import emit, say, shown, table
+from gankit.cli.output import emit, say, shown, table, warn
 
 if TYPE_CHECKING:
-    from gankit.discovery.found import Found
+    from gankit.discovery.entry import PluginEntry
 
 app = typer.Typer(help="List, describe, check and start plugins.", rich_markup_mode="rich")
 
@@ -26,6 +26,7 @@ def list_all(json: Json = False) -> None:
     from gankit.discovery.entry_points import datasets, variants
     from gankit.discovery.problems import marked
 
+    warn_of_damage()
     found = {"variants": marked(variants()), "datasets": marked(datasets())}
     if json:
         emit({kind: [_described(entry) for entry in entries.values()] for kind, entries in found.items()})
@@ -46,6 +47,7 @@ def list_plugins(json: Json = False) -> None:
     from gankit.discovery.entry_points import datasets, variants
     from gankit.discovery.problems import marked
 
+    warn_of_damage()
     grouped: dict[str, dict[str, Any]] = {}
     for entry in [*marked(variants()).values(), *marked(datasets()).values()]:
         blank = {
@@ -76,7 +78,7 @@ def info(name: Name, json: Json = False) -> None:
     from gankit.options.schema import leaves
 
     if name in variants():
-        entry: Found = variants()[name]
+        entry: PluginEntry = variants()[name]
         loaded: Any = load_variant(name)
         more = {
             "dataset": loaded.dataset,
@@ -149,12 +151,21 @@ def new(
     say(f"next: pip install -e {shown(folder)} && gankit plugins check {name}")
 
 
-def _described(entry: Found) -> dict[str, Any]:
+def warn_of_damage() -> None:
+    """Names, on stderr, installed distributions whose entry points cannot be read: one may be the plugin one misses."""
+    from gankit.discovery.metadata import faults
+
+    if found := faults():
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        warn(f"warning: entry points that cannot be read: {found[0]}{more}. Install that package again.")
+
+
+def _described(entry: PluginEntry) -> dict[str, Any]:
     return {key: value for key, value in asdict(entry).items() if key != "kind"} | {"kind": entry.kind}
 
 
-def _remark(entry: Found) -> str:
+def _remark(entry: PluginEntry) -> str:
     return f"BROKEN: {entry.problem} (remove it with: {entry.remedy})" if entry.problem else entry.summary
 
 
-__all__ = ["app", "list_all"]
+__all__ = ["app", "list_all", "warn_of_damage"]

@@ -19,7 +19,7 @@ from gankit.cli.streams import escaped
 if TYPE_CHECKING:
     from gankit.api import Run
     from gankit.cli.progress import Reporter
-    from gankit.discovery.found import Found
+    from gankit.discovery.entry import PluginEntry
     from gankit.events import OnEvent
     from gankit.training.plan import Plan
 
@@ -28,7 +28,7 @@ class Variants(TyperGroup):
     """Lists variants by metadata; loads the one that is named."""
 
     @cached_property
-    def found(self) -> dict[str, Found]:
+    def found(self) -> dict[str, PluginEntry]:
         from gankit.discovery.entry_points import variants
         from gankit.discovery.problems import marked
 

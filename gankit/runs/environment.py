@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import Any
 
 import torch
 
+from gankit.discovery.entry_points import owner
 from gankit.version import __version__
 
 
@@ -35,7 +35,6 @@ def environment(device: torch.device, *classes: type) -> dict[str, Any]:
 
 
 def _distributions(*classes: type) -> dict[str, str]:
-    """The installed distributions that `classes` come from, with their versions."""
-    owners = metadata.packages_distributions()
-    names = {name for cls in classes for name in owners.get(cls.__module__.partition(".")[0], ())}
-    return {name: metadata.version(name) for name in sorted(names)}
+    """The plugins that `classes` come from, with their versions."""
+    owners = [owner(cls.__module__) for cls in classes]
+    return {entry.distribution: entry.version for entry in owners if entry is not None}

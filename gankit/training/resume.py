@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gankit.data.source import DataSource
 from gankit.errors import GankitError, UsageError
 from gankit.events import Note, OnEvent
-from gankit.files import replace_text
+from gankit.files import not_regular, replace_text
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Variant
@@ -56,6 +57,7 @@ def resume(
     tell_data_notes(ready, tell)
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
+    _check_places(directory.path)
     earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
     replace_text(config, resolved.to_toml())
     Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
@@ -71,6 +73,22 @@ def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint 
         check_owner(saved, resolved)
         directory.repair(saved)
     return saved
+
+
+def _check_places(path: Path) -> None:
+    """:class:`GankitError` if something stands where the training is to write: found now, not after hours."""
+    log, samples = path / "log.jsonl", path / "samples"
+    try:
+        if what := not_regular(log.stat().st_mode):
+            raise GankitError(f"{log} is {what}, not a file. Move it away.")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise GankitError(f"{log} cannot be read: {error.strerror or error}. Move it away.") from error
+    try:
+        samples.mkdir(exist_ok=True)
+    except OSError:
+        raise GankitError(f"{samples} is not a directory. Move it away.") from None
 
 
 def _with_steps(resolved: Resolved, steps: int) -> Resolved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -89,12 +90,7 @@ def problem(gankit, name):
     return found
 
 
-SEEN = {
-    "raises": "it raises an exception when it is imported (raises.py:1)",
-    "syntax": "SyntaxError: invalid syntax (syntax.py:1)",
-    "missing": "it needs the module 'no_such_module', which is not installed",
-    "gone": "there is no module 'gone'",
-}
+SEEN = {"syntax": "SyntaxError: invalid syntax (syntax.py:1)", "gone": "there is no module 'gone'", "raises": None}
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -124,8 +120,30 @@ def test_lists_remember_what_failed_to_load(gankit, site, toy, tmp_path):
     assert gankit("plugins", "info", "deep").code == 0  # loading does not ask what was remembered
     assert problem(gankit, "deep") is None
 
-    (tmp_path / "cache" / "failures.json").write_text("[")  # damaged, it says nothing
+    kept = tmp_path / "cache" / "failures.json"
+    for content in ("[", "[]", json.dumps({f"{sys.prefix} variant deep": {"cause": 3}}), "[" * 100_000):
+        kept.write_text(content)  # damaged, it says nothing
+        assert problem(gankit, "deep") is None
+    kept.unlink()
+    os.mkfifo(kept)
     assert problem(gankit, "deep") is None
+
+
+@pytest.mark.parametrize("content", ["[other]\nno assignment\n", "\udcff", None])
+def test_metadata_of_others_that_cannot_be_read(site, toy, content):
+    """torch and pydantic read all of it when they are loaded, and would fail."""
+    other = site.metadata("other")
+    other.mkdir()
+    (other / "METADATA").write_text("Name: other\nVersion: 1.0\n")
+    file = other / "entry_points.txt"
+    os.mkfifo(file) if content is None else file.write_text(content, errors="surrogateescape")
+    done = probe(site.path, "run", toy, "--dry-run")
+    assert "exit code 0" in done.stderr or done.returncode == 0, done.stderr
+    assert "other" not in done.stderr
+    listed = probe(site.path, "list")
+    (warning,) = [line for line in listed.stderr.splitlines() if "other" in line]
+    assert warning.startswith(f"warning: entry points that cannot be read: {file}: ")
+    assert toy in listed.stdout
 
 
 def test_module_that_is_missing_when_it_is_needed(gankit, site):

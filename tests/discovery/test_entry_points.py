@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from gankit.discovery import entry_points
+from gankit.discovery import entry_points, metadata
 from gankit.errors import PluginError, UsageError
 
 PLUGIN = """
@@ -40,6 +42,7 @@ def install(folder: Path, module: str, entries: str, distribution: str = "", sou
 def site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("GANKIT_CACHE", str(tmp_path / "cache"))  # where failures to load are noted
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the command line does where metadata is damaged
     modules = set(sys.modules)
     yield tmp_path / "site"
     for name in set(sys.modules) - modules:
@@ -97,16 +100,57 @@ def test_a_name_claimed_twice(site, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "entries", ["gankit.plugins.v1]\nx", "[gankit.plugins.v1\nx = y", "[gankit.plugins.v1]\nnothing\n"]
 )
-def test_damaged_entry_points_of_others(site, entries):
+def test_damaged_entry_points_of_others(site, entries, capsys):
     install(site, "ww", entries)
     install(site, "zz", "[gankit.plugins.v1]\nzz_toy = zz:Toy\n")
     assert entry_points.variants()["zz_toy"].problem is None
+    assert capsys.readouterr().err == ""  # listings say it, a training does not
 
 
-def test_metadata_that_cannot_be_read(site):
+def test_what_can_be_read_of_damaged_entry_points_counts(site):
+    install(site, "zz", "[gankit.plugins.v1]\nzz_toy = zz:Toy\nbroken\nzz_odd = what is this\n")
+    assert entry_points.load_variant("zz_toy")
+    with pytest.raises(PluginError, match="'what is this' is not MODULE:CLASS"):
+        entry_points.load_variant("zz_odd")
+    file = site / "gankit_plugin_zz-1.2.dist-info" / "entry_points.txt"
+    assert f"{file}: line 3 is not NAME = VALUE" in metadata.faults()
+
+
+@pytest.mark.parametrize("damage", ["gone", "bytes", "pipe", "nameless"])
+def test_metadata_that_cannot_be_read(site, damage):
     install(site, "zz", "[gankit.plugins.v1]\nzz_toy = zz:Toy\n")
-    (site / "gankit_plugin_zz-1.2.dist-info" / "METADATA").unlink()
-    assert "zz_toy" in entry_points.variants()
+    file = site / "gankit_plugin_zz-1.2.dist-info" / "METADATA"
+    file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    elif damage != "gone":
+        file.write_bytes(b"\xff\0" if damage == "bytes" else b"Summary: x\n")
+    entry = entry_points.variants()["zz_toy"]
+    assert (entry.distribution, entry.version) == ("gankit-plugin-zz", "1.2")  # as the directory is called
+    assert entry_points.load_variant("zz_toy")
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("produces = 'image'", "zz:Toy.produces must be a tuple of names, not 'image'"),
+        ("produces = ['image']", "produces must be a tuple of names"),
+        ("conditions = {1}", "conditions must be a set of names"),
+        ("averaged = (None,)", "averaged must be a tuple of names"),
+        ("random = 0", "random must be True or False, not 0"),
+        ("stages = True", "stages must be a number, at least 1, not True"),
+        ("stages = 2", "it has several stages: its Config needs a field `stage: int | None`"),
+        ("metric = 3", "metric must be a name or None"),
+        ("metrics = {'a': 'better'}", 'metrics must be names with "larger" or "smaller"'),
+        ("presets = {'default': 3}", "presets must be values of options by name, by the preset's name"),
+        ("check_options = []", "check_options must be values of options by name"),
+    ],
+)
+def test_attributes_that_are_wrong(site, line, cause):
+    source = PLUGIN.replace('dataset = "x"', f'dataset = "x"\n    {line}')
+    install(site, "zz", "[gankit.plugins.v1]\nzz_toy = zz:Toy\n", source=source)
+    with pytest.raises(PluginError, match=re.escape(cause)):
+        entry_points.load_variant("zz_toy")
 
 
 @pytest.mark.parametrize(

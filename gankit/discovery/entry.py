@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PluginEntry:
     """An entry point: one variant or one dataset of an installed distribution."""
 
     name: str
@@ -27,4 +27,4 @@ class Found:
         return f"pip uninstall {self.distribution}"
 
 
-__all__ = ["Found"]
+__all__ = ["PluginEntry"]
