@@ -25,6 +25,7 @@ from gankit.evaluate.wanted import from_rows, held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
 from gankit.sampling.conditions import choose
+from gankit.sampling.sheets import hidden_channels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,9 +205,8 @@ def _protocol(reference: Reference, found: dict[str, float]) -> dict[str, Any]:
 
 def _write_sheet(path: Path, shown: Tensor, reference: Reference, notes: list[str]) -> None:
     train = reference.train
-    if (channels := train.real.shape[0]) not in (1, 3):
-        notes.append(f"no sheet of neighbours: images of {channels} channels cannot be shown")
-        return
+    if hidden := hidden_channels(train.real.shape[0]):
+        notes.append(hidden)
     try:
         write_neighbours(path, shown, train.real, train.rows, train.small)
     except GankitError as error:  # the figures took longer, and are not to be lost with it

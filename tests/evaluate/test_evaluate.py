@@ -11,6 +11,7 @@ from evaluation_toys import Constant, Copier, Free, Painter, Reader, Shapes, Sha
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
 from gankit.events import Event, Progress
+from gankit.plugin import DataSpec, Key
 
 
 def test_good_samples_score_well_and_the_result_is_json() -> None:
@@ -161,3 +162,25 @@ def _unconditional(variant: Constant) -> Constant:
     variant.conditions = frozenset()  # type: ignore[misc]
     variant.metric = "swd"  # type: ignore[misc]
     return variant
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_of_odd_numbers_of_channels(channels: int, tmp_path: Path) -> None:
+    class Layers(Shapes):
+        @property
+        def spec(self) -> DataSpec:
+            return DataSpec(keys={"image": Key(kind="image", shape=(channels, 16, 16))})
+
+        def batch(self, indices: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"image": super().batch(indices)["image"].expand(-1, channels, -1, -1).contiguous()}
+
+    class Deep(Free):
+        def sample(self, networks, request):  # type: ignore[no-untyped-def]
+            return super().sample(networks, request).expand(-1, channels, -1, -1)
+
+    train, test = Layers(ShapesConfig(classes=False)), Layers(ShapesConfig(classes=False), "test")
+    sheet = tmp_path / "neighbours.png"
+    result = evaluate(Deep(), Deep().networks(train.spec), train.spec, train, test, n=20, sheet=sheet)
+    assert {"swd", "diversity", "memorised"} <= set(result["metrics"])
+    assert any(f"of {channels} channels" in note for note in result["notes"])
+    assert sheet.stat().st_size > 0
