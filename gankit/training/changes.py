@@ -31,10 +31,8 @@ def explained(config: Path, edits: Sequence[str], also: Sequence[str] = ()) -> I
     edited = [f"{config} was edited since: {', '.join(edits)}. Set it back."] if edits else []
     try:
         yield
-    except UsageError as error:
-        raise UsageError("\n".join([str(error), *edited, *also])) from error
-    except GankitError:
-        raise
+    except GankitError as error:
+        raise type(error)("\n".join([str(error), *edited, *also])) from error
     except Exception as error:  # a plugin's, where it is built for what it never was
         text = " ".join(str(error).split())
         text = f"the networks cannot be built: {type(error).__name__}: {text} ({place(error)})"
@@ -50,12 +48,13 @@ def not_taken_over(given: Iterable[str], asked: Mapping[str, Any], theirs: Mappi
 
 
 def check_continues(session: Session, saved: Checkpoint) -> None:
-    """:class:`UsageError` if `session` cannot go on from `saved`: other weights, averages or numbers of samples."""
+    """:class:`UsageError` if `session` cannot go on from `saved`: other weights, optimisers, numbers of samples."""
     session.restore_part("weights", saved)
     averaged = session.variant.averaged if session.resolved.run.ema > 0 else ()
     if averaged and "ema" not in saved.tensors:
         raise UsageError(f"ema = {session.resolved.run.ema}: so far the run has kept no averages; set ema to 0.")
-    session.restore_part("loader", saved)
+    for part in ("optimizers", "loader"):
+        session.restore_part(part, saved)
 
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

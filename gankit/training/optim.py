@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gankit.errors import UsageError
 from gankit.options.run import RunConfig
 from gankit.plugin import Optim
 
@@ -107,7 +108,10 @@ class ScheduledOptimizer:
         }
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """The reverse of :meth:`state_dict`. ValueError names what is of no parameter, or of another shape."""
+        """The reverse of :meth:`state_dict`. ValueError names what is of no parameter, or of another shape.
+
+        :class:`UsageError` if it is the state of another kind of optimiser.
+        """
         places = dict(zip(self.names, self.parameters, strict=True))
         self.optimizer.state.clear()
         for key, value in tensors.items():
@@ -115,9 +119,10 @@ class ScheduledOptimizer:
             if parameter not in places:
                 raise ValueError(f"{key!r} belongs to no parameter")
             self.optimizer.state[places[parameter]][name] = self._placed(key, value, places[parameter])
-        for state in self.optimizer.state.values():
-            if set(state) != _STATE[self.optim.kind]:
-                raise ValueError(f"of {self.optim.kind}'s state there is {', '.join(state)} alone")
+        needed, kind = _STATE[self.optim.kind], self.optim.kind
+        for parameter, place in places.items():
+            if (has := self.optimizer.state.get(place)) and set(has) != needed:
+                raise UsageError(f"the state of {parameter!r} is {', '.join(has)}, which is not that of {kind}")
 
     def _placed(self, key: str, value: Tensor, parameter: Tensor) -> Tensor:
         """`value` where and as the optimiser expects it: the fused kernels count steps on the device, others do not."""

@@ -63,6 +63,8 @@ def test_edits_that_may_be_are_named_once(path):
     [
         ("hidden = 8", "hidden = 16", "do not fit network 'generator'.*\n.*edited since: hidden = 16 \\(was 8\\)"),
         ("\nsize = 8", "\nsize = 12", "'image' was image .*\n.*edited since: data.size = 12 \\(was 8\\)"),
+        ('kind = "adam"', 'kind = "sgd"', "not that of sgd\n.*edited since: optim.kind = 'sgd' \\(was 'adam'\\)"),
+        ("seed = 0", "seed = 1", "loader's seed.*\n.*edited since: seed = 1 \\(was 0\\)"),
         ("batch_size = 8", "batch_size = 0", "config.toml: batch_size = 0: must be"),
         ('variant = "tiny"', 'variant = "other"', "of variant 'tiny', not 'other' as config.toml says: set it back"),
         ('dataset = "marked"', 'dataset = "blobs"', "of dataset 'marked', not 'blobs' as config.toml says"),
