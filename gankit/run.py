@@ -10,14 +10,13 @@ from torch import nn
 
 from gankit.data.source import DataSource
 from gankit.device import resolve_device
-from gankit.errors import GankitError, UsageError
+from gankit.errors import UsageError
 from gankit.evaluate import evaluate
 from gankit.events import Note, OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs import checkpoint as checkpoints
-from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
@@ -26,7 +25,7 @@ from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
 from gankit.sampling.translate import FilePair, Size, change, change_files, file_pairs, reconstruction, translation
 from gankit.training.changes import config_changes, explained
-from gankit.training.networks import Weights, build_networks
+from gankit.training.networks import build_networks, load_saved
 from gankit.training.resume import resume
 from gankit.training.session import check_owner
 from gankit.training.stages import finished
@@ -106,7 +105,7 @@ class Run:
             edits = config_changes(saved.state.get("config"), self.config.to_dict())
             with explained(self.path / "config.toml", edits):
                 networks = build_networks(self.variant, self.spec, self.config.run.seed)
-                _fill(networks, saved)
+                load_saved(networks, saved)
             for network in networks.values():
                 network.to(place).eval().requires_grad_(False)
             self._cache = ((name, place), networks)
@@ -287,16 +286,6 @@ class Run:
         arguments = (self.directory, self.config, type(self.variant), self._source)
         self.config = resume(*arguments, steps, on_event or ignore)
         return self
-
-
-def _fill(networks: Mapping[str, nn.Module], saved: Checkpoint) -> None:
-    """Puts the weights of `saved` into `networks`, averages where there are any. GankitError names its folder."""
-    try:
-        Weights(networks).load_state_dict({**saved.tensors["weights"], **saved.tensors.get("ema", {})})
-    except UsageError as error:
-        raise UsageError(f"{saved.folder}: {error}") from error
-    except ValueError as error:
-        raise GankitError(f"{saved.folder}: {error}. Give another --checkpoint.") from error
 
 
 __all__ = ["Run"]

@@ -13,6 +13,7 @@ from gankit.errors import GankitError, PluginError, UsageError
 from gankit.ops._torch import norms
 from gankit.plugin import DataSpec, Variant
 from gankit.random_state import fork_rng
+from gankit.runs.checkpoint import Checkpoint
 
 
 def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str, nn.Module]:
@@ -93,4 +94,14 @@ def by_network(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return split
 
 
-__all__ = ["Weights", "build_networks", "by_network", "fits", "load_weights"]
+def load_saved(networks: Mapping[str, nn.Module], saved: Checkpoint) -> None:
+    """Puts the weights of `saved` into `networks`, averages where there are any. GankitError names its folder."""
+    try:
+        Weights(networks).load_state_dict({**saved.tensors["weights"], **saved.tensors.get("ema", {})})
+    except UsageError as error:
+        raise UsageError(f"{saved.folder}: {error}") from error
+    except ValueError as error:
+        raise GankitError(f"{saved.folder}: {error}. Give another --checkpoint.") from error
+
+
+__all__ = ["Weights", "build_networks", "by_network", "fits", "load_saved", "load_weights"]
