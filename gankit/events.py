@@ -94,7 +94,7 @@ OnEvent = Callable[[Event], None]
 
 
 class RunInterrupted(GankitError):
-    """Ctrl-C or SIGTERM: the run was saved and can go on."""
+    """Ctrl-C, SIGTERM or SIGHUP: the run was saved and can go on."""
 
     exit_code = 130
 

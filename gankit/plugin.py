@@ -152,7 +152,7 @@ class Preparation(ABC):
         """The numbers 0 to total - 1, while the user is shown how far `what` ("training the encoder") is.
 
         An interrupted loop goes on where it stopped when the run is resumed: the networks, the generator and `state`
-        (optimisers: whatever has `state_dict` and `load_state_dict`) are then as they were.
+        (optimisers, generators, whatever has `state_dict` and `load_state_dict`) are then as they were.
         """
 
 

@@ -200,7 +200,7 @@ class RunDir:
         """Where the state of the `number`-th loop of a preparation is kept, until the first checkpoint is there."""
         return self.store / f"preparation-{number}"
 
-    def forget_preparation(self) -> None:
+    def remove_preparation(self) -> None:
         for path in self.store.glob("preparation-*"):
             doomed = self.store / f".tmp-old-{path.name}"  # half removed, it must not be gone on from
             with suppress(OSError):  # it would be in nobody's way

@@ -72,7 +72,7 @@ class Meter:
 
 
 class JsonLines:
-    """``log.jsonl``: one object a line. Opened at `step`, it forgets what was logged after that step."""
+    """``log.jsonl``: one object a line. Opened at `step`, it drops what was logged after that step."""
 
     def __init__(self, path: Path, step: int = 0) -> None:
         self.path = path

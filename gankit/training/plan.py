@@ -164,9 +164,9 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
         return TrainStep(1, size, device, networks, torch.Generator(device), feed, session.spec)
 
     own = [t for network in networks.values() for t in [*network.parameters(), *network.buffers()]]
-    kept = _Kept({t.untyped_storage()._cdata for t in own})
+    memory = _AutogradMemory({t.untyped_storage()._cdata for t in own})
     main = [make() for _ in range(session.resolved.run.accumulate)]
-    with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
+    with torch.autograd.graph.saved_tensors_hooks(memory.pack, memory.unpack):
         for turn in session.turns:
             names = dict(zip(turn.names, turn.parameters, strict=True))
             parameters = [networks[key.partition(".")[0]].get_parameter(key.partition(".")[2]) for key in names]
@@ -174,10 +174,10 @@ def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
                 terms = turn.phase.loss(step)
                 torch.stack(list(terms.values())).sum().backward(inputs=parameters)
                 del terms
-    return kept.peak
+    return memory.peak
 
 
-class _Kept:
+class _AutogradMemory:
     """Counts the storages that autograd holds, each once, while it holds them."""
 
     def __init__(self, ignored: set[int]) -> None:
@@ -185,10 +185,10 @@ class _Kept:
         self.holders: dict[int, int] = {}
         self.live = self.peak = 0
 
-    def pack(self, tensor: Tensor) -> _Saved:
-        return _Saved(tensor, None if tensor.untyped_storage()._cdata in self.ignored else self)
+    def pack(self, tensor: Tensor) -> _HeldTensor:
+        return _HeldTensor(tensor, None if tensor.untyped_storage()._cdata in self.ignored else self)
 
-    def unpack(self, saved: _Saved) -> Tensor:
+    def unpack(self, saved: _HeldTensor) -> Tensor:
         return saved.tensor
 
     def change(self, tensor: Tensor, by: int) -> None:
@@ -200,17 +200,17 @@ class _Kept:
             self.peak = max(self.peak, self.live)
 
 
-class _Saved:
+class _HeldTensor:
     """A tensor that autograd keeps; freed with the graph."""
 
-    def __init__(self, tensor: Tensor, kept: _Kept | None) -> None:
-        self.tensor, self.kept = tensor, kept
-        if kept is not None:
-            kept.change(tensor, 1)
+    def __init__(self, tensor: Tensor, memory: _AutogradMemory | None) -> None:
+        self.tensor, self.memory = tensor, memory
+        if memory is not None:
+            memory.change(tensor, 1)
 
     def __del__(self) -> None:
-        if self.kept is not None:
-            self.kept.change(self.tensor, -1)
+        if self.memory is not None:
+            self.memory.change(self.tensor, -1)
 
 
 __all__ = ["Plan", "activations", "make_plan"]

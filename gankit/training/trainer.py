@@ -170,7 +170,7 @@ class Trainer:
                 pause = time.perf_counter()
         self._clock.pause(time.perf_counter() - pause)
         if step == 0:
-            self.run_dir.forget_preparation()
+            self.run_dir.remove_preparation()
             if self._interruption.requested or self.tell.gone is not None:
                 self._stop(step)
 

@@ -26,6 +26,10 @@ CASES = {
     "sgd": {"optim": {"kind": "sgd", "betas": (0.9, 0.0)}},
     "channels_last": {"memory_format": "channels_last"},
     "threads": {"workers": 3},
+    "all schedules": {
+        "optim": {"schedule": "linear", "hold": 0.1, "lr_end": 1e-4, "betas_end": (0.0, 0.9)},
+        "ema": 0.9, "ema_start": 0.1, "ema_until": 0.8,
+    },
 }
 
 
