@@ -16,7 +16,7 @@ TRIM_THRESHOLD = 2**30
 """Bytes free at the end of the heap before malloc hands any back."""
 MMAP_THRESHOLD = 2**25
 """Bytes of a block that is mapped for itself, and handed back when it is freed: the largest bound that glibc takes."""
-SPINS = 10_000
+SPINS = 3000
 """Turns of the loop in which an idle thread waits before it sleeps, tens of microseconds. GNU's own is 300,000."""
 
 _MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")
@@ -26,12 +26,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _settled: dict[str, str] = {}
 
 
-def settle() -> None:
-    """Set both for this process. Once torch is loaded it is too late for the one, and nothing is changed."""
+def settle(*, malloc: bool = True, spins: int | None = SPINS) -> None:
+    """Set both for this process, or one of them. Once torch is loaded it is too late, and nothing is changed."""
     if "torch" in sys.modules or _settled:
         return
-    _settled["malloc"] = _settle_malloc(os.environ)
-    _settled["openmp"] = _settle_waiting()
+    _settled["malloc"] = _settle_malloc(os.environ) if malloc else "as it was"
+    _settled["openmp"] = _settle_waiting(spins) if spins is not None else "as it was"
 
 
 def described() -> dict[str, str]:
@@ -53,13 +53,13 @@ def _settle_malloc(environment: Mapping[str, str]) -> str:
     return f"keeps up to {TRIM_THRESHOLD >> 20} MiB that are free, maps blocks from {MMAP_THRESHOLD >> 20} MiB on"
 
 
-def _settle_waiting() -> str:
+def _settle_waiting(spins: int) -> str:
     if given := _given(_WAIT_VARIABLES, os.environ):
         return given
     if sys.platform != "linux":
         return "as it was: torch does not bring GNU's OpenMP here"
-    os.environ["GOMP_SPINCOUNT"] = str(SPINS)
-    return f"idle threads sleep after {SPINS:,} spins (GOMP_SPINCOUNT)"
+    os.environ["GOMP_SPINCOUNT"] = str(spins)
+    return f"idle threads sleep after {spins:,} spins (GOMP_SPINCOUNT)"
 
 
 def _given(names: tuple[str, ...], environment: Mapping[str, str]) -> str:
