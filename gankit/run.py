@@ -16,7 +16,6 @@ from gankit.events import Note, OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
-from gankit.runs import checkpoint as checkpoints
 from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
@@ -59,13 +58,13 @@ class Run:
     def steps(self) -> int:
         """Steps trained, as far as they are saved."""
         latest = self.directory.latest
-        return int(checkpoints.read_state(self.directory.store / latest)["step"]) if latest else 0
+        return int(self.directory.state(latest)["step"]) if latest else 0
 
     @property
     def seconds(self) -> float:
         """Time spent training, over all sittings."""
         latest = self.directory.latest
-        return float(checkpoints.read_state(self.directory.store / latest)["seconds"]) if latest else 0.0
+        return float(self.directory.state(latest)["seconds"]) if latest else 0.0
 
     @property
     def finished(self) -> bool:

@@ -117,7 +117,7 @@ class RunDir:
         if named is None or named in names:
             return named
         latest = self.latest  # the pointer is damaged; the newest checkpoint knows, too
-        recorded = _recorded_best(checkpoint.read_state(self.store / latest)) if latest else None
+        recorded = _recorded_best(self.state(latest)) if latest else None
         return recorded if recorded in names else None
 
     def resolve(self, name: str) -> str:
@@ -134,12 +134,20 @@ class RunDir:
 
     def load(self, name: str, parts: tuple[str, ...] = checkpoint.PARTS) -> Checkpoint:
         """The checkpoint `name`; if it is damaged, the error names the file and the newest intact one."""
+        return self._checked(name, lambda folder: checkpoint.read(folder, parts))
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What the checkpoint `name` says of itself, as :meth:`load`."""
+        return self._checked(name, checkpoint.read_state)
+
+    def _checked(self, name: str, read: Callable[[Path], T]) -> T:
         resolved = self.resolve(name)
         try:
-            return checkpoint.read(self.store / resolved, parts)
+            return read(self.store / resolved)
         except DamagedCheckpoint as error:
             intact = self.newest_intact()
-            hint = f"The newest intact checkpoint is {intact}." if intact else "No checkpoint of this run is intact."
+            way = f"from which gankit resume {quote(str(self.path))} goes on"
+            hint = f"The newest intact checkpoint is {intact}, {way}." if intact else "None of the others is intact."
             raise DamagedCheckpoint(f"{error}\n{hint}") from error
 
     def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
@@ -202,10 +210,7 @@ class RunDir:
 
     def remove_preparation(self) -> None:
         for path in self.store.glob("preparation-*"):
-            doomed = self.store / f".tmp-old-{path.name}"  # half removed, it must not be gone on from
-            with suppress(OSError):  # it would be in nobody's way
-                path.rename(doomed)
-                shutil.rmtree(doomed)
+            self._remove(path)
 
     def relative(self, other: Path) -> str:
         """`other` as seen from this run, so that ``runs`` can be moved as a whole."""
@@ -248,9 +253,13 @@ class RunDir:
         best = self._pointer("best")
         for name in earlier[: max(len(earlier) - keep, 0)]:
             if name != best:
-                doomed = self.store / f".tmp-old-{name}"  # half removed, it must not look like a checkpoint
-                (self.store / name).rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
+                self._remove(self.store / name)
+
+    def _remove(self, folder: Path) -> None:
+        doomed = self.store / f".tmp-old-{folder.name}"  # half removed, it must not look like a checkpoint
+        with suppress(OSError):  # it stays, and is in nobody's way
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
 
 
 def _check_name(path: Path) -> None:

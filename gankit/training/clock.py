@@ -29,9 +29,9 @@ class Clock:
         self._paused += seconds
 
     def seconds_a_step(self, step: int) -> float:
-        """Of the steps since :meth:`lap`, up to step `step`."""
+        """Of the steps since :meth:`lap`, up to step `step`; 0 if there were none."""
         busy = max(time.perf_counter() - self._lap - self._paused, 1e-9)
-        return busy / max(step - self._step, 1)
+        return busy / (step - self._step) if step > self._step else 0.0
 
 
 __all__ = ["Clock"]

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from gankit.errors import GankitError, PluginError
 from gankit.options.resolve import Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
-from gankit.runs import checkpoint
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.json_file import read_object
 from gankit.training.networks import by_network, fits
@@ -53,7 +52,7 @@ def finished(run: RunDir, resolved: Resolved) -> bool:
     latest = run.latest
     if latest is None:
         return False
-    state = checkpoint.read_state(run.store / latest)
+    state = run.state(latest)
     return bool(state["step"] >= resolved.run.steps and not state["owed"])
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
@@ -68,6 +68,7 @@ class Trainer:
         self._clock = Clock()
         self._owed: list[str] = []
         self._saved: int | None = None
+        self._writing: Path | None = None
         self._asked: tuple[Asked, Asked | None] | None = None
 
     def fit(
@@ -93,24 +94,20 @@ class Trainer:
                         store = PreparationStore(self.run_dir, self._interruption)
                         self.session.begin(self.tell, inherited, store)
                     owed = ["sample", "save"]
-                with self._opened_log(first):
+                with closing(self._open_log(first)) as self._log:
                     self._train(first, owed)
             except TrainingDiverged as error:
                 raise TrainingDiverged(f"{error}\n{self._last_good()} A lower learning rate may help.") from error
             finally:
                 self.session.close()
 
-    @contextmanager
-    def _opened_log(self, first: int) -> Iterator[None]:
+    def _open_log(self, first: int) -> JsonLines:
         path = self.run_dir.path / "log.jsonl"
         try:
-            self._log = JsonLines(path, first)
+            return JsonLines(path, first)
         except OSError as error:
-            raise self._not_written(path, first, error) from error
-        try:
-            yield
-        finally:
-            self._log.close()
+            text = f"{path} cannot be written: {error.strerror or error}"
+            raise GankitError(f"{text}. Then go on with: gankit resume {quote(str(self.run_dir.path))}") from error
 
     def _train(self, first: int, owed: Sequence[str]) -> None:
         session, run = self.session, self.run
@@ -158,13 +155,17 @@ class Trainer:
         do = {"log": self._write_log, "sample": self._sample, "evaluate": self._evaluate, "save": self._save}
         pause = time.perf_counter()
         while self._owed:
-            what = self._owed[0]
+            what, self._writing = self._owed[0], None
             try:
                 do[what](step)
             except _Stopped:
                 self._stop(step)
-            except OSError as error:
-                raise self._not_written(self._written(what, step, error), step, error) from error
+            except Exception as error:
+                if what == "save" or isinstance(error, TrainingDiverged):  # then there is nothing to be saved
+                    raise
+                if (told := self._cut_short(error, step)) is None:
+                    raise
+                raise told from error
             self._owed = self._owed[1:]
             if what == "log":  # which restarts the clock
                 pause = time.perf_counter()
@@ -174,22 +175,23 @@ class Trainer:
             if self._interruption.requested or self.tell.gone is not None:
                 self._stop(step)
 
-    def _written(self, what: str, step: int, error: OSError) -> Path:
-        """Which file was being written when `error` came."""
-        folder = self.run_dir.path
-        known = {"log": self._log.path, "sample": folder / "samples" / f"{step:06d}.png"}
-        return known.get(what) or Path(str(error.filename or folder))
-
-    def _not_written(self, path: Path, step: int, error: OSError) -> GankitError:
-        """The error for a file that could not be written; the step is saved, if that can be."""
-        text = f"{path} could not be written at step {step}: {error.strerror or error}"
+    def _cut_short(self, error: Exception, step: int) -> GankitError | None:
+        """Saves step `step`, which is trained, if that can be; what to say of `error`, unless it is a bug's."""
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and self._writing is not None:
+            text = f"{self._writing} could not be written at step {step}: {cause.strerror or cause}"
+        else:
+            text = f"step {step}: {error}"
         try:
             if self._saved != step or self._owed:
                 self._save(step)
             saved = f"Step {step} is saved."
         except GankitError:
             saved = self._last_good()
-        return GankitError(f"{text}\n{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}")
+        if not isinstance(error, (OSError, GankitError)):
+            return None
+        kind = type(error) if isinstance(error, GankitError) and not isinstance(cause, OSError) else GankitError
+        return kind(f"{text}\n{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}")
 
     def _stop(self, step: int) -> NoReturn:
         """Saves, and ends the run: a signal came, or whoever reads what is told is gone."""
@@ -209,12 +211,13 @@ class Trainer:
     def _write_log(self, step: int) -> None:
         self.session.meter.drain()
         pace = self._clock.seconds_a_step(step)
-        rate = self.run.batch_size * self.run.accumulate / pace
+        rate = self.run.batch_size * self.run.accumulate / pace if pace else 0.0
         self._clock.lap(step)
         sums = self.session.meter.state_dict()
         self.values = self.session.meter.means()
         lr = {name: rate for turn in self.session.turns for name, rate in turn.rates.items()}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
+        self._writing = self._log.path
         try:
             self._log.write({**row, "seconds": round(self._clock.seconds, 3)})
         except OSError:
@@ -244,7 +247,8 @@ class Trainer:
         if first and samples.note:
             self._note(f"Of the samples, {samples.note}.")
         stem = self.run_dir.path / "samples" / f"{step:06d}"
-        files = samples.save(stem.with_suffix(".png" if samples.are_images else ".npy"), overwrite=True)
+        self._writing = stem.with_suffix(".png" if samples.are_images else ".npy")
+        files = samples.save(self._writing, overwrite=True)
         pictures = [file for file in files if file.suffix == ".png"]
         self.tell(Sampled(step=step, path=(pictures or files)[0]))
 
@@ -260,6 +264,7 @@ class Trainer:
         better = improves(session.variant, self.metrics, self.best)
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
+        self._writing = self._log.path
         self._log.write({"step": step, "metrics": dict(self.metrics)})
         self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
 

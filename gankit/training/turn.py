@@ -57,8 +57,8 @@ class Turn:
             return [ScheduledOptimizer(optim, named)]
         if set(optim) != set(updates):
             odd = next(name for name in [*optim, *updates] if name not in optim or name not in updates)
-            lack = "an optimiser for it" if odd in updates else "it among what the phase updates"
-            raise self._error(f"`optim` is by network and {odd!r} has not {lack}; it updates {', '.join(updates)}")
+            what = f"lacks {odd!r}" if odd in updates else f"names {odd!r}"
+            raise self._error(f"`optim` is by network and {what}; the phase updates {', '.join(updates)}")
         parts = {n: {k: p for k, p in named.items() if k.startswith(f"{n}.")} for n in updates}
         return [ScheduledOptimizer(optim[name], part) for name, part in parts.items() if part]
 

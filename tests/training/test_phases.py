@@ -135,11 +135,11 @@ WRONG = {
     "no network": (Phase(name="q", updates=(), loss=both), "'q': it has no parameters to train"),
     "optimiser missing": (
         Phase(name="q", updates=("a", "b"), loss=both, optim={"a": SGD}),
-        "'q': `optim` is by network and 'b' has not an optimiser for it",
+        "'q': `optim` is by network and lacks 'b'; the phase updates a, b",
     ),
     "optimiser too many": (
         Phase(name="q", updates=("a",), loss=both, optim={"a": SGD, "z": SGD}),
-        "'q': `optim` is by network and 'z' has not it among what the phase updates",
+        "'q': `optim` is by network and names 'z'; the phase updates a",
     ),
     "shares unknown": (
         Phase(name="q", updates=("a",), loss=both, shares="r"),

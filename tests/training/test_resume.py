@@ -28,7 +28,9 @@ CASES = {
     "threads": {"workers": 3},
     "all schedules": {
         "optim": {"schedule": "linear", "hold": 0.1, "lr_end": 1e-4, "betas_end": (0.0, 0.9)},
-        "ema": 0.9, "ema_start": 0.1, "ema_until": 0.8,
+        "ema": 0.9,
+        "ema_start": 0.1,
+        "ema_until": 0.8,
     },
 }
 

@@ -11,10 +11,10 @@ from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
 from training_helpers import final, numbers
 
 import gankit
+from gankit.data import images
 from gankit.errors import GankitError
 from gankit.events import Evaluated, Finished, Logged, Progress, RunInterrupted, Sampled
 from gankit.runs.log import JsonLines
-from gankit.sampling.samples import Samples
 
 EVALUATED = {**SMALL, "eval_every": 6, "eval_n": 8}
 
@@ -102,9 +102,9 @@ def test_a_disk_that_is_full_costs_nothing(tmp_path, whole, monkeypatch, what):
             write = JsonLines.write
             patch.setattr(JsonLines, "write", lambda self, row: (full if row["step"] == 8 else write)(self, row))
         else:
-            save = Samples.save
+            write = images.write_whole
             patch.setattr(
-                Samples, "save", lambda self, path, **kw: (full if "06" in path.stem else save)(self, path, **kw)
+                images, "write_whole", lambda path, *a, **k: (full if "06" in path.stem else write)(path, *a, **k)
             )
         with pytest.raises(GankitError) as caught:
             start(tmp_path, lambda event: None)
@@ -180,3 +180,28 @@ def test_nohup_is_respected(tmp_path):
     finally:
         signal.signal(signal.SIGHUP, before)
     assert isinstance(told[-1], Finished)
+
+
+class Fragile(Judged):
+    """Cannot be drawn from while it is broken."""
+
+    broken = False
+
+    def sample(self, networks, request):
+        if self.broken:
+            raise KeyError("colour")
+        return super().sample(networks, request)
+
+
+def test_a_sample_that_cannot_be_drawn_costs_nothing(tmp_path, monkeypatch):
+    def listen(event):
+        monkeypatch.setattr(Fragile, "broken", isinstance(event, Logged))
+
+    with pytest.raises(KeyError, match="colour"):
+        gankit.train(Fragile, Blobs(BlobsConfig()), out=tmp_path, on_event=listen, **SMALL)
+    monkeypatch.setattr(Fragile, "broken", False)
+    run = gankit.open_run(tmp_path / "fragile-blobs", Fragile, Blobs)
+    assert (run.steps, run.finished) == (12, False)
+    assert not (run.path / "samples" / "000012.png").exists()
+    assert run.resume().finished
+    assert (run.path / "samples" / "000012.png").exists()
