@@ -146,8 +146,11 @@ class RunDir:
             return read(self.store / resolved)
         except DamagedCheckpoint as error:
             intact = self.newest_intact()
-            way = f"from which gankit resume {quote(str(self.path))} goes on"
-            hint = f"The newest intact checkpoint is {intact}, {way}." if intact else "None of the others is intact."
+            hint = (
+                f"The newest intact checkpoint is {intact}: gankit resume goes on from it."
+                if intact
+                else "None is intact."
+            )
             raise DamagedCheckpoint(f"{error}\n{hint}") from error
 
     def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
