@@ -146,12 +146,8 @@ class RunDir:
             return read(self.store / resolved)
         except DamagedCheckpoint as error:
             intact = self.newest_intact()
-            hint = (
-                f"The newest intact checkpoint is {intact}: gankit resume goes on from it."
-                if intact
-                else "None is intact."
-            )
-            raise DamagedCheckpoint(f"{error}\n{hint}") from error
+            way = f"The newest intact checkpoint is {intact}: gankit resume goes on from it."
+            raise DamagedCheckpoint(f"{error}\n{way if intact else 'None of the others is intact.'}") from error
 
     def newest_intact(self, complain: Callable[[str], None] = lambda text: None) -> str | None:
         """Name of the newest checkpoint whose files are all unaltered; `complain` is told of those that are not."""
