@@ -67,7 +67,10 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Work that takes long and is no training: `done` of `total` parts of it. Told from 0 on, up to `total`."""
+    """Work that takes long and is no training: `done` of `total` parts of it.
+
+    Told up to `total`, from 0 on or from where an earlier sitting stopped.
+    """
 
     what: str
     done: int

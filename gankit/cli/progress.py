@@ -40,6 +40,8 @@ class Reporter:
         self.json = json
         self.losses: Mapping[str, float] = {}
         self.metrics: Mapping[str, float] = {}
+        self.what: str | None = None
+        self.first = 0
         self.began = self.told = 0.0
         self.said = False
 
@@ -92,12 +94,20 @@ class Reporter:
     def progressed(self, event: Any) -> None:
         """A line now and then, for work that takes so long."""
         now = time.monotonic()
-        if event.done == 0:
+        if self._begins(event):
             self.began = self.told = now
-        elif event.done < event.total and now - self.told >= SILENCE:
-            left = duration((now - self.began) / event.done * (event.total - event.done))
+        elif self.first < event.done < event.total and now - self.told >= SILENCE:
+            left = duration((now - self.began) / (event.done - self.first) * (event.total - event.done))
             self.line(f"{event.what}: {event.done}/{event.total}  {left} left")
             self.told = now
+
+    def _begins(self, event: Any) -> bool:
+        """Whether `event` is the first of its work, which may go on from where an earlier sitting left it."""
+        begins = event.done == 0 or event.what != self.what
+        if begins:
+            self.first = event.done
+        self.what = event.what if event.done < event.total else None
+        return begins
 
     def finished(self) -> None:
         """Called when a training is over."""
@@ -136,9 +146,10 @@ class Live(Reporter):
         )
 
     def progressed(self, event: Any) -> None:
-        if event.done == 0:
+        if self._begins(event):
             self._forget_work()
-            self.work = self.bar.add_task(printable(event.what, line=True), total=event.total, speed="", losses="")
+            what = printable(event.what, line=True)
+            self.work = self.bar.add_task(what, total=event.total, completed=event.done, speed="", losses="")
             self.bar.start()
         self.bar.update(self.work, completed=event.done)
         if event.done == event.total:

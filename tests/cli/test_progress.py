@@ -44,6 +44,27 @@ def test_parts_are_passed_on_and_counted_to_the_end() -> None:
     assert list(told((), "nothing", events.append)) == []
 
 
+@pytest.mark.parametrize("first", [5, 10])
+def test_work_that_goes_on_from_an_earlier_sitting(
+    first: int, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The time left is that of the parts done now; nothing is shown of work that is over already."""
+    events = [Progress(what="pretraining", done=done, total=10) for done in range(first, 11)]
+    reporter = progress.Reporter()
+    for event in events:
+        reporter(event)
+        clock[0] += 6
+    lines = [f"pretraining: {done}/10  {left}.0 s left" for done, left in ((6, 24), (7, 18), (8, 12), (9, 6))]
+    assert capsys.readouterr().out.splitlines() == (lines if first == 5 else [])
+    live = progress.Live()
+    live.bar.live.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    for event in events:
+        live(event)
+        shown = [(task.description, task.completed) for task in live.bar.tasks]
+        assert shown == ([("pretraining", event.done)] if event.done < 10 else [])
+    live.stop()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_terminal_shows_a_bar_while_it_lasts(training: bool) -> None:
     live = progress.Live()
