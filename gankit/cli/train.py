@@ -167,8 +167,18 @@ def conclude(run: Run, report: Reporter, *, json: bool) -> None:
         say(f"metrics: {figures(metrics)}")
     if sheets := sorted((run.path / "samples").glob("*.png")):
         say(f"samples: {shown(sheets[-1])}")
-    asked = ' --text "..."' if "text" in run.variant.conditions else ""
-    say(f"next: gankit sample {quote(shown(run.path))}{asked}")
+    say(f"next: gankit sample {quote(shown(run.path))}{_text_option(run)}")
+
+
+def _text_option(run: Run) -> str:
+    """How to ask for a text, if the variant can be asked with one."""
+    from gankit.sampling.conditions import asked_keys, choose
+
+    asked = asked_keys(run.variant, run.spec, choose(run.variant, None))
+    texts = [name for name, key in asked.items() if key.kind == "text"]
+    if not texts:
+        return ""
+    return ' --text "..."' if "text" in texts else f' --given {texts[0]}="..."'
 
 
 def describe(plan: Plan) -> str:

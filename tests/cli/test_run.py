@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
+import captioned
 import pytest
+
+from gankit.cli.train import _text_option
+from gankit.plugin import Config
 
 from .conftest import GOOD
 
@@ -144,3 +149,19 @@ def test_interrupted_before_training_is_one_line(gankit, toy, monkeypatch, what)
     monkeypatch.setattr(what, stop)
     outcome = gankit("run", toy)
     assert (outcome.code, outcome.out, outcome.err.splitlines()[-1]) == (130, "", "interrupted")
+
+
+def test_what_to_type_next_asks_for_a_text_where_the_variant_can_be_asked_with_one():
+    """By whatever name, and also where it trains without."""
+    text = captioned.ROWS.spec["text"]
+
+    class Named(type(captioned.make("digit"))):
+        def asks(self, spec, produces):
+            return {"caption": text}
+
+    for variant, option in (
+        (captioned.make("text"), ' --text "..."'),
+        (captioned.make("digit"), ""),
+        (Named(Config()), ' --given caption="..."'),
+    ):
+        assert _text_option(SimpleNamespace(variant=variant, spec=captioned.ROWS.spec)) == option
