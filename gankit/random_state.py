@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -60,7 +60,7 @@ class fork_rng:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device if device.type == "cuda" else None
+        self._device = device
 
     def __enter__(self) -> fork_rng:
         _LOCK.acquire()
@@ -98,13 +98,20 @@ class fork_rng:
             self._before = self._get()
             self._set(mine)
 
-    def _get(self) -> tuple[Tensor, Tensor | None]:
-        return torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
+    def _get(self) -> list[Tensor]:
+        state = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            state.append(torch.cuda.get_rng_state(self._device))
+        elif self._device.type == "mps":
+            state.append(torch.mps.get_rng_state())
+        return state
 
-    def _set(self, state: tuple[Tensor, Tensor | None]) -> None:
+    def _set(self, state: Sequence[Tensor]) -> None:
         torch.set_rng_state(state[0])
-        if self._cuda is not None and state[1] is not None:
-            torch.cuda.set_rng_state(state[1], self._cuda)
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state[1], self._device)
+        elif self._device.type == "mps":
+            torch.mps.set_rng_state(state[1])
 
 
 __all__ = ["fork_rng"]

@@ -67,8 +67,19 @@ class Meter:
         return {key: [total if math.isfinite(total) else None, count] for key, (total, count) in self._sums.items()}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float | None]]) -> None:
+        """The reverse of :meth:`state_dict`. ValueError names what is no sum and count."""
+        for key, value in state.items():
+            if not _is_sum(value):
+                raise ValueError(f"{key!r} is {value!r:.40}, not a sum and a count")
         self._pending = []
         self._sums = {key: [math.nan if part is None else part for part in value] for key, value in state.items()}
+
+
+def _is_sum(value: object) -> bool:
+    match value:
+        case [float() | int() | None as total, int() as count]:
+            return not isinstance(total, bool) and not isinstance(count, bool) and count >= 1
+    return False
 
 
 class JsonLines:

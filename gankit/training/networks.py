@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from gankit.device import derive_seed
 from gankit.errors import GankitError, PluginError, UsageError
+from gankit.nn.state import State
 from gankit.ops._torch import norms
 from gankit.plugin import DataSpec, Variant
 from gankit.random_state import fork_rng
@@ -48,6 +50,7 @@ class Weights:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """:class:`UsageError` with the first that does not fit; ValueError if one is not finite."""
         weights = by_network(state)
+        _ = self._infinite  # before what is loaded takes the place of what was built
         if unknown := sorted(set(weights) - set(self.networks)):
             raise UsageError(f"there are weights of {unknown[0]!r}; the networks are {', '.join(self.networks)}")
         for name, network in self.networks.items():
@@ -56,14 +59,41 @@ class Weights:
             raise ValueError(f"{bad} is not finite")
 
     def not_finite(self) -> str | None:
-        """The name of a parameter with a NaN or an infinity in it."""
+        """The name of a parameter, or of a buffer, with a NaN or an infinity in it.
+
+        Not of a buffer that had one when it was first looked at, a mask of -inf; nor of a :class:`~gankit.nn.State`,
+        whose value may be an infinity (the least loss so far).
+        """
         for name, network in self.networks.items():
-            tensors = [p.detach() for p in network.parameters() if p.is_floating_point() and p.numel()]
-            if tensors and not torch.stack([n.float() for n in norms(tensors)]).sum().isfinite():
-                bad = next((k for k, p in network.named_parameters() if not p.detach().isfinite().all()), None)
-                if bad is not None:  # else the norm alone is too large
-                    return f"{name}.{bad}"
+            watched = {key: t for key, t in _watched(network).items() if f"{name}.{key}" not in self._infinite}
+            if (bad := _not_finite(watched)) is not None:
+                return f"{name}.{bad}"
         return None
+
+    @cached_property
+    def _infinite(self) -> frozenset[str]:
+        """The buffers that are not finite from the start."""
+        return frozenset(
+            f"{name}.{key}"
+            for name, network in self.networks.items()
+            for key, buffer in _watched(network).items()
+            if not isinstance(buffer, nn.Parameter) and not buffer.isfinite().all()
+        )
+
+
+def _watched(network: nn.Module) -> dict[str, Tensor]:
+    """The floating-point parameters and buffers of `network`, but for those of a State."""
+    states = {id(b) for one in network.modules() if isinstance(one, State) for b in one.buffers(recurse=False)}
+    both = (*network.named_parameters(), *network.named_buffers())
+    return {key: t for key, t in both if t.is_floating_point() and t.numel() and id(t) not in states}
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    detached = [tensor.detach() for tensor in tensors.values()]
+    if not detached or torch.stack([n.float() for n in norms(detached)]).sum().isfinite():
+        return None
+    # none, where a norm alone is too large
+    return next((key for key, tensor in tensors.items() if not tensor.detach().isfinite().all()), None)
 
 
 def fits(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:

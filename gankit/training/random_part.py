@@ -17,22 +17,29 @@ class RandomPart:
         self.generator, self.device = generator, device
 
     def state_dict(self) -> dict[str, str]:
-        """Each as base64."""
-        state = {"run": encode_bytes(self.generator.get_state()), "cpu": encode_bytes(torch.get_rng_state())}
+        """The kind of device, and each state as base64."""
+        state = {"device": self.device.type, "run": encode_bytes(self.generator.get_state())}
+        state["cpu"] = encode_bytes(torch.get_rng_state())
         if self.device.type == "cuda":
             state["cuda"] = encode_bytes(torch.cuda.get_rng_state(self.device))
+        if self.device.type == "mps":
+            state["mps"] = encode_bytes(torch.mps.get_rng_state())
         return state
 
     def load_state_dict(self, state: Mapping[str, str]) -> None:
         """The reverse of :meth:`state_dict`. ValueError, TypeError or RuntimeError if it is something else."""
-        run = decode_bytes(state["run"])
-        if run.numel() == self.generator.get_state().numel():
-            self.generator.set_state(run)
-        else:  # another kind of device, whose numbers could not be the same anyway; still a function of what was saved
+        device = state.get("device", self.device.type)
+        if device not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"it is of a device {device!r:.40}")
+        if device == self.device.type:
+            self.generator.set_state(decode_bytes(state["run"]))
+        else:  # whose numbers could not be the same anyway; still a function of what was saved
             self.generator.manual_seed(int.from_bytes(sha256(state["run"].encode()).digest()[:8], "big") >> 1)
         torch.set_rng_state(decode_bytes(state["cpu"]))
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(decode_bytes(state["cuda"]), self.device)
+        if self.device.type == "mps" and "mps" in state:
+            torch.mps.set_rng_state(decode_bytes(state["mps"]))
 
 
 __all__ = ["RandomPart"]

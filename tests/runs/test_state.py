@@ -179,3 +179,41 @@ def test_nobody_draws_from_weights_that_are_not_finite(run, part):
     sign(folder, {**state, "files": {**state["files"], path.name: tensor_folder.digest_of(path)}})
     with pytest.raises(GankitError, match=f"step-000006: {name} is not finite. Give another --checkpoint"):
         run.sample(2)
+
+
+def _changed(run, change) -> None:
+    """Changes the newest checkpoint's state, and signs it again."""
+    folder = run.directory.store / run.directory.latest
+    state = json.loads((folder / "state.json").read_text())
+    change(state["parts"])
+    sign(folder, state)
+
+
+@pytest.mark.parametrize("row", [[1.0], [1.0, 0], [1.0, None], ["1", 2], [1.0, 2, 3], "12", [True, 1], [1.0, 1.5], 3])
+def test_a_sum_that_is_none_is_refused(run, row):
+    _changed(run, lambda parts: parts["meter"].update({"generator/adversarial": row}))
+    with pytest.raises(GankitError, match="its meter cannot be used"):
+        run.resume(steps=8)
+
+
+def test_a_sum_that_was_not_finite_is_none(run):
+    _changed(run, lambda parts: parts["meter"].update({"generator/adversarial": [None, 2]}))
+    assert run.resume(steps=8).steps == 8
+
+
+@pytest.mark.parametrize("name", ["run", "cpu"])
+def test_a_random_state_that_was_cut_is_refused(run, name):
+    """It is not taken for another kind of device's."""
+    _changed(run, lambda parts: parts["random"].update({name: parts["random"][name][:64]}))
+    with pytest.raises(GankitError, match="its random cannot be used"):
+        run.resume(steps=8)
+
+
+def test_a_buffer_that_is_not_finite_is_refused(run):
+    folder = run.directory.store / run.directory.latest
+    saved = checkpoint.read(folder)
+    saved.tensors["weights"]["generator.2.running_var"].fill_(float("nan"))
+    saved.state = {key: value for key, value in saved.state.items() if key not in ("format", "files")}
+    checkpoint.write(folder, saved)
+    with pytest.raises(GankitError, match=r"generator\.2\.running_var is not finite"):
+        run.resume(steps=8)
