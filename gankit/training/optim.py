@@ -83,14 +83,12 @@ class ScheduledOptimizer:
         self.optim = optim
         self.names, self.parameters = list(parameters), list(parameters.values())
         self.optimizer = make_optimizer(optim, self.parameters)
-        self.lr = optim.lr
 
     def schedule(self, step: int, steps: int) -> None:
         """Sets the learning rate and the decay rates of step `step` of `steps`."""
         if self.optim.schedule == "constant":
             return
-        self.lr = scheduled_lr(self.optim, step, steps)
-        values: dict[str, object] = {"lr": self.lr}
+        values: dict[str, object] = {"lr": scheduled_lr(self.optim, step, steps)}
         if self.optim.betas_end is not None:
             betas = scheduled_betas(self.optim, step, steps)
             names = {"rmsprop": {"alpha": betas[1]}, "sgd": {"momentum": betas[0]}}

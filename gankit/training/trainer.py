@@ -42,7 +42,7 @@ from gankit.training.interruption import Interruption
 from gankit.training.listener import Listener
 from gankit.training.preparation import PreparationStore
 from gankit.training.session import Session
-from gankit.training.validation import improves, judge
+from gankit.training.validation import evaluate_now, improves
 
 DRAIN = 500
 """Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""
@@ -211,12 +211,12 @@ class Trainer:
     def _write_log(self, step: int) -> None:
         self.session.meter.drain()
         pace = self._clock.seconds_a_step(step)
-        rate = self.run.batch_size * self.run.accumulate / pace if pace else 0.0
+        speed = self.run.batch_size * self.run.accumulate / pace if pace else 0.0
         self._clock.lap(step)
         sums = self.session.meter.state_dict()
         self.values = self.session.meter.means()
-        lr = {name: rate for turn in self.session.turns for name, rate in turn.rates.items()}
-        row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(rate, 2)}
+        lr = {name: rate for turn in self.session.turns for name, rate in turn.rates(step, self.run.steps).items()}
+        row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(speed, 2)}
         self._writing = self._log.path
         try:
             self._log.write({**row, "seconds": round(self._clock.seconds, 3)})
@@ -229,7 +229,7 @@ class Trainer:
                 steps=self.run.steps,
                 values=self.values,
                 lr=lr,
-                samples_per_second=rate,
+                samples_per_second=speed,
                 seconds=self._clock.seconds,
                 seconds_left=pace * (self.run.steps - step),
             )
@@ -257,7 +257,7 @@ class Trainer:
         session = self.session
         session.meter.drain()
         with fork_rng(session.device):
-            self.metrics = judge(
+            self.metrics = evaluate_now(
                 session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self._tell_unless_stopped
             )
         name = session.variant.metric

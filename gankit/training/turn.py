@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from gankit.device import Precision, autocast
 from gankit.errors import PluginError
 from gankit.plugin import Optim, Phase
 from gankit.training.graphs import explain
-from gankit.training.optim import ScheduledOptimizer
+from gankit.training.optim import ScheduledOptimizer, scheduled_lr
 from gankit.training.step import TrainStep
 
 
@@ -48,6 +49,7 @@ class Turn:
         self.names, self.parameters = list(named), list(named.values())
         self.optimizers = self._optimizers(named) if phase.shares is None else self._shared(phase.shares, earlier)
         self._stepped = [p for optimizer in self.optimizers for p in optimizer.parameters]
+        self._seen_to_train = False
         self.scaler = torch.amp.GradScaler("cuda") if precision == "fp16" else None
 
     def _optimizers(self, named: Mapping[str, Tensor]) -> list[ScheduledOptimizer]:
@@ -76,12 +78,18 @@ class Turn:
         own = {id(p) for p in self.parameters}
         return [one for one in owner.optimizers if any(id(p) in own for p in one.parameters)]
 
-    @property
-    def rates(self) -> dict[str, float]:
-        """The learning rates of the last step, by phase; by ``phase/network`` where each has one of its own."""
-        if len(self.optimizers) == 1:
-            return {self.name: self.optimizers[0].lr}
-        return {f"{self.name}/{one.names[0].partition('.')[0]}": one.lr for one in self.optimizers}
+    def rates(self, done: int, steps: int) -> dict[str, float]:
+        """The learning rates of the phase's last turn within `done` of `steps` steps; before its first, that of it.
+
+        By phase; by ``phase/network`` where each network has an optimiser of its own.
+        """
+        last = max(done - 1, 0) // self.phase.every * self.phase.every
+        rates = [scheduled_lr(one.optim, last, steps) for one in self.optimizers]
+        if len(rates) == 1:
+            return {self.name: rates[0]}
+        return {
+            f"{self.name}/{one.names[0].partition('.')[0]}": lr for one, lr in zip(self.optimizers, rates, strict=True)
+        }
 
     def repeats(self, step: int) -> int:
         """How many turns the phase has in step `step`: none where it rests."""
@@ -105,6 +113,10 @@ class Turn:
         for p in self._stepped:
             p.grad = None
         terms = [self._gradients(step, len(steps)) for step in steps]
+        if not self._seen_to_train:  # a loss may depend on other networks' parameters alone
+            if all(p.grad is None for p in self.parameters):
+                raise self._error(self._complaint({}))
+            self._seen_to_train = True
         if self.scaler is None:
             for one in self.optimizers:
                 one.optimizer.step()
@@ -176,7 +188,19 @@ class Turn:
         if unknown := [key for key in tensors if key.rpartition("/")[0] not in known]:
             raise ValueError(f"{unknown[0]!r} belongs to no parameter of phase {self.name!r}")
         if self.scaler is not None and "scaler" in state:
-            self.scaler.load_state_dict(dict(state["scaler"]))
+            self.scaler.load_state_dict(_scaler_state(state["scaler"], self.scaler.state_dict()))
+
+
+def _scaler_state(state: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` of a gradient scaler, if it says what its `own` does. ValueError names what is wrong with it."""
+    if not isinstance(state, Mapping) or set(state) != set(own):
+        raise ValueError(f"the gradient scaler's state is {state!r:.80}")
+    for name, value in state.items():
+        least = 0 if name == "_growth_tracker" else 1 if name == "growth_interval" else math.nextafter(0, 1)
+        number = isinstance(value, int if isinstance(own[name], int) else (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value < math.inf:
+            raise ValueError(f"{name} of the gradient scaler is {value!r:.40}")
+    return dict(state)
 
 
 def _trainable(networks: Mapping[str, nn.Module], names: Sequence[str]) -> dict[str, Tensor]:

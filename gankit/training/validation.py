@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gankit.training.session import Session
 
 
-def judge(session: Session, test: Dataset[Any] | None, *, sheet: Path, tell: OnEvent) -> dict[str, float]:
+def evaluate_now(session: Session, test: Dataset[Any] | None, *, sheet: Path, tell: OnEvent) -> dict[str, float]:
     """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images.
 
     Says what a reader should know of them, also if nothing can be measured.

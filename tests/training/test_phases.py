@@ -68,7 +68,7 @@ def test_an_optimiser_for_each_network_in_one_backward_is_as_two_phases():
     one.run(5)
     two.run(5)
     assert all(torch.equal(x, y) for x, y in zip(weights(one), weights(two), strict=True))
-    assert one.turns[0].rates == {"p/a": 0.1, "p/b": 0.01}
+    assert one.turns[0].rates(5, 10) == {"p/a": 0.1, "p/b": 0.01}
     state = one.turns[0].state_dict()
     again = Toy(one.turns[0].phase)
     again.turns[0].load_state_dict(state)
@@ -91,7 +91,47 @@ def test_a_phase_that_shares_steps_the_earlier_phases_optimiser():
     assert float(state[shared.networks["a"].weight]["step"]) == 6  # 4 turns of p, 2 of q
     assert float(state[shared.networks["b"].weight]["step"]) == 4  # not stepped by q
     assert shared.turns[1].state_dict() == {}
-    assert shared.turns[1].rates == {"q": pytest.approx(0.07)}
+    assert shared.turns[0].rates(4, 10) == {"p": pytest.approx(0.07)}
+    assert shared.turns[1].rates(4, 10) == {"q": pytest.approx(0.08)}  # which rested at step 3
+
+
+def test_the_rate_of_a_phase_that_rests_is_that_of_its_last_turn():
+    optim = Optim(lr=1.0, schedule="linear", hold=0.0)
+    toy = Toy(Phase(name="p", updates=("a",), loss=loss("a"), optim=optim, every=4))
+    rates = [toy.turns[0].rates(done, 20)["p"] for done in (0, 1, 4, 5, 8, 9)]
+    assert rates == pytest.approx([1.0, 1.0, 1.0, 0.8, 0.8, 0.6])
+    toy.run(5)
+    assert toy.turns[0].rates(5, 10)["p"] == toy.turns[0].optimizers[0].optimizer.param_groups[0]["lr"]
+
+
+def test_a_loss_of_other_networks_alone_is_refused():
+    """Gradients with respect to the phase's own would all be missing, and nothing be trained."""
+    with pytest.raises(PluginError, match="phase 'p': no term of its loss depends on a parameter of a"):
+        Toy(Phase(name="p", updates=("a",), loss=loss("b"))).run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": 0.0},
+        {"scale": float("inf")},
+        {"scale": "1"},
+        {"scale": None},
+        {"growth_interval": 0},
+        {"growth_interval": 2.5},
+        {"_growth_tracker": -1},
+        {"more": 1},
+    ],
+)
+def test_a_scalers_state_that_is_none_is_refused(change):
+    toy = Toy(Phase(name="p", updates=("a",), loss=loss("a"), optim=SGD))
+    turn = toy.turns[0]
+    turn.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    toy.run()
+    state = turn.state_dict()
+    turn.load_state_dict(state)
+    with pytest.raises(ValueError, match="gradient scaler"):
+        turn.load_state_dict({**state, "scaler": {**state["scaler"], **change}})
 
 
 def test_after_comes_after_the_step_without_gradients():

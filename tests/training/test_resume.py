@@ -22,6 +22,7 @@ CASES = {
     "augmented": {"augment": {"flip": True, "crop": 0.25, "diff": ("color", "translation", "cutout")}},
     "no average": {"ema": 0.0},
     "schedule": {"optim": {"schedule": "cosine", "lr": 1e-2}},
+    "schedule of a phase that rests": {"every": 4, "log_every": 1, "optim": {"schedule": "linear", "hold": 0.0}},
     "rmsprop": {"optim": {"kind": "rmsprop"}},
     "sgd": {"optim": {"kind": "sgd", "betas": (0.9, 0.0)}},
     "channels_last": {"memory_format": "channels_last"},
@@ -134,7 +135,7 @@ def test_another_device_or_torch_is_said(tmp_path, monkeypatch):
     folder = tmp_path / "tiny-blobs" / "0001" / "checkpoints" / "step-000005"
     saved = checkpoint.read(folder)
     state = {k: v for k, v in saved.state.items() if k not in ("format", "files")}
-    state["parts"]["random"]["run"] = checkpoint.encode_bytes(torch.zeros(16, dtype=torch.uint8))
+    state["parts"]["random"] |= {"run": checkpoint.encode_bytes(torch.zeros(16, dtype=torch.uint8)), "device": "cuda"}
     saved.state = {**state, "device": "cuda"}
     checkpoint.write(folder, saved)
     events = []

@@ -23,7 +23,7 @@ class Judged(Tiny):
     metric = "accuracy"
 
 
-def fake_judge(session, test, *, tell, **rest):
+def fake_evaluation(session, test, *, tell, **rest):
     """Takes long, unless it is stopped; its verdict depends on the weights alone."""
     for done in range(3):
         tell(Progress(what="judging", done=done, total=3))
@@ -32,13 +32,13 @@ def fake_judge(session, test, *, tell, **rest):
 
 @pytest.fixture(autouse=True)
 def _quick_judge(monkeypatch):
-    monkeypatch.setattr("gankit.training.trainer.judge", fake_judge)
+    monkeypatch.setattr("gankit.training.trainer.evaluate_now", fake_evaluation)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gankit.training.trainer.judge", fake_judge)
+        patch.setattr("gankit.training.trainer.evaluate_now", fake_evaluation)
         return gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path_factory.mktemp("whole"), **EVALUATED)
 
 
