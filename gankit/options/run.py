@@ -45,7 +45,7 @@ class RunConfig(Config):
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32."""
     accumulate: int = Field(1, ge=1)
-    """Batches whose gradients are summed before an optimiser steps."""
+    """Batches over whose gradients an optimiser steps: over their mean."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images in memory; auto takes channels_last where it is faster."""
     ema: float = Field(0.999, ge=0, lt=1)

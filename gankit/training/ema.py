@@ -27,8 +27,8 @@ class Ema:
         self.networks: dict[str, nn.Module] = copy.deepcopy(self._sources)
         for network in self.networks.values():
             network.eval().requires_grad_(False)
-        self._from = _floating(self._sources)
-        self._to = _floating(self.networks)
+        self._from = _parameters(self._sources)
+        self._to = _parameters(self.networks)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -59,7 +59,7 @@ class Ema:
         self.updates = updates
 
 
-def _floating(networks: Mapping[str, nn.Module]) -> list[Tensor]:
+def _parameters(networks: Mapping[str, nn.Module]) -> list[Tensor]:
     """Each parameter once, in a stable order."""
     unique = {id(p): p for network in networks.values() for p in network.parameters()}
     return [p.detach() for p in unique.values()]

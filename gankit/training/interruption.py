@@ -45,13 +45,19 @@ class Interruption:
 
     @contextmanager
     def heeded_at_once(self) -> Iterator[None]:
-        """Within, there is nothing to finish or to save: a signal raises :class:`RunInterrupted` where it falls."""
+        """Within, there is nothing to finish or to save: a signal raises :class:`RunInterrupted` where it falls.
+
+        The innermost of this and :meth:`heeded_later` counts; on leaving it the one around it does again.
+        """
         with self._heeding(at_once=True):
             yield
 
     @contextmanager
     def heeded_later(self) -> Iterator[None]:
-        """Within, a signal sets `requested` and no more, also inside of :meth:`heeded_at_once`."""
+        """Within, a signal sets `requested` and no more, also inside of :meth:`heeded_at_once`.
+
+        Nothing is raised on leaving for a signal that fell in here: whoever enters looks at `requested`.
+        """
         with self._heeding(at_once=False):
             yield
 
