@@ -54,11 +54,26 @@ def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = Tr
         if overwrite:
             os.replace(beside, path)
         else:
-            os.link(beside, path)  # unlike rename, refuses to replace
+            _put_new(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     if durable:
         sync(path.parent)
+
+
+def _put_new(beside: Path, path: Path) -> None:
+    """Gives the file `beside` the name `path`; FileExistsError if that is taken."""
+    try:
+        os.link(beside, path)  # unlike rename, refuses to replace
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links (exFAT, SMB): the name is claimed by an empty file first
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(beside, path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -104,7 +104,10 @@ class TensorBoard:
         return self._writer
 
     def _give_up(self, error: Exception) -> None:
-        self._run = self._writer = None
+        try:
+            self.close()
+        except Exception:  # its files are what could not be written
+            self._writer = None
         why = str(error) or type(error).__name__
         self._tell(events.Note(text=f"TensorBoard files are not written: {why}. log.jsonl has the same numbers."))
 

@@ -101,6 +101,18 @@ def test_a_training_goes_on_without_its_files(tmp_path):
     assert notes[0].endswith("log.jsonl has the same numbers.")
 
 
+def test_files_that_cannot_be_written_any_more_are_closed(tmp_path):
+    told = []
+    board = TensorBoard(told.append)
+    board(started(tmp_path))
+    board(logged(1, 1.0))
+    writer = board._writer
+    board(Sampled(step=2, path=tmp_path / "gone.png"))
+    board(logged(3, 1.0))
+    assert [type(event) for event in told] == [Note]
+    assert writer.file_writer is None  # as SummaryWriter is once it is closed
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
 def test_a_directory_whose_name_is_no_text(tmp_path):
     told = []

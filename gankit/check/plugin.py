@@ -183,7 +183,8 @@ def _check_presets(
 
 def _wrong_stage(key: str, stages: int) -> bool:
     number = key.removeprefix("stage")
-    return key.startswith("stage") and number.isdecimal() and not (stages > 1 and 1 <= int(number) <= stages)
+    known = {str(stage) for stage in range(1, stages + 1)} if stages > 1 else set()
+    return key.startswith("stage") and number.isdecimal() and number not in known
 
 
 __all__ = ["check_plugin"]

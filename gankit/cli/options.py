@@ -190,6 +190,6 @@ def as_text(value: Any) -> str:
 
 
 def _datasets(incomplete: str) -> list[str]:
-    from gankit.discovery.entry_points import datasets
+    from gankit.discovery.entry_points import NAME, datasets
 
-    return [name for name in datasets() if name.startswith(incomplete)]
+    return [name for name in datasets() if name.startswith(incomplete) and NAME.fullmatch(name)]

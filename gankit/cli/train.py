@@ -35,7 +35,9 @@ class Variants(TyperGroup):
         return marked(variants())
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.found)
+        from gankit.discovery.entry_points import NAME
+
+        return [name for name in self.found if NAME.fullmatch(name)]  # the help page and the shell get it as it is
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A placeholder for help pages and completion: nothing is imported for it."""

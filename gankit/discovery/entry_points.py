@@ -30,6 +30,8 @@ API = 1
 
 _GROUPS = {"variant": re.compile(r"gankit\.plugins\.v(\w+)"), "dataset": re.compile(r"gankit\.datasets\.v(\w+)")}
 _OURS = re.compile(r"(gankit[\w.-]*)")
+NAME = re.compile(r"[\w.-]+")
+"""What can be typed, and printed, as the name of a plugin."""
 _VALUE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[.*\])?")
 _READ = f"gankit.plugins.v{API} (variants) and gankit.datasets.v{API}"
 
@@ -167,6 +169,8 @@ def _entries(kind: str) -> Iterator[tuple[str, PluginEntry]]:
         for point in found:
             group = _GROUPS[kind].fullmatch(point.group)
             problem = None if _VALUE.fullmatch(point.value) else f"{point.value!r} is not MODULE:CLASS"
+            if not NAME.fullmatch(point.name):
+                problem = f"its name {point.name!r} is none: letters, digits, '.', '-' and '_' make one"
             entry = PluginEntry(
                 name=point.name,
                 kind=kind,
@@ -181,6 +185,7 @@ def _entries(kind: str) -> Iterator[tuple[str, PluginEntry]]:
 
 __all__ = [
     "API",
+    "NAME",
     "blame",
     "datasets",
     "load_dataset",

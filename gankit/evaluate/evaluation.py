@@ -111,9 +111,11 @@ def evaluate(
         result["n"] = count
         protocol |= _protocol(reference, floor(reference, chosen, PATCHED, seed))
     if chosen & variant.metrics.keys():
-        if test is None:
+        held_out = test if test is not None and all(test.streams().values()) else None
+        if held_out is None:
             notes.append("there is no held-out split: the variant's own metrics are of training rows")
-        own = measure_own(variant, networks, test or train, batch_size=batch_size, seed=seed, device=device, tell=tell)
+        data = held_out or train
+        own = measure_own(variant, networks, data, batch_size=batch_size, seed=seed, device=device, tell=tell)
         figures |= {name: value for name, value in own.items() if name in chosen}
         ways = {name: f"the variant's own, over held-out batches; {variant.metrics[name]} is better" for name in own}
         protocol["metrics"] |= {name: way for name, way in ways.items() if name in chosen}

@@ -11,7 +11,7 @@ from torch import nn
 
 from gankit.data.kinds import kind_of
 from gankit.device import derive_seed, make_generator
-from gankit.errors import PluginError
+from gankit.errors import PluginError, UsageError
 from gankit.evaluate.real import read, subset
 from gankit.events import OnEvent, progress
 from gankit.random_state import fork_rng
@@ -28,13 +28,15 @@ LIMIT = 5000
 class HeldOut:
     """Batches of a split as in a step, on `device`, unmoved: always the same ones, in an order drawn once, so that a
     batch mixes what stands together in the data. Of several streams the shorter ones begin anew. May be gone through
-    several times."""
+    several times. :class:`UsageError` if one is empty."""
 
     def __init__(self, data: Dataset[Any], batch_size: int, device: torch.device, tell: OnEvent) -> None:
         self.data, self.device, self.tell = data, device, tell
         cpu = torch.device("cpu")
         orders = {}
         for stream, length in data.streams().items():
+            if not length:
+                raise UsageError(f"The {data.split} split has no {stream or 'samples'!r}: there is nothing to measure.")
             rows = subset(length, LIMIT)
             orders[stream] = rows[torch.randperm(len(rows), generator=make_generator(0, f"held-out {stream}", cpu))]
         longest = max(len(rows) for rows in orders.values())

@@ -103,7 +103,8 @@ def fill(
 
     What is not given comes from held-out samples, in an order drawn from `seed`, if the data (`spec`) has that key:
     only then `rows` is called, to open it. Classes are those of the same samples, or all go in turn where no other key
-    comes from samples, where the data lacks them, and where they are targets. Anything else is left out.
+    comes from samples, where the data lacks them, and where they are targets; of several, each goes on when the one
+    before is through. Anything else is left out.
 
     Without `n`, there are as many rows as images are given, else :data:`SAMPLES`, or as many as values are given. With
     `first`, the rows are those from that one on of a longer request: to ask for a few at a time.
@@ -129,11 +130,20 @@ def fill(
     if wanted and n:
         held = {name for name, key in classes.items() if has_rows(spec, name, key) and not key.target}
         _Taken(batch, records, spec, seed, first).take(wanted, held, _opened(rows, wanted))
-    for name in classes.keys() - batch.keys():
-        batch[name] = turns % len(keys[name].names)
+    stride = 1
+    for name in [name for name in classes if name not in batch]:
+        batch[name] = turns // stride % len(keys[name].names)
+        stride *= len(keys[name].names)  # the next goes on when this one is through: every pair of them comes
         _record(records, name, [class_word(index, keys[name].names) for index in batch[name].tolist()])
     ordered = {name: batch[name] for name in keys if name in batch}
-    return Asked(n, ordered, records, keys, frozenset(read), _words(keys, read, classes.keys() - set(wanted), n, batch))
+    return Asked(
+        n,
+        ordered,
+        records,
+        keys,
+        frozenset(read),
+        _words(keys, read, [name for name in classes if name in batch], n, batch),
+    )
 
 
 def _name(variant: Variant[Any]) -> str:
@@ -212,13 +222,13 @@ def _source(split: Dataset[Any], index: int, stream: str) -> str | int:
 
 
 def _words(
-    keys: Mapping[str, Key], read: Mapping[str, Given], in_turn: set[str], n: int, batch: Batch
+    keys: Mapping[str, Key], read: Mapping[str, Given], in_turn: Sequence[str], n: int, batch: Batch
 ) -> tuple[str, ...]:
     """Of the key whose values take turns, those: what most are given of, else classes that go in turn and fit."""
     given = [one for name, one in read.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
     if given:
         return tuple(str(word) for word in max(given, key=len).records)[:n]
-    for name in sorted(in_turn):
+    for name in in_turn:
         names = keys[name].names
         if 2 <= len(names) <= IN_COLUMNS // 2 and n >= len(names) and _turns(batch[name], len(names)):
             return names

@@ -67,13 +67,18 @@ def draw_parts(
     `rows` is called for the conditions of the samples from one number up to another, just before these are drawn.
     """
     produces = choose(variant, to)
-    most = min((at_once(spec.shape_of(name), BATCH) for name in spec.images), default=BATCH)
+    most = at_most(spec)
     starts = progress(range(0, n, most), "drawing samples", tell)
     ends = ((start, min(start + most, n)) for start in starts)
     parts = ((stop - start, rows(start, stop)) for start, stop in ends)
     method = sampler(variant, networks)
     for samples, size in called(method, networks, spec, parts, seed=seed, device=device, produces=produces):
         yield checked(samples, size, spec, produces, type(variant).__name__)
+
+
+def at_most(spec: DataSpec) -> int:
+    """Most samples that are drawn at once: :data:`BATCH`, or fewer of large images."""
+    return min((at_once(spec.shape_of(name), BATCH) for name in spec.images), default=BATCH)
 
 
 def called(
@@ -119,14 +124,15 @@ def defines(variant: Variant[Any], *methods: str) -> bool:
 def checked(samples: Any, n: int, spec: DataSpec, produces: str, who: str, what: str = "sample()") -> Tensor:
     """`samples` as float32 on the CPU, images clamped to [-1, 1]; :class:`PluginError` if they are not as asked.
 
-    They must be `n` rows of what stands under the key `produces` of the data, where it names one; of images the height
-    and width may be others.
+    What is infinite becomes NaN. They must be `n` rows of what stands under the key `produces` of the data, where it
+    names one; of images the height and width may be others.
     """
     fault = fault_of(samples, n, spec, produces)
     if fault:
         raise PluginError(f"{who}: {what} returned {fault}")
     floats: Tensor = samples.detach().float().cpu()
     if produces and spec[produces].kind in ("image", "mask"):
+        floats = floats.where(floats.isfinite(), torch.nan)  # else an infinity would pass for black or white
         return floats.clamp(-1.0 if spec[produces].kind == "image" else 0.0, 1.0)
     return floats
 
@@ -186,6 +192,7 @@ def _shape(spec: DataSpec, produces: str) -> tuple[int, ...]:
 
 __all__ = [
     "BATCH",
+    "at_most",
     "called",
     "check_drawing",
     "checked",

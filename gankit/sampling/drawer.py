@@ -39,7 +39,7 @@ class Drawer:
     def ask_for_sheet(self, n: int, *, seed: int) -> Asked | None:
         """What panels and figures are drawn from: held-out samples of what the variant requires, and all it asks for.
 
-        None if the variant has neither.
+        None if the variant has neither. No more rows than one draws from at once.
         """
         own = type(self.variant)
         if not (defines(self.variant, "panels") or defines(self.variant, "figures")):
@@ -47,7 +47,7 @@ class Drawer:
         keys = {name: self.spec[name] for name in sorted(own.requires) if name in self.spec.keys}
         for produces in own.produces or ("",):
             keys |= asked_keys(self.variant, self.spec, produces)
-        return fill(own.__name__, keys, self.spec, n, rows=self.rows, seed=seed)
+        return fill(own.__name__, keys, self.spec, min(n, BATCH), rows=self.rows, seed=seed)
 
     def samples(
         self,

@@ -69,18 +69,27 @@ def read_given(name: str, key: Key, value: Any, most: int | None = None) -> Give
 
 def class_index(name: str, value: object, names: Sequence[str]) -> int:
     """The class that `value` means: names come before numbers, so that "1" is the class named 1 where there is one."""
-    text = str(value)
+    text = value if isinstance(value, str) else _shown(value)
     if text in names:
         return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
+    if text.isdecimal() and len(text) < 20 and int(text) < len(names):  # Python reads no number of 5,000 digits
         return int(text)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    raise UsageError(f"{name} {value!r} is not one of the {len(names)} classes: {shown}.")
+    raise UsageError(f"{name} {_shown(value)} is not one of the {len(names)} classes: {shown}.")
 
 
 def class_word(index: int, names: Sequence[str]) -> int | str:
     """A class as a record says it: by name, as a number where the name is just that number."""
     return index if names[index] == str(index) else names[index]
+
+
+def _shown(value: object) -> str:
+    """`value` as it is written, or as much of it as a line holds."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of 5,000 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _classes(name: str, key: Key, value: Any, most: int | None) -> Given:
@@ -136,8 +145,8 @@ def _numbers(name: str, key: Key, value: Any) -> Tensor:
     else:
         try:
             rows = torch.as_tensor(np.asarray(value.cpu() if isinstance(value, Tensor) else value, dtype=np.float32))
-        except (TypeError, ValueError):
-            raise UsageError(f"{name} {value!r}: not {_wanted(key)}.") from None
+        except (TypeError, ValueError, OverflowError):
+            raise UsageError(f"{name} {_shown(value)}: not {_wanted(key)}.") from None
         if tuple(rows.shape) == key.shape:
             rows = rows[None]
         elif math.prod(key.shape) == 1 and rows.dim() <= 1:  # one number a row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from gankit.device import derive_seed
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import SampleRequest
 from gankit.sampling.conditions import Asked, choose, conditions
-from gankit.sampling.draw import called, checked, defines
+from gankit.sampling.draw import at_most, called, checked, defines
 from gankit.sampling.drawer import Drawer
 from gankit.sampling.pictures import read_images
 from gankit.sampling.samples import Samples
@@ -58,14 +58,14 @@ def interpolate(
         rows = asked.n
     values = []
     for frame in range(frames):
-        codes = between(starts, ends, frame / (frames - 1)).to(drawer.device)
+        codes = between(starts, ends, frame / (frames - 1))
 
-        def decode(request: SampleRequest, codes: Tensor = codes) -> Any:
-            return variant.decode(drawer.networks, codes, request)
+        def decode(request: SampleRequest, rows: slice, codes: Tensor = codes) -> Any:
+            return variant.decode(drawer.networks, codes[rows].to(drawer.device), request)
 
         # one seed for all frames: what decode() draws beside the codes does not flicker
-        samples = _call(drawer, decode, asked, produces, derive_seed(seed, "between"))
-        values.append(checked(samples, rows, spec, produces, who, "decode()"))
+        parts = _call(drawer, decode, asked, produces, derive_seed(seed, "between"))
+        values.append(torch.cat([checked(part, size, spec, produces, who, "decode()") for part, size in parts]))
     at = [round(frame / (frames - 1), 6) for frame in range(frames)]
     records = [
         {"seed": seed, "index": row * frames + frame, "row": row, "at": at[frame], **asked.records[row]}
@@ -98,14 +98,18 @@ def _random(drawer: Drawer, asked: Asked, produces: str, seed: int) -> Tensor:
         [],
         asked.keys,
     )
-    return _codes(drawer, _call(drawer, drawer.variant.codes, twice, produces, seed), 2 * asked.n, "codes()")
+
+    def codes(request: SampleRequest, rows: slice) -> Any:
+        return drawer.variant.codes(request)
+
+    return _codes(drawer, _call(drawer, codes, twice, produces, seed), "codes()")
 
 
 def _encoded(
     drawer: Drawer, images: Any, produces: str, given: Mapping[str, Any] | None, to: str | None, seed: int
 ) -> tuple[Asked, Tensor]:
     """The codes of `images`, (k, ...), and what is asked for along the k - 1 ways between them."""
-    if not produces or drawer.spec[produces].kind != "image":
+    if produces not in drawer.spec.images:
         raise UsageError(f"{type(drawer.variant).__name__} cannot interpolate between images: it draws none.")
     values = list(images) if isinstance(images, list | tuple) else [images]
     inputs, origins = read_images(produces, drawer.spec[produces].shape, values, fit="stretch")
@@ -114,28 +118,36 @@ def _encoded(
     others = conditions(drawer.variant, drawer.spec, len(inputs), to=to, given=given, rows=drawer.rows, seed=seed)
     whole = Asked(len(inputs), {**others.batch, produces: inputs}, [], others.keys)
 
-    def encode(request: SampleRequest) -> Any:
+    def encode(request: SampleRequest, rows: slice) -> Any:
         return drawer.variant.encode(drawer.networks, request.batch)
 
-    codes = _codes(drawer, _call(drawer, encode, whole, produces, seed), len(inputs), "encode()")
+    codes = _codes(drawer, _call(drawer, encode, whole, produces, seed), "encode()")
     n = len(inputs) - 1
     records = [{**others.records[i], "from": origins[i], "to": origins[i + 1]} for i in range(n)]
     return Asked(n, others.part(0, n), records, others.keys), codes
 
 
-def _call(drawer: Drawer, method: Callable[[SampleRequest], Any], asked: Asked, produces: str, seed: int) -> Any:
+def _call(
+    drawer: Drawer, method: Callable[[SampleRequest, slice], Any], asked: Asked, produces: str, seed: int
+) -> Iterator[tuple[Any, int]]:
+    """What `method` returns for a few rows of `asked` at a time, and of how many; it is told which rows these are."""
+    most = at_most(drawer.spec)
+    slices = [slice(start, min(start + most, asked.n)) for start in range(0, asked.n, most)]
+    turn = iter(slices)
+    parts = ((rows.stop - rows.start, asked.part(rows.start, rows.stop)) for rows in slices)
     settings: Any = {"seed": seed, "device": drawer.device, "produces": produces}
-    ((result, _),) = called(method, drawer.networks, drawer.spec, [(asked.n, asked.batch)], **settings)
-    return result
+    return called(lambda request: method(request, next(turn)), drawer.networks, drawer.spec, parts, **settings)
 
 
-def _codes(drawer: Drawer, codes: Any, n: int, what: str) -> Tensor:
-    """Codes on the CPU; :class:`PluginError` if they are none."""
-    good = isinstance(codes, Tensor) and codes.is_floating_point() and codes.dim() >= 2 and len(codes) == n
-    if not good:
-        found = f"{codes.dtype} {tuple(codes.shape)}" if isinstance(codes, Tensor) else f"a {type(codes).__name__}"
-        raise PluginError(f"{type(drawer.variant).__name__}: {what} returned {found}; asked for floats ({n}, ...)")
-    return codes.detach().cpu()
+def _codes(drawer: Drawer, parts: Iterator[tuple[Any, int]], what: str) -> Tensor:
+    """The codes of all `parts`, on the CPU; :class:`PluginError` if one holds none."""
+    found = []
+    for codes, n in parts:
+        if not (isinstance(codes, Tensor) and codes.is_floating_point() and codes.dim() >= 2 and len(codes) == n):
+            got = f"{codes.dtype} {tuple(codes.shape)}" if isinstance(codes, Tensor) else f"a {type(codes).__name__}"
+            raise PluginError(f"{type(drawer.variant).__name__}: {what} returned {got}; asked for floats ({n}, ...)")
+        found.append(codes.detach().cpu())
+    return torch.cat(found)
 
 
 __all__ = ["arc", "interpolate"]

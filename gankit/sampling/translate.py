@@ -83,7 +83,7 @@ def reconstruction(drawer: Drawer, to: str | None) -> Way:
 
 
 def _check_produces(drawer: Drawer, produces: str, what: str) -> None:
-    if not produces or drawer.spec[produces].kind != "image":
+    if produces not in drawer.spec.images:
         raise UsageError(f"{type(drawer.variant).__name__} cannot {what}: it draws no images.")
 
 
@@ -121,8 +121,9 @@ def change_files(
     is stretched to the size that the model takes, and what comes of it back.
     """
     channels = way.key.shape[0]
-    if channels not in (1, 3):
-        raise UsageError(f"this run's images have {channels} channels, which no file has.")
+    for name, number in ((way.image, channels), (way.produces, drawer.spec[way.produces].shape[0])):
+        if number not in (1, 3):
+            raise UsageError(f"this run's images of {name!r} have {number} channels, which no file has.")
     asked = _others(drawer, way, len(pairs), given, seed)
     done: dict[int, FilePair] = {}
     sizes: dict[int, tuple[int, int]] = {}

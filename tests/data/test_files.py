@@ -13,7 +13,7 @@ from pictures import open_folder, paint
 from gankit.data.files import held_out, lines, list_images
 from gankit.data.images import ImageError, decode
 from gankit.errors import UsageError
-from gankit.files import open_regular
+from gankit.files import open_regular, write_whole
 from gankit.options.resolve import read_toml
 
 
@@ -135,3 +135,19 @@ def test_a_pipe_in_a_folder_does_not_stop_a_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gankit", "run", "dcgan", "--data.root", str(tmp_path), "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_new_file_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*names: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_whole(tmp_path / "a", b"one", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"one"
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a", b"two", overwrite=False)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        write_whole(tmp_path / "b", b"two", overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"one"

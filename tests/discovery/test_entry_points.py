@@ -63,6 +63,23 @@ def test_found_without_importing(site):
     assert "zz" not in sys.modules
 
 
+def test_a_name_that_cannot_be_printed_is_a_problem(site):
+    entries = "[gankit.plugins.v1]\nzz_toy = zz:Toy\nzz\x1b[31m = zz:Toy\n[gankit.datasets.v1]\nzz dots = zz:Dots\n"
+    install(site, "zz", entries)
+    assert entry_points.variants()["zz_toy"].problem is None
+    assert entry_points.variants()["zz\x1b[31m"].problem == (
+        "its name 'zz\\x1b[31m' is none: letters, digits, '.', '-' and '_' make one"
+    )
+    with pytest.raises(PluginError, match="its name 'zz dots' is none"):
+        entry_points.load_dataset("zz dots")
+    from gankit.cli import options, train
+
+    group = train.Variants(name="run")
+    assert "zz_toy" in group.list_commands(None)
+    assert not any("\x1b" in name for name in group.list_commands(None))
+    assert not options._datasets("zz d")
+
+
 def test_load(site):
     install(site, "zz", "[gankit.plugins.v1]\nzz_toy = zz:Toy\n[gankit.datasets.v1]\nzz_dots = zz:Dots\n")
     assert entry_points.load_variant("zz_toy").__name__ == "Toy"

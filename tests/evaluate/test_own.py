@@ -92,6 +92,23 @@ def test_without_a_held_out_split_they_are_of_training_rows() -> None:
     assert any("are of training rows" in note for note in result["notes"])
 
 
+def test_a_side_without_held_out_samples_is_measured_on_training_rows() -> None:
+    class Measured(Translator):
+        metrics: ClassVar = {"seen": "larger"}
+
+        def measure(self, networks: Any, batches: Iterable[dict[str, torch.Tensor]], generator: Any) -> dict[str, Any]:
+            return {"seen": sum(len(batch["b"]) for batch in batches)}
+
+    class OneSided(Sides):
+        def streams(self) -> dict[str, int]:
+            return {**super().streams(), "a": 0} if self.split == "test" else dict(super().streams())
+
+    variant, networks, spec, train, _ = sides(Measured())
+    result = evaluate(variant, networks, spec, train, OneSided(SidesConfig(), "test"), metrics=["seen"])
+    assert result["metrics"]["seen"] == len(train)
+    assert any("are of training rows" in note for note in result["notes"])
+
+
 class TestHeldOut:
     def test_batches_are_as_in_a_step_and_mix_what_stands_together(self) -> None:
         test = sides(Translator())[4]

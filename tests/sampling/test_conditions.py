@@ -132,7 +132,7 @@ def test_streams_are_read_only_where_they_are_needed():
     assert sorted(numbers[:3].tolist()) == [0, 1, 2]  # each once before any again
     assert torch.equal(batch["label"], numbers % 2)  # of the same row
     assert batch["mood"].tolist() == [0, 1, 0, 1, 0]
-    assert batch["goal"].tolist() == [0, 1, 0, 1, 0]  # a target goes in turn
+    assert batch["goal"].tolist() == [0, 0, 1, 1, 0]  # a target goes in turn, when the mood before it is through
     assert [record["a"] for record in records] == [f"a/{number}.png" for number in numbers.tolist()]
 
     batch, records = asked(variant, splits[0].spec, 4, to="a", rows=lambda: splits)  # only the training split has any
@@ -165,3 +165,19 @@ def test_asks_that_say_nothing_sensible():
     Bad.told = {}
     with pytest.raises(PluginError, match=r"Bad\.asks\(\) names 'c', which is no key of the data"):
         conditions(Bad(Config()), Sides(Config()).spec, 2)
+
+
+def test_several_classes_in_turn_meet_in_every_pair():
+    spec = DataSpec(keys={"image": Key(kind="image", shape=(1, 2, 2))})
+
+    class Dressed(type(make())):
+        def asks(self, spec, produces):
+            return {"hat": Key(kind="class", names=("a", "b", "c")), "coat": Key(kind="class", names=("d", "e"))}
+
+    batch, records = asked(Dressed(Config()), spec, 8)
+    assert batch["hat"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert batch["coat"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert list(records[0]) == ["hat", "coat"]
+    assert conditions(Dressed(Config()), spec, 8).words == ("a", "b", "c")
+    parts = [asked(Dressed(Config()), spec, 2, first=first)[0]["coat"] for first in (0, 2, 4, 6)]
+    assert torch.equal(torch.cat(parts), batch["coat"])

@@ -235,3 +235,12 @@ def test_options():
     assert merged(None, label=0) == {"label": 0}
     with pytest.raises(UsageError, match="label is given twice"):
         merged({"label": 1}, label=2)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, 10**5000, [10**5000]], ids=["text", "number", "list"])
+def test_numbers_of_thousands_of_digits(value):
+    with pytest.raises(UsageError, match="is not one of the 2 classes: a, b") as caught:
+        read_given("label", Key(kind="class", names=("a", "b")), value)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(UsageError, match=r"^x"):
+        read_given("x", Key(kind="vector", shape=(1,)), value)

@@ -67,3 +67,24 @@ def test_what_cannot(tmp_path):
         run.interpolate()
     with pytest.raises(UsageError, match="Blind cannot interpolate between images: it does not encode"):
         train(tmp_path, Blind, steps=1, sample_n=2).interpolate(torch.zeros(2, 1, 8, 8))
+
+
+def test_a_few_codes_are_decoded_at_once(tmp_path, monkeypatch):
+    sizes = []
+
+    class Counted(Encoder):
+        def decode(self, networks, codes, request):
+            sizes.append((len(codes), request.n))
+            return super().decode(networks, codes, request)
+
+    run = train(tmp_path, Counted, steps=1, sample_n=2)
+    whole = run.interpolate(rows=5, frames=2).images
+    images = torch.linspace(-1, 1, 5).view(5, 1, 1, 1).expand(-1, 1, 8, 8)
+    between = run.interpolate(images, frames=2).images
+    monkeypatch.setattr("gankit.sampling.draw.BATCH", 2)
+    sizes.clear()
+    assert torch.allclose(run.interpolate(images, frames=2).images, between)
+    assert sizes == [(2, 2)] * 4
+    sizes.clear()
+    assert run.interpolate(rows=5, frames=2).images.shape == whole.shape
+    assert max(sizes) == (2, 2)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from changers import Negative, Points, Shown
 from PIL import Image
-from tiny_gan import Tiny
+from tiny_gan import Blobs, Tiny
 from training_helpers import train
 
 from gankit.cli.evaluate import evaluate
@@ -20,7 +20,7 @@ from gankit.data.images import write_png
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.runs.log import read_log
-from gankit.sampling.draw import fault_of
+from gankit.sampling.draw import checked, fault_of
 from gankit.sampling.samples import Samples
 
 
@@ -241,3 +241,20 @@ def test_samples_that_are_as_asked():
     assert not fault_of(torch.zeros(2), 2, spec, "")
     assert "asked for (2, 2) of 'slant'" in fault_of(torch.zeros(2, 3), 2, spec, "slant")
     assert "'b', which is no key of the data; it has image, slant" in fault_of(torch.zeros(2, 3), 2, spec, "b")
+
+
+def test_a_sheet_is_asked_for_no_more_than_it_shows(tmp_path, monkeypatch):
+    run = train(tmp_path, Shown, steps=1, sample_n=2)
+    read, batch = [], Blobs.batch
+    monkeypatch.setattr(Blobs, "batch", lambda self, indices: read.append(len(indices)) or batch(self, indices))
+    samples = run.sample(500)
+    assert len(samples.values) == 500
+    assert max(read, default=0) <= 64
+    assert len(samples.layout.panels["real"]) == 16
+
+
+def test_infinite_pixels_are_neither_black_nor_white():
+    spec = DataSpec(keys={"image": Key(kind="image", shape=(1, 1, 3))})
+    found = checked(torch.tensor([[[[float("inf"), -float("inf"), 2.0]]]]), 1, spec, "image", "Tiny")
+    assert found.isnan().flatten().tolist() == [True, True, False]
+    assert float(found[..., 2]) == 1

@@ -12,9 +12,10 @@ from changers import Encoder, Negative
 from PIL import Image
 from training_helpers import train
 
+import gankit
 from gankit.errors import UsageError
 from gankit.events import Progress
-from gankit.plugin import Variant
+from gankit.plugin import Config, Dataset, DataSpec, Key, Variant
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,32 @@ def test_two_images_are_not_translated(tmp_path):
     run = train(tmp_path, Two, steps=1, sample_n=2)
     with pytest.raises(UsageError, match=r"asks for 2 images \(a, image\): see `gankit sample --given`"):
         run.translate(torch.zeros(1, 8, 8))
+
+
+def test_an_image_that_no_file_can_hold(photos, tmp_path):
+    class Layers(Dataset[Config]):
+        spec = DataSpec(
+            keys={"image": Key(kind="image", shape=(1, 8, 8)), "layers": Key(kind="image", shape=(2, 8, 8), of="image")}
+        )
+
+        def __len__(self):
+            return 8
+
+        def batch(self, indices):
+            grey = (indices * 20).to(torch.uint8).view(-1, 1, 1, 1)
+            return {"image": grey.expand(-1, 1, 8, 8).clone(), "layers": grey.expand(-1, 2, 8, 8).clone()}
+
+    class Split(Negative):
+        produces = ("layers",)
+
+        def asks(self, spec, produces):
+            return {"image": spec["image"]}
+
+        def sample(self, networks, request):
+            return request.batch["image"].expand(-1, 2, -1, -1)
+
+    run = gankit.train(Split, Layers(Config()), out=tmp_path, steps=1, batch_size=4, sample_n=2, device="cpu")
+    with pytest.raises(UsageError, match="images of 'layers' have 2 channels, which no file has"):
+        run.change_files("translate", photos, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert run.translate(torch.zeros(3, 1, 8, 8)).images.shape == (3, 2, 8, 8)
