@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def read_regular(path: str | Path) -> bytes:
 def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = True, durable: bool = False) -> None:
     """Write `content` beside `path` and rename it into place; several processes may write the same file.
 
-    With ``overwrite=False`` a file that exists is a FileExistsError. `durable` waits until the disk has it. OSError if
-    writing fails: then nothing has changed.
+    With ``overwrite=False`` a file that exists is a FileExistsError. `durable` waits until the disk has it. OSError
+    that names `path` if writing fails: then nothing has changed.
     """
     # short, so that a name that is as long as the file system allows still has a place to be written
     beside = path.with_name(f".tmp-{secrets.token_hex(6)}")
@@ -55,10 +56,15 @@ def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = Tr
             os.replace(beside, path)
         else:
             _put_new(beside, path)
+        if durable:
+            sync(path.parent)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none, others the file beside it
+        del error.filename2
+        raise
     finally:
-        beside.unlink(missing_ok=True)
-    if durable:
-        sync(path.parent)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _put_new(beside: Path, path: Path) -> None:

@@ -258,21 +258,26 @@ class Run:
         self.directory.check_spec(train.spec)
         for split in (train, test):
             split.load(on_event or ignore)
-        result = evaluate(
-            self.variant,
-            self.networks(name, device),
-            train.spec,
-            train,
-            test,
-            n=n,
-            seed=seed,
-            to=to,
-            device=place,
-            batch_size=self.config.run.batch_size,
-            metrics=metrics,
-            sheet=Path(sheet) if sheet else None,
-            tell=on_event or ignore,
-        )
+        try:
+            result = evaluate(
+                self.variant,
+                self.networks(name, device),
+                train.spec,
+                train,
+                test,
+                n=n,
+                seed=seed,
+                to=to,
+                device=place,
+                batch_size=self.config.run.batch_size,
+                metrics=metrics,
+                sheet=Path(sheet) if sheet else None,
+                tell=on_event or ignore,
+            )
+        except OSError as error:
+            if sheet is None or error.filename != str(sheet):
+                raise
+            raise UsageError(f"cannot write {sheet}: {error.strerror or error}. Give another sheet.") from error
         return {**result, "checkpoint": name}
 
     def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:

@@ -19,7 +19,12 @@ INTERRUPTED = 130
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, str]:
-    """(exit code, one or two lines)."""
+    """(exit code, one or two lines); what was noted on the error by whoever passed it on comes after them."""
+    code, text = _explained(error, arguments)
+    return code, "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, GankitError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):

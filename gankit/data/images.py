@@ -207,7 +207,8 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool
 
     `image`: uint8 (H, W), (H, W, 1) or (H, W, 3); or float (1 or 3, H, W) in [-1, 1]. JPEG
     and WebP are written at quality 95, JPEG with colours at full resolution; the others are lossless. A
-    :class:`UsageError` for another ending, and, unless told to `overwrite`, if the file exists.
+    :class:`UsageError` for another ending, and, unless told to `overwrite`, if the file exists; an OSError that names
+    `path` if it cannot be written.
     """
     path = Path(path)
     if (kind := _KINDS.get(path.suffix.lower())) is None:
@@ -226,8 +227,6 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -
         write_whole(path, data.getbuffer(), overwrite=overwrite)
     except FileExistsError:
         raise UsageError(f"{path} exists already; name another file or remove it") from None
-    except OSError as error:
-        raise GankitError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _for_file(image: Tensor) -> np.ndarray:

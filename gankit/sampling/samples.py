@@ -68,9 +68,17 @@ class Samples:
 
         A .png is a sheet; .npy and .csv hold the samples as numbers, a .csv a row a sample. The directory has one PNG a
         sample, or ``samples.npy`` where they are no images. Figures are written beside, ``<name>-<figure>.png``. With
-        `overwrite`, the samples that an earlier call left there are removed, and nothing else.
+        `overwrite`, the samples that an earlier call left there are removed, and nothing else. :class:`UsageError` if
+        `path` cannot be written.
         """
-        path = Path(path)
+        try:
+            return self.write(Path(path), overwrite=overwrite)
+        except OSError as error:
+            place = error.filename or path
+            raise UsageError(f"cannot write to {place}: {error.strerror or error}. Give another --out.") from error
+
+    def write(self, path: Path, *, overwrite: bool = False) -> list[Path]:
+        """As :meth:`save`; an OSError names the file that cannot be written."""
         single = path.suffix.lower() in (".png", *TABLES)
         check_out(path, overwrite=overwrite)
         self._check(path)
@@ -81,16 +89,13 @@ class Samples:
         index = [] if single else [path / "samples.jsonl"]
         if not overwrite and (taken := [f for f in [*files, *index, *figures] if f.exists()]):
             raise UsageError(f"{taken[0]} exists already. Give another --out.")
-        try:
-            (path.parent if single else path).mkdir(parents=True, exist_ok=True)
-            if single:
-                self._write_single(path)
-            else:
-                self._write_each(files, index[0])
-            for file, picture in figures.items():
-                write_png(file, picture)
-        except OSError as error:
-            raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
+        (path.parent if single else path).mkdir(parents=True, exist_ok=True)
+        if single:
+            self._write_single(path)
+        else:
+            self._write_each(files, index[0])
+        for file, picture in figures.items():
+            write_png(file, picture)
         return [*files, *index, *figures]
 
     def _check(self, path: Path) -> None:

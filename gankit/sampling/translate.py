@@ -152,8 +152,10 @@ def change_files(
             try:
                 pair.target.parent.mkdir(parents=True, exist_ok=True)
                 write_image(pair.target, _sized(image, own if size == "input" else None), overwrite=overwrite)
-            except (GankitError, OSError) as error:
+            except GankitError as error:
                 pair = replace(pair, error=str(error))
+            except OSError as error:
+                pair = replace(pair, error=f"cannot write {pair.target}: {error.strerror or error}")
             done[index] = pair
     tell(Progress(what="images", done=len(pairs), total=len(pairs)))
     return [done[index] for index in range(len(pairs))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gankit.options.run import RunConfig
 
 
@@ -18,8 +20,14 @@ def called_for(run: RunConfig, step: int) -> list[str]:
     return [what for what, is_due in due.items() if is_due]
 
 
+def still_owed(run: RunConfig, step: int, owed: Sequence[str]) -> list[str]:
+    """Those of `owed`, left over from `step` by an earlier sitting, that `run`, edited since, still asks for."""
+    asked = {*called_for(run, step), "save"} if step else {"sample", "save"}
+    return [what for what in owed if what in asked]
+
+
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-__all__ = ["called_for"]
+__all__ = ["called_for", "still_owed"]

@@ -36,7 +36,7 @@ from gankit.runs.directory import RunDir
 from gankit.runs.log import JsonLines
 from gankit.sampling.conditions import Asked
 from gankit.sampling.drawer import Drawer
-from gankit.training.after_step import called_for
+from gankit.training.after_step import called_for, still_owed
 from gankit.training.clock import Clock
 from gankit.training.interruption import Interruption
 from gankit.training.listener import Listener
@@ -68,7 +68,6 @@ class Trainer:
         self._clock = Clock()
         self._owed: list[str] = []
         self._saved: int | None = None
-        self._writing: Path | None = None
         self._asked: tuple[Asked, Asked | None] | None = None
 
     def fit(
@@ -88,7 +87,8 @@ class Trainer:
                 if checkpoint is not None:
                     self.session.restore(checkpoint, self.tell)
                     self._clock.start(checkpoint.state["seconds"])
-                    self.best, self._saved, owed = checkpoint.state["best"], first, checkpoint.state["owed"]
+                    self.best, self._saved = checkpoint.state["best"], first
+                    owed = still_owed(self.run, first, checkpoint.state["owed"])
                 else:
                     with self._interruption.heeded_at_once():
                         store = PreparationStore(self.run_dir, self._interruption)
@@ -155,7 +155,7 @@ class Trainer:
         do = {"log": self._write_log, "sample": self._sample, "evaluate": self._evaluate, "save": self._save}
         pause = time.perf_counter()
         while self._owed:
-            what, self._writing = self._owed[0], None
+            what = self._owed[0]
             try:
                 do[what](step)
             except _Stopped:
@@ -163,9 +163,7 @@ class Trainer:
             except Exception as error:
                 if what == "save" or isinstance(error, TrainingDiverged):  # then there is nothing to be saved
                     raise
-                if (told := self._cut_short(error, step)) is None:
-                    raise
-                raise told from error
+                self._cut_short(error, what, step)
             self._owed = self._owed[1:]
             if what == "log":  # which restarts the clock
                 pause = time.perf_counter()
@@ -175,23 +173,25 @@ class Trainer:
             if self._interruption.requested or self.tell.gone is not None:
                 self._stop(step)
 
-    def _cut_short(self, error: Exception, step: int) -> GankitError | None:
-        """Saves step `step`, which is trained, if that can be; what to say of `error`, unless it is a bug's."""
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and self._writing is not None:
-            text = f"{self._writing} could not be written at step {step}: {cause.strerror or cause}"
-        else:
-            text = f"step {step}: {error}"
+    def _cut_short(self, error: Exception, what: str, step: int) -> NoReturn:
+        """Saves step `step`, which is trained, if that can be; raises `error`, with that and the way on."""
+        saved = f"Step {step} is saved."
         try:
             if self._saved != step or self._owed:
                 self._save(step)
-            saved = f"Step {step} is saved."
-        except GankitError:
+        except Exception:  # the disk is full for checkpoints too, there is no memory: `error` is what came first
             saved = self._last_good()
-        if not isinstance(error, (OSError, GankitError)):
-            return None
-        kind = type(error) if isinstance(error, GankitError) and not isinstance(cause, OSError) else GankitError
-        return kind(f"{text}\n{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}")
+        way = f"{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}"
+        if what == "evaluate":
+            way += f" (eval_every = 0 in {self.run_dir.path / 'config.toml'} leaves evaluations out)"
+        if isinstance(error, GankitError):
+            raise type(error)(f"step {step}: {error}\n{way}") from error
+        file = error.filename if isinstance(error, OSError) else None
+        if isinstance(error, OSError) and isinstance(file, str) and Path(file).is_relative_to(self.run_dir.path):
+            text = f"{file} could not be written at step {step}: {error.strerror or error}"
+            raise GankitError(f"{text}\n{way}") from error
+        error.add_note(f"This was at step {step}. {way}")
+        raise error
 
     def _stop(self, step: int) -> NoReturn:
         """Saves, and ends the run: a signal came, or whoever reads what is told is gone."""
@@ -217,7 +217,6 @@ class Trainer:
         self.values = self.session.meter.means()
         lr = {name: rate for turn in self.session.turns for name, rate in turn.rates(step, self.run.steps).items()}
         row = {"step": step, **self.values, "lr": lr, "samples_per_second": round(speed, 2)}
-        self._writing = self._log.path
         try:
             self._log.write({**row, "seconds": round(self._clock.seconds, 3)})
         except OSError:
@@ -247,8 +246,7 @@ class Trainer:
         if first and samples.note:
             self._note(f"Of the samples, {samples.note}.")
         stem = self.run_dir.path / "samples" / f"{step:06d}"
-        self._writing = stem.with_suffix(".png" if samples.are_images else ".npy")
-        files = samples.save(self._writing, overwrite=True)
+        files = samples.write(stem.with_suffix(".png" if samples.are_images else ".npy"), overwrite=True)
         pictures = [file for file in files if file.suffix == ".png"]
         self.tell(Sampled(step=step, path=(pictures or files)[0]))
 
@@ -264,7 +262,6 @@ class Trainer:
         better = improves(session.variant, self.metrics, self.best)
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
-        self._writing = self._log.path
         self._log.write({"step": step, "metrics": dict(self.metrics)})
         self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
 

@@ -87,7 +87,7 @@ def test_a_checkpoint_of_another_variant_is_refused(tmp_path):
 
 def test_a_log_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
     def full(self, row):
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device", str(self.path))
 
     monkeypatch.setattr("gankit.runs.log.JsonLines.write", full)
     with pytest.raises(GankitError, match=r"log\.jsonl could not be written at step 4: No space left on"):
