@@ -21,7 +21,7 @@ from gankit.evaluate.patches import levels
 from gankit.evaluate.real import class_keys
 from gankit.evaluate.reference import Reference, reference_for
 from gankit.evaluate.table import METRICS, check_own
-from gankit.evaluate.wanted import from_rows, held_to
+from gankit.evaluate.wanted import from_rows, held_to, in_turn
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
 from gankit.sampling.conditions import choose
@@ -178,20 +178,23 @@ def _number(
 
     Notes say so, and where what is asked with comes from, if not from held-out samples.
     """
-    inputs, name = [], type(variant).__name__
-    for asked in from_rows(variant, splits[0].spec, key):
+    inputs, name, spec = [], type(variant).__name__, splits[0].spec
+    for asked in from_rows(variant, spec, key):
         lengths = [split.streams()[stream_of(split, asked)] for split in splits]
         inputs.append(next((length for length in lengths if length), 0))
         if (len(splits) == 1 or not lengths[0]) and not any("held-out split" in note for note in notes):
             notes.append("there is no held-out split: conditions come from the training rows")
-    most = min(inputs, default=0)
+    most = max(inputs, default=0)  # of several streams the shorter ones go round, with other partners each time
     if variant.random or n <= most or not most:
         return n
-    if insisted:
-        notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and has {most} inputs")
-        return n
-    notes.append(f"n is {most}: {name} answers the same to the same, and there are no more inputs")
-    return most
+    if not insisted:
+        notes.append(f"n is {most}: {name} answers the same to the same, and there are no more inputs")
+        return most
+    turns = [len(asked.names) for asked in in_turn(variant, spec, key)]
+    if n > (different := math.lcm(*filter(None, inputs), *turns)):
+        few = "is 1 input" if different == 1 else f"are {different} inputs"
+        notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and there {few}")
+    return n
 
 
 def _protocol(reference: Reference, found: dict[str, float]) -> dict[str, Any]:

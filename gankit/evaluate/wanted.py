@@ -46,5 +46,11 @@ def from_rows(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]
     return sorted(name for name, key in asks.items() if key.kind != "class" and has_rows(spec, name, key))
 
 
+def in_turn(variant: Variant[Any], spec: DataSpec, produced: str) -> list[Key]:
+    """The classes that go in turn beside samples of the data, whatever those samples' own are."""
+    asks = asked_keys(variant, spec, produced)
+    return [key for name, key in asks.items() if key.kind == "class" and (key.target or not has_rows(spec, name, key))]
+
+
 def _same_classes(key: Key, spec: DataSpec, head: str) -> bool:
     return key.names == spec[head].names

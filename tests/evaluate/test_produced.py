@@ -1,6 +1,7 @@
 """Samples are compared with real ones of what is produced, whatever else the data holds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from evaluation_toys import Changer, Free, Painter, Refuser, Thrower, Translator
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
 from gankit.evaluate.real import RealImages, class_keys
-from gankit.plugin import SampleRequest
+from gankit.plugin import DataSpec, Key, SampleRequest
 
 
 def test_a_translation_that_changes_nothing_is_worse_than_the_right_one() -> None:
@@ -67,6 +68,20 @@ def test_what_answers_the_same_to_the_same_is_not_asked_twice_unless_told() -> N
     assert again["n"] == 60
     assert any("some of 60 samples are repeated" in note for note in again["notes"])
     assert evaluate(*parts(Painter()), at_most=90)["n"] == 90
+
+
+@pytest.mark.parametrize(("held_out", "n", "repeated"), [(40, 41, None), (1, 2, None), (1, 50, "are 2 inputs")])
+def test_of_several_streams_the_longest_says_how_many_inputs_there_are(held_out, n, repeated) -> None:
+    """`held_out` images of one side and one more of the other: their pairs are all others, up to the product."""
+
+    class Both(Translator):
+        def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+            return {"a": spec["a"], "b": spec["b"]}
+
+    given = sides(Both(), held_out=held_out)
+    assert evaluate(*given)["n"] == held_out + 1
+    notes = [note for note in evaluate(*given, n=n)["notes"] if "are repeated" in note]
+    assert [repeated in note for note in notes] == ([True] if repeated else [])
 
 
 def test_samples_that_are_no_images_have_only_the_metrics_of_their_variant(tmp_path: Path) -> None:
