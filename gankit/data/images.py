@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from gankit.errors import GankitError, UsageError
 from gankit.files import open_regular, write_whole
 
 __all__ = [
+    "Convert",
     "Fit",
     "ImageError",
     "at_once",
@@ -29,10 +31,13 @@ __all__ = [
     "to_float",
     "to_tensor",
     "to_uint8",
+    "upright",
     "write_image",
     "write_png",
 ]
 
+Convert = Callable[[Image.Image, int | None], Image.Image]
+"""From a picture that was just loaded, and channels, to 8 bits a channel: as :func:`eight_bit`."""
 Fit = Literal["crop", "pad", "stretch"]
 
 # an image beyond Pillow's limit is an error of ours, one close to it is nobody's concern
@@ -50,7 +55,9 @@ class ImageError(GankitError):
     """A file cannot be read as an image. The message names it."""
 
 
-def load(path: str | Path, channels: int | None = None, *, at_least: int | None = None) -> Image.Image:
+def load(
+    path: str | Path, channels: int | None = None, *, at_least: int | None = None, convert: Convert | None = None
+) -> Image.Image:
     """The image file as 8 bits a channel: mode "L" for one channel, "RGB" for three.
 
     JPEG, PNG, WebP, TIFF, BMP, known by their content; the first frame of several. Turned upright as its EXIF says.
@@ -59,7 +66,8 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
     stretched from the image's least value to its greatest unless they lie within 0 ... 255.
 
     `channels` None keeps grey grey and makes everything else RGB. With `at_least` the decoder may return a smaller
-    version (JPEG), of which both sides are still at least that long. Raises :class:`ImageError`.
+    version (JPEG), of which both sides are still at least that long. `convert` stands in for :func:`eight_bit`. Raises
+    :class:`ImageError`.
     """
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 or 3, got {channels}")
@@ -68,7 +76,7 @@ def load(path: str | Path, channels: int | None = None, *, at_least: int | None 
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
-            return eight_bit(image, channels)
+            return (convert or eight_bit)(image, channels)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
@@ -89,7 +97,8 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """`image` turned as its EXIF says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block does not make the picture unreadable
@@ -99,16 +108,16 @@ def _upright(image: Image.Image) -> Image.Image:
 def eight_bit(image: Image.Image, channels: int | None) -> Image.Image:
     """`image`, just loaded, as mode "L" or "RGB", upright; see :func:`load`."""
     mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
-    upright = _upright(image)
+    turned = upright(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": older Pillow's 16 bits
-        upright = Image.fromarray(_sixteen_bits(np.asarray(upright), inverted=_zero_is_white(image)))
+        turned = Image.fromarray(_sixteen_bits(np.asarray(turned), inverted=_zero_is_white(image)))
     elif image.mode in ("I", "F"):
-        upright = Image.fromarray(_any_range(np.asarray(upright), fractions=image.mode == "F"))
-    if upright.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in upright.info:
-        front = upright.convert("RGBA")
-        upright = Image.new("RGBA", front.size, (*_WHITE, 255))
-        upright.alpha_composite(front)
-    return upright if upright.mode == mode else upright.convert(mode)
+        turned = Image.fromarray(_any_range(np.asarray(turned), fractions=image.mode == "F"))
+    if turned.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in turned.info:
+        front = turned.convert("RGBA")
+        turned = Image.new("RGBA", front.size, (*_WHITE, 255))
+        turned.alpha_composite(front)
+    return turned if turned.mode == mode else turned.convert(mode)
 
 
 def _zero_is_white(image: Image.Image) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gankit.data.images import Fit
 from gankit.data.kinds import kind_of
 from gankit.data.text import encode_text
 from gankit.errors import UsageError
@@ -56,12 +57,15 @@ def from_options(options: Iterable[str]) -> dict[str, list[str]]:
     return given
 
 
-def read_given(name: str, key: Key, value: Any, most: int | None = None) -> Given:
-    """`value`, or the values of a list, as rows of the key `name`, of images no more than `most`.
+def read_given(name: str, key: Key, value: Any, most: int | None = None, fit: Fit = "crop") -> Given:
+    """`value`, or the values of a list, as rows of the key `name`, of images no more than `most`, made to `fit`.
 
     :class:`UsageError` says what is wrong with a value; :class:`gankit.data.images.ImageError` names a broken file.
     """
-    given = _READERS[key.kind](name, key, value, most)
+    if key.kind in _PICTURES:
+        given = Given(*_PICTURES[key.kind](name, key.shape, _list(value, tensors=False), most, fit))
+    else:
+        given = _READERS[key.kind](name, key, value)
     if not len(given):
         raise UsageError(f"{name}: an empty list; give at least one {key.kind}.")
     return given
@@ -92,12 +96,12 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _classes(name: str, key: Key, value: Any, most: int | None) -> Given:
+def _classes(name: str, key: Key, value: Any) -> Given:
     chosen = [class_index(name, one, key.names) for one in _list(value)]
     return Given(torch.tensor(chosen), [class_word(index, key.names) for index in chosen])
 
 
-def _texts(name: str, key: Key, value: Any, most: int | None) -> Given:
+def _texts(name: str, key: Key, value: Any) -> Given:
     texts, length = _list(value), key.shape[0]
     for text in texts:
         if not isinstance(text, str):
@@ -109,12 +113,12 @@ def _texts(name: str, key: Key, value: Any, most: int | None) -> Given:
     return Given(encode_text(texts, length), texts)
 
 
-def _vectors(name: str, key: Key, value: Any, most: int | None) -> Given:
+def _vectors(name: str, key: Key, value: Any) -> Given:
     rows = _numbers(name, key, value)
     return Given(rows, _number_records(rows))
 
 
-def _boxes(name: str, key: Key, value: Any, most: int | None) -> Given:
+def _boxes(name: str, key: Key, value: Any) -> Given:
     rows = _numbers(name, key, value)
     for left, top, right, bottom in rows.reshape(-1, 4).tolist():
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
@@ -124,7 +128,7 @@ def _boxes(name: str, key: Key, value: Any, most: int | None) -> Given:
     return Given(rows, _number_records(rows))
 
 
-def _points(name: str, key: Key, value: Any, most: int | None) -> Given:
+def _points(name: str, key: Key, value: Any) -> Given:
     rows = _numbers(name, key, value)
     for point in rows.reshape(-1, key.shape[-1]).tolist():
         visible = len(point) < 3 or point[2] == 1
@@ -198,14 +202,6 @@ def _joined(numbers: Iterable[float]) -> str:
     return ",".join(f"{number:.6g}" for number in numbers)
 
 
-def _images(name: str, key: Key, value: Any, most: int | None) -> Given:
-    return Given(*read_images(name, key.shape, _list(value, tensors=False), most))
-
-
-def _masks(name: str, key: Key, value: Any, most: int | None) -> Given:
-    return Given(*read_masks(name, key.shape, _list(value, tensors=False), most))
-
-
 def _list(value: Any, *, tensors: bool = True) -> list[Any]:
     """The values of a list; a value by itself is one of one. An array of numbers is a list of them."""
     if isinstance(value, Tensor | np.ndarray):
@@ -218,14 +214,13 @@ def _list(value: Any, *, tensors: bool = True) -> list[Any]:
     return [value]
 
 
-_READERS: Mapping[str, Callable[[str, Key, Any, int | None], Given]] = {
+_READERS: Mapping[str, Callable[[str, Key, Any], Given]] = {
     "class": _classes,
     "text": _texts,
     "vector": _vectors,
     "box": _boxes,
     "points": _points,
-    "image": _images,
-    "mask": _masks,
 }
+_PICTURES: Mapping[str, Callable[..., tuple[Tensor, list[Any]]]] = {"image": read_images, "mask": read_masks}
 
 __all__ = ["Given", "class_index", "class_word", "from_options", "merged", "read_given"]

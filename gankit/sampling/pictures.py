@@ -14,38 +14,64 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.files import list_images
-from gankit.data.images import Fit, ImageError, eight_bit, load, resize, to_float, to_tensor
+from gankit.data.images import Convert, Fit, ImageError, eight_bit, load, resize, to_float, to_tensor, upright
 from gankit.errors import UsageError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
+_COLOURFUL = 48
+"""Largest difference of two channels, of 255, in what still counts as grey: JPEG tints greys a little."""
 
 
 def read_images(
-    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None, fit: Fit = "crop"
+    name: str,
+    shape: tuple[int, ...],
+    values: Sequence[Any],
+    most: int | None = None,
+    fit: Fit = "crop",
+    convert: Convert = eight_bit,
 ) -> tuple[Tensor, list[Any]]:
     """float32 (k, *shape) in [-1, 1], and of each the file that it came from, or its number.
 
     Values: paths of files, or of directories, whose images come sorted; Pillow images; uint8 or float [-1, 1] tensors
     (C, H, W) or (N, C, H, W); uint8 or float arrays (H, W), (H, W, C) or (N, H, W, C). The largest centred part of the
     right proportions is brought to the size of `shape`, or all of it by stretching; grey becomes colour and colour
-    grey. No more than `most`.
+    grey. No more than `most`. `convert` says how files and Pillow images become 8 bits a channel.
     """
     rows: list[Tensor] = []
     records: list[Any] = []
     for source in _sources(name, values):
         if most is not None and len(rows) >= most:
             break
-        rows.append(_as_model_takes(name, source, shape, fit))
+        rows.append(_as_model_takes(name, source, shape, fit, convert))
         records.append(str(source) if isinstance(source, Path) else len(records))
     return torch.stack(rows) if rows else torch.empty(0, *shape), records
 
 
 def read_masks(
-    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None
+    name: str, shape: tuple[int, ...], values: Sequence[Any], most: int | None = None, fit: Fit = "crop"
 ) -> tuple[Tensor, list[Any]]:
-    """As :func:`read_images`, but float32 (k, 1, H, W), 1 where the image is light and 0 where it is dark."""
-    rows, records = read_images(name, shape, values, most)
+    """As :func:`read_images`, but float32 (k, 1, H, W), 1 where the image is light and 0 where it is dark.
+
+    Of one colour on transparency: 1 where that is. A picture in colours is refused: nothing says what in it holds.
+    """
+    rows, records = read_images(name, shape, values, most, fit, _mask_greys)
     return (rows >= 0).float(), records
+
+
+def _mask_greys(image: Image.Image, channels: int | None) -> Image.Image:
+    """A picture of a mask as mode "L"."""
+    front = upright(image)
+    if front.mode in ("LA", "PA", "RGBA") or "transparency" in front.info:
+        pixels = np.asarray(front.convert("RGBA"))
+        drawn = pixels[..., 3] > 0
+        if not drawn.all() and (pixels[drawn][:, :3] == pixels[drawn][:1, :3]).all():
+            return Image.fromarray(np.ascontiguousarray(pixels[..., 3]))
+    shown = eight_bit(image, None)
+    if shown.mode == "RGB":
+        values = np.asarray(shown).astype(np.int16)
+        if int((values.max(-1) - values.min(-1)).max(initial=0)) > _COLOURFUL:
+            raise UsageError("a picture in colour, and no mask; a mask is white where it holds and black elsewhere")
+    return eight_bit(image, 1)
 
 
 def image_files(name: str, path: Path) -> list[Path]:
@@ -64,6 +90,8 @@ def _sources(name: str, values: Sequence[Any]) -> list[Any]:
     """One entry an image: a Path, a Pillow image, or a tensor (C, H, W)."""
     sources: list[Any] = []
     for value in values:
+        if isinstance(value, str) and not value.strip():
+            raise UsageError(f"{name}: an empty path; give an image file or a directory of images.")
         if isinstance(value, str | os.PathLike):
             sources += image_files(name, Path(value).expanduser())
         elif isinstance(value, Image.Image):
@@ -104,22 +132,25 @@ def _unstacked(name: str, value: Tensor | np.ndarray) -> list[Tensor]:
     return list(images)
 
 
-def _as_model_takes(name: str, source: Any, shape: tuple[int, ...], fit: Fit) -> Tensor:
+def _as_model_takes(name: str, source: Any, shape: tuple[int, ...], fit: Fit, convert: Convert) -> Tensor:
     """float32 `shape` of one source."""
     channels, height, width = shape
     if isinstance(source, Tensor):
         return _fitted(_channels(name, source, channels), height, width, fit)
     if channels not in (1, 3):
         raise UsageError(f"{name}: this run's images have {channels} channels, which no file has; give a tensor.")
-    return to_float(to_tensor(resize(_opened(name, source, channels, 2 * max(height, width)), (height, width), fit)))
+    image = _opened(name, source, channels, 2 * max(height, width), convert)
+    return to_float(to_tensor(resize(image, (height, width), fit)))
 
 
-def _opened(name: str, source: Path | Image.Image, channels: int, at_least: int) -> Image.Image:
+def _opened(name: str, source: Path | Image.Image, channels: int, at_least: int, convert: Convert) -> Image.Image:
     if isinstance(source, Path):
-        return load(source, channels, at_least=at_least)
+        return load(source, channels, at_least=at_least, convert=convert)
     try:
         source.load()
-        return eight_bit(source, channels)
+        return convert(source, channels)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
         raise ImageError(f"{name}: not a readable image: {error}") from error
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gankit.data.images import ImageError
 from gankit.data.text import decode_text
-from gankit.errors import UsageError
+from gankit.errors import GankitError, UsageError
 from gankit.plugin import Key
 from gankit.sampling.given import from_options, merged, read_given
 
@@ -186,6 +186,24 @@ def test_masks_hold_or_do_not(tmp_path):
     assert rows[0, 0, -1, -1] == 1
 
 
+def test_what_a_picture_says_of_a_mask(tmp_path):
+    key = Key(kind="mask", shape=(1, 8, 8))
+    left = np.zeros((8, 8, 4), np.uint8)
+    left[:, :4] = (200, 0, 0, 255)  # red on transparency: holds where it was drawn
+    bits = Image.fromarray(left[..., 3]).convert("1")
+    for picture in (Image.fromarray(left), bits, Image.fromarray(left[..., 3])):
+        rows = read_given("mask", key, picture).rows
+        assert (rows[0, 0, :, :4] == 1).all()
+        assert (rows[0, 0, :, 4:] == 0).all()
+    Image.fromarray(left[..., 3]).convert("RGB").save(tmp_path / "grey.jpg")
+    assert read_given("mask", key, tmp_path / "grey.jpg").rows.mean() == 0.5
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+    photo.save(tmp_path / "photo.png")
+    for value in (photo, tmp_path / "photo.png"):
+        with pytest.raises(GankitError, match="a picture in colour, and no mask; a mask is white where it holds"):
+            read_given("mask", key, value)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -199,6 +217,7 @@ def test_masks_hold_or_do_not(tmp_path):
         ({"a": 1}, "no image but of type dict"),
         ("no/such.png", "no file or directory no/such.png"),
         ([], "empty list"),
+        ("", "an empty path; give an image file"),
     ],
 )
 def test_what_is_no_image(value, words):
