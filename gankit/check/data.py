@@ -14,6 +14,7 @@ from gankit.check.checker import Checker, Failed
 from gankit.data.kinds import fault, spec_fault
 from gankit.data.made_up import MadeUp
 from gankit.dataset import stream_of
+from gankit.discovery.entry_points import place
 from gankit.plugin import Dataset, DataSpec, Key, Variant
 
 if TYPE_CHECKING:
@@ -78,11 +79,20 @@ def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
     keys = {name: key for name, key in dataset.spec.keys.items() if stream_of(dataset, name) == stream}
 
     def read(indices: torch.Tensor) -> Batch:
-        return dataset.batch({stream: indices} if several else indices)
+        try:
+            return dataset.batch({stream: indices} if several else indices)
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'} ({place(error)})"
+            if several:
+                rule = "return the keys of those streams that `indices` has, and no others"
+                asked = f"for the stream {stream!r} alone, {{{stream!r}: indices}}"
+                raise Failed(f"batch() was asked {asked}: {rule}. {text}") from error
+            rule = "a mapping of streams comes only with several `streams`"
+            raise Failed(f"batch() was asked with a tensor of indices ({rule}). {text}") from error
 
     some = _some(length)
     for indices in (torch.tensor([0]), torch.tensor([length - 1, 0, length - 1]), some):
-        _check_batch(keys, read(indices), len(indices))
+        _check_batch(keys, read(indices), len(indices), f" of the stream {stream!r}" if several else "")
     first = read(some)
     _same(first, read(some), "two calls with the same indices")
     backwards = read(some.flip(0))
@@ -95,11 +105,13 @@ def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
     return first
 
 
-def _check_batch(keys: Mapping[str, Key], batch: Batch, size: int) -> None:
+def _check_batch(keys: Mapping[str, Key], batch: Batch, size: int, of: str) -> None:
     if not isinstance(batch, dict):
         raise Failed(f"batch() returned a {type(batch).__name__}, not a dict of tensors")
     if set(batch) != set(keys):
-        raise Failed(f"batch() has the keys {', '.join(sorted(batch))}; its spec says {', '.join(sorted(keys))}")
+        raise Failed(
+            f"batch(){of} has the keys {', '.join(sorted(batch))}; its spec says {', '.join(sorted(keys))}{of}"
+        )
     for name, key in keys.items():
         if text := fault(key, batch[name], size):
             raise Failed(f"key {name!r} {text}")

@@ -93,6 +93,10 @@ class _Mask(_Image):
     def shape_fault(self, key: Key) -> str:
         return "" if len(key.shape) == 3 and key.shape[0] == 1 else f"has a shape (1, H, W), not {key.shape}"
 
+    def value_fault(self, key: Key, values: Tensor) -> str:
+        ones = values.numel() and int(values.max()) == 1
+        return "holds 1 at most; a mask is 255 where it holds, and 0 elsewhere" if ones else ""
+
     def made_up(self, key: Key, number: int, generator: torch.Generator) -> Tensor:
         return super().made_up(key, number, generator) // 128 * 255
 

@@ -37,6 +37,9 @@ def verify_variant(cls: object, entry: PluginEntry) -> type[Variant[Any]]:
     if not isinstance(getattr(cls, "dataset", None), str):
         raise broken(entry, f'{entry.value} names no default dataset: give it `dataset = "..."`')
     _verify_attributes(cls, _OF_VARIANTS, entry)
+    if loose := sorted(cls.conditions - cls.requires):  # type: ignore[attr-defined]
+        cause = f"`conditions` names {loose[0]!r}, which `requires` does not: name it there too"
+        raise broken(entry, f"{cause}, or let `asks` return it if the data may lack it")
     own = {name for name in ("sample", "codes", "decode") if getattr(cls, name) is not getattr(Variant, name)}
     if "sample" not in own and not own >= {"codes", "decode"}:
         raise broken(entry, f"{entry.value} lacks sample, or codes and decode in its place")

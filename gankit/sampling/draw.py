@@ -103,8 +103,22 @@ def called(
         with torch.no_grad(), evaluating(networks), fork_rng(device):
             # for layers that know no generator of their own; the first is what it was when there was one request
             torch.manual_seed(derive_seed(seed, f"sample-global-{number}" if number else "sample-global"))
-            result = method(request)
+            try:
+                result = method(request)
+            except KeyError as error:
+                if (name := error.args[0]) in spec.keys and name not in part:
+                    raise NotAsked(name) from error
+                raise
         yield result, size
+
+
+class NotAsked(PluginError):
+    """A method of the variant read a key of the data from ``request.batch`` that it was not asked with."""
+
+    def __init__(self, key: str) -> None:
+        remedy = "name it in `conditions`, or let `asks` return it"
+        super().__init__(f"request.batch has no {key!r}: the variant reads it and is not asked with it; {remedy}.")
+        self.key = key
 
 
 def sampler(variant: Variant[Any], networks: Mapping[str, nn.Module]) -> Draw:
@@ -192,6 +206,7 @@ def _shape(spec: DataSpec, produces: str) -> tuple[int, ...]:
 
 __all__ = [
     "BATCH",
+    "NotAsked",
     "at_most",
     "called",
     "check_drawing",

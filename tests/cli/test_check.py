@@ -147,6 +147,42 @@ BROKEN = {
         "losses",
         "phase 'discriminator' changes step.batch['image'] in place",
     ),
+    "conditions forgotten": (
+        'conditions = frozenset({"label"})',
+        "conditions = frozenset()",
+        "samples",
+        "request.batch has no 'label': the variant reads it and is not asked with it; name it in `conditions`",
+    ),
+    "conditions beyond requires": (
+        'requires = frozenset({"image", "label"})',
+        'requires = frozenset({"image"})',
+        "import",
+        "`conditions` names 'label', which `requires` does not",
+    ),
+    "a mask of ones": (
+        'return {"image": images, "label": label}',
+        'return {"image": images, "label": label, "mask": torch.ones_like(images)}\n\n'
+        '    spec = DataSpec(keys={"image": Key(kind="image", shape=(1, 8, 8)), "mask": Key(kind="mask", '
+        'shape=(1, 8, 8)), "label": Key(kind="class", names=("dark", "light"))})',
+        "batches, train",
+        "key 'mask' holds 1 at most; a mask is 255 where it holds",
+    ),
+    "streams all at once": (
+        "        label = indices % 2\n",
+        "        indices, label = indices['image'], indices['label'] % 2\n"
+        "        label = label[:len(indices)]\n\n"
+        "        return {'image': indices, 'label': label}\n\n"
+        "    def streams(self):\n        return {'image': 40, 'label': 9}\n\n"
+        "    def unused(self, indices):\n        label = images = 0\n",
+        "batches, train",
+        "batch() was asked for the stream 'image' alone, {'image': indices}: return the keys of those streams",
+    ),
+    "streams that are none": (
+        "        label = indices % 2\n",
+        "        label = indices.get('label') % 2\n",
+        "batches, train",
+        "batch() was asked with a tensor of indices (a mapping of streams comes only with several `streams`)",
+    ),
     "state outside networks": (
         "    def fool(self, step):\n",
         "    calls = 0\n\n    def fool(self, step):\n        self.calls += 1\n"
