@@ -45,7 +45,8 @@ class Key:
     mirror: tuple[int, ...] = ()
     """Of points: which one stands in the place of each under a left-right flip."""
     like: str | None = None
-    """Of a class: the key that has the same classes of another image. What is drawn from this one's is held to it."""
+    """Of a class: the key that has the same classes of what is drawn. What is drawn of this one's image is held to it.
+    It may be the key itself, where result and source are the same image: ``label`` is like ``label`` in inpainting."""
     target: bool = False
     """Of a class that `sample` is asked with: one to be changed to, whatever the sample's own is now."""
 
@@ -125,8 +126,10 @@ class Dataset(ABC, Generic[ConfigT]):
     def streams(self) -> Mapping[str, int]:
         """Number of samples of each independent order in which samples are drawn. One, named "", if not overridden.
 
-        Unpaired data has several, named after their images: ``{"a": 1072, "b": 6287}``. Each is gone through once an
-        epoch of its own, so that partners change. A key belongs to the stream of its name, or of the image it is of.
+        Several are named after their keys: unpaired images, ``{"a": 1072, "b": 6287}``, or images and masks that any
+        image may get, ``{"image": 5000, "mask": 130}``. Each is gone through once an epoch of its own, so that partners
+        change. A key belongs to the stream of its name, or of the image it is of. A mask of a stream of its own still
+        moves with its image when that is flipped and cropped.
         """
         if type(self).__len__ is Dataset.__len__:
             raise PluginError(f"{type(self).__name__} says nowhere how many samples it has: define __len__ or streams")

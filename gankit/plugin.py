@@ -231,8 +231,9 @@ class Variant(ABC, Generic[ConfigT]):
     def panels(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
         """What stands side by side on a sheet, a row a sample, by the words above it; none: the samples alone.
 
-        Images (request.n, C, H, W) each. `request.batch` holds held-out samples of what the variant `requires`, and
-        what is asked for all that `produces` names.
+        Images (request.n, C, H, W) in [-1, 1] each; of a mask, which is in [0, 1] inside a step, ``mask * 2 - 1``.
+        `request.batch` holds held-out samples of what the variant `requires`, and what is asked for all that `produces`
+        names.
         """
         return {}
 

@@ -109,7 +109,7 @@ def resolve(
     overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
 
     layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
-    foreign = dataset != variant_cls.dataset
+    foreign = dataset != getattr(variant_cls, "dataset", None)
     given = [*([(f"file {file}", content)] if file else []), ("options", options or {})]
     merged = _merge(models, [*layers, *given], foreign=foreign)
     stage = merged.get("stage")

@@ -112,8 +112,9 @@ def fill(
     given = given or {}
     for name in given:
         if name not in keys:
-            takes = ", ".join(f"{other} ({kind_of(key).written})" for other, key in keys.items()) or "nothing"
-            raise UsageError(f"{who} cannot be asked for a {name}: its samples depend on {takes}.")
+            takes = ", ".join(f"{other} ({kind_of(key).written})" for other, key in keys.items())
+            can = f"it can be asked for {takes}" if takes else "its samples depend on nothing that can be given"
+            raise UsageError(f"{who} cannot be asked for {name!r}; {can}.")
     read = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
     if n is None:
         images = [len(one) for name, one in read.items() if keys[name].kind in ("image", "mask")]

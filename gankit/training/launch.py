@@ -70,7 +70,9 @@ class TrainRequest:
             flat = {**{f"data.{key}": value for key, value in dataset.config.model_dump().items()}, **flat}
             source, label = DataSource(dataset), type(dataset).__name__.lower()
         else:
-            label = dataset or content.get("dataset") or loaded.dataset
+            label = dataset or content.get("dataset") or str(getattr(loaded, "dataset", ""))
+            if not label:
+                raise UsageError(f"{loaded.__name__} names no dataset of its own: give one, open or by name.")
             source = DataSource(load_dataset(label))
         return cls(loaded, source, (name, label), preset, file, flat, out.expanduser(), tell)
 

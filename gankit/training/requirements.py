@@ -24,7 +24,7 @@ def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) 
     if not missing:
         return
     who, verb = type(variant).__name__, needed[missing[0]]
-    able = next(_datasets_with(frozenset(needed), [variant.dataset], name), None)
+    able = next(_datasets_with(frozenset(needed), [getattr(variant, "dataset", "")], name), None)
     raise UsageError(
         f"dataset {name!r} has no {' and no '.join(missing)}, which {who} {verb}; it has {', '.join(spec.keys)}."
         + (f" Use --dataset {able}." if able else "")

@@ -56,7 +56,7 @@ def test_sample_sheets(gankit, run):
     [
         (("--label", "9"), "'9' is not one of the 2 classes: dark, light"),
         (("--label", "-1"), "'-1' is not one of the 2 classes"),
-        (("--text", "a red seven"), "cannot be asked for a text"),
+        (("--text", "a red seven"), "cannot be asked for 'text'"),
         (("--n", "0"), "--n 0: must be at least 1"),
         (("--seed", "-1"), "--seed -1: must be at least 0"),
         (("--checkpoint", "step-000999"), "no checkpoint 'step-000999'. It has best, latest, step-000003"),

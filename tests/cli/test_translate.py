@@ -79,7 +79,7 @@ def test_sample_with_images(gankit, negative, photos, tmp_path):
     ("command", "words"),
     [
         (("sample", "--given", "label"), "--given label: must be KEY=VALUE"),
-        (("sample", "--given", "box=nan,0,1,1"), "cannot be asked for a box: its samples depend on label (a class"),
+        (("sample", "--given", "box=nan,0,1,1"), "cannot be asked for 'box'; it can be asked for label (a class"),
         (("sample", "--given", "label=pink"), "'pink' is not one of the 2 classes"),
         (("sample", "--given", "label=dark", "--label", "light"), "label is given twice"),
         (("sample", "--to", "b"), "Toy cannot draw 'b': it draws image"),

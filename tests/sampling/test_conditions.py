@@ -66,7 +66,7 @@ def test_rows_that_are_needed_and_not_there():
 
 def test_nothing_is_asked_of_an_unconditional_variant():
     assert asked(make(), ROWS.spec, 3) == ({}, [{}, {}, {}])
-    with pytest.raises(UsageError, match="its samples depend on nothing"):
+    with pytest.raises(UsageError, match="its samples depend on nothing that can be given"):
         conditions(make(), ROWS.spec, 3, given={"label": 1})
 
 

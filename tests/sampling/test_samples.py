@@ -38,7 +38,7 @@ def test_samples_repeat_and_obey_the_request(tmp_path):
     for label, text in ((3, "label 3 is not one of the 3 classes"), ("pink", "label 'pink' is not"), (-1, "label -1")):
         with pytest.raises(UsageError, match=text):
             run.sample(1, label=label)
-    with pytest.raises(UsageError, match="cannot be asked for a text"):
+    with pytest.raises(UsageError, match="cannot be asked for 'text'"):
         run.sample(1, text="a thin green two")
     with pytest.raises(UsageError, match="n must be at least 1"):
         run.sample(0)
@@ -187,7 +187,7 @@ def test_what_is_given_stands_beside_what_came_of_it(tmp_path):
     assert [record["mood"] for record in run.sample(3).records] == ["1", "0", "1"]
     assert [record["mood"] for record in run.sample(3, given={"mood": 1}).records] == ["1"] * 3  # the name, first
     assert len(run.sample(1, given={"image": torch.ones(3, 1, 8, 8)}).records) == 1
-    with pytest.raises(UsageError, match=r"cannot be asked for a colour: .* image \(an image file .*box .*mood "):
+    with pytest.raises(UsageError, match=r"cannot be asked for 'colour'; .* image \(an image file .*box .*mood "):
         run.sample(1, given={"colour": 1})
     with pytest.raises(UsageError, match="label is given twice"):
         run.sample(1, label=1, given={"label": 1})

@@ -139,7 +139,7 @@ def test_reconstruction(photos, tmp_path):
 def test_what_cannot(run):
     with pytest.raises(UsageError, match="Negative cannot reconstruct: it does not encode"):
         run.reconstruct(torch.zeros(1, 8, 8))
-    with pytest.raises(UsageError, match="cannot be asked for a colour"):
+    with pytest.raises(UsageError, match="cannot be asked for 'colour'"):
         run.translate(torch.zeros(1, 8, 8), given={"colour": 1})
     with pytest.raises(UsageError, match="cannot draw 'b': it draws image"):
         run.translate(torch.zeros(1, 8, 8), to="b")

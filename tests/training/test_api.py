@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny, TinyConfig
 from training_helpers import train
 
 import gankit
 from gankit.errors import UsageError
 from gankit.events import Logged, RunStarted, Sampled
-from gankit.plugin import DataSpec, Key, Optim
+from gankit.plugin import DataSpec, Key, Optim, Variant
 
 
 def test_importing_gankit_imports_no_torch():
@@ -109,3 +109,15 @@ def test_unwritable_output(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write to"):
         train(tmp_path / "file")
+
+
+def test_a_dataset_of_its_own_is_not_needed_where_one_is_given(tmp_path):
+    class Bare(Variant[TinyConfig]):
+        Config = TinyConfig
+        requires, conditions = Tiny.requires, Tiny.conditions
+        networks, phases, sample = Tiny.networks, Tiny.phases, Tiny.sample
+        fake, discriminator_loss, generator_loss = Tiny.fake, Tiny.discriminator_loss, Tiny.generator_loss
+
+    assert train(tmp_path, Bare, steps=1).steps == 1
+    with pytest.raises(UsageError, match="Bare names no dataset of its own: give one, open or by name"):
+        gankit.train(Bare, out=tmp_path)

@@ -79,7 +79,7 @@ def test_both_directions_of_a_run(tmp_path: Path) -> None:
     Image.effect_noise((57, 40), 60).convert("RGB").save(photo)
     given = run.sample(1, given={"a": photo})
     assert not torch.equal(given.images[0], there.images[0])
-    with pytest.raises(UsageError, match="cannot be asked for a b"):
+    with pytest.raises(UsageError, match="cannot be asked for 'b'"):
         run.sample(1, given={"b": photo})
 
 

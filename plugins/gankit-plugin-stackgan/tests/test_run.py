@@ -61,7 +61,7 @@ def test_sample_text_on_the_command_line(both: gankit.api.Run, capsys: pytest.Ca
     assert main(["sample", path, "--text", "x" * 33]) == 2
     assert "longer than the 32 bytes that this run reads" in capsys.readouterr().err
     assert main(["sample", path, "--label", "1"]) == 2
-    assert "its samples depend on text" in capsys.readouterr().err
+    assert "it can be asked for text" in capsys.readouterr().err
 
 
 def test_resuming_either_stage_gives_the_run_that_was_not_interrupted(captioned: Path) -> None:
