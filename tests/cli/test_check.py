@@ -113,7 +113,12 @@ BROKEN = {
     ),
     "requires a string": ('frozenset({"image", "label"})', '"image"', "import", "requires must be a set of names"),
     "averaged a string": ('averaged = ("generator",)', 'averaged = "generator"', "import", "must be a tuple of names"),
-    "flat presets": ('"wide": {"steps": 3,', '"wide": 3, "wider": {"steps": 3,', "presets", "preset 'wide' is 3"),
+    "flat presets": (
+        '"wide": {"steps": 3,',
+        '"wide": 3, "wider": {"steps": 3,',
+        "import",
+        "presets must be values of options",
+    ),
     "metric": ("    averaged =", '    metric = "beauty"\n    averaged =', "phases", "metric 'beauty' is unknown"),
     "spec": ("return DataSpec(keys=", "return dict(keys=", "dataset", "spec is a dict, not a gankit.plugin.DataSpec"),
     "kind": ('Key(kind="class"', 'Key(kind="klass"', "dataset", "unknown kind 'klass'; there are image"),
