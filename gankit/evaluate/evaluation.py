@@ -191,7 +191,7 @@ def _number(
         notes.append(f"n is {most}: {name} answers the same to the same, and there are no more inputs")
         return most
     turns = [len(asked.names) for asked in in_turn(variant, spec, key)]
-    if n > (different := math.lcm(*filter(None, inputs), *turns)):
+    if n > (different := math.lcm(*filter(None, inputs), math.prod(turns))):
         few = "is 1 input" if different == 1 else f"are {different} inputs"
         notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and there {few}")
     return n
