@@ -16,8 +16,12 @@ from pathlib import Path
 
 from gankit.files import read_regular
 
-_SPARED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""What keeps torch and pydantic from reading all entry points when they are loaded."""
+_SPARED = {
+    "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+    "TRITON_BACKENDS_IN_TREE": "1",
+}
+"""What keeps torch, pydantic and triton from reading all entry points when they are loaded."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def faults() -> list[str]:
 
 
 def spare_libraries() -> None:
-    """Keeps torch and pydantic from failing, when they are loaded, at malformed entry points that are not theirs.
+    """Keeps those libraries from failing, when they are loaded, at malformed entry points that are not theirs.
 
     Nothing is done where all can be read: then their own plugins are found as ever.
     """

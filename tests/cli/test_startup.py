@@ -131,7 +131,7 @@ def test_lists_remember_what_failed_to_load(gankit, site, toy, tmp_path):
 
 @pytest.mark.parametrize("content", ["[other]\nno assignment\n", "\udcff", None])
 def test_metadata_of_others_that_cannot_be_read(site, toy, content):
-    """torch and pydantic read all of it when they are loaded, and would fail."""
+    """torch, triton and pydantic read all of it when they are loaded, and would fail."""
     other = site.metadata("other")
     other.mkdir()
     (other / "METADATA").write_text("Name: other\nVersion: 1.0\n")
