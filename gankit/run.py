@@ -287,8 +287,8 @@ class Run:
         nothing is changed, if the weights do not fit what config.toml or the data now say.
         """
         self._cache = None
-        arguments = (self.directory, self.config, type(self.variant), self._source)
-        self.config = resume(*arguments, steps, on_event or ignore)
+        self.config = resume(self.directory, type(self.variant), self._source, steps, on_event or ignore)
+        self.variant = type(self.variant)(self.config.options)
         return self
 
 

@@ -35,17 +35,15 @@ class DataSource:
             self._splits[split] = self.cls(config, split)
         return self._splits[split]
 
-    def check(self, config: BaseModel) -> None:
-        """:class:`UsageError` if the dataset was given open, with other options than `config`."""
+    def check(self, config: BaseModel, remedy: str) -> None:
+        """:class:`UsageError`, with a `remedy`, if the dataset was given open, with other options than `config`."""
         if self.given is None:
             return
         for name in type(config).model_fields:
             asked, is_so = getattr(config, name), getattr(self.given.config, name, None)
             if asked != is_so:
-                raise UsageError(
-                    f"data.{name} = {asked!r} contradicts the dataset that was given, whose {name} is {is_so!r}: "
-                    "leave the option out, or give a dataset that was made with it."
-                )
+                given = f"the dataset that was given, whose {name} is {is_so!r}"
+                raise UsageError(f"data.{name} = {asked!r} contradicts {given}: {remedy}")
 
 
 __all__ = ["DataSource", "Split"]

@@ -95,7 +95,9 @@ def resolve(
     if whole and preset:
         raise UsageError(f"{file} holds every option of a run: preset {preset!r} would change none. Leave one out.")
     preset = preset or content.get("preset") or "default"
-    content = _own(content, file, variant, dataset)
+    if content.get("variant", variant) != variant:
+        raise UsageError(f"{file} is a configuration of {content['variant']!r}, not of {variant!r}")
+    content = options_of(content, dataset)
     of_other_stage = implied_by is not None and content.get("stage") == implied_by
     if implied_by is not None:
         options = _without(OF_ONE_STAGE, options or {})
@@ -185,11 +187,9 @@ def _preset(cls: type[Variant[Any]], variant: str, preset: str) -> dict[str, Any
     raise UsageError(f"{variant} has no preset {preset!r}{nearest(preset, cls.presets)}\npresets: {listed}")
 
 
-def _own(content: dict[str, Any], file: Path | None, variant: str, dataset: str) -> dict[str, Any]:
-    """The options in a file, without the names of what they are for."""
-    if content.get("variant", variant) != variant:
-        raise UsageError(f"{file} is a configuration of {content['variant']!r}, not of {variant!r}")
-    own = {key: value for key, value in content.items() if key not in ("variant", "dataset", "preset")}
+def options_of(content: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """The options in a file's `content` that hold for `dataset`, without the names of what they are for."""
+    own = {key: value for key, value in content.items() if key not in ("variant", "dataset", "preset", WHOLE)}
     if content.get("dataset", dataset) != dataset:
         own.pop("data", None)  # options of another dataset than the one asked for
     return own
@@ -264,6 +264,7 @@ __all__ = [
     "Resolved",
     "RunConfig",
     "data_options",
+    "options_of",
     "read_toml",
     "resolve",
 ]

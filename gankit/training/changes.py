@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, UsageError
 from gankit.options.schema import shown
@@ -47,6 +49,17 @@ def not_taken_over(given: Iterable[str], asked: Mapping[str, Any], theirs: Mappi
     return [name for name in names if any(name == head or name.startswith(f"{head}.") for head in heads)]
 
 
+def names_in(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names that `options` say something of: nested mappings, or models of which some fields were set."""
+    for name, value in options.items():
+        if isinstance(value, BaseModel):
+            value = {field: getattr(value, field) for field in value.model_fields_set}
+        if isinstance(value, Mapping):
+            yield from names_in(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
 def check_continues(session: Session, saved: Checkpoint) -> None:
     """:class:`UsageError` if `session` cannot go on from `saved`: other weights, optimisers, numbers of samples."""
     session.restore_part("weights", saved)
@@ -69,4 +82,4 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-__all__ = ["check_continues", "config_changes", "explained", "not_taken_over"]
+__all__ = ["check_continues", "config_changes", "explained", "names_in", "not_taken_over"]

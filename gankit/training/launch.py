@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
+
+from pydantic import BaseModel
 
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
-from gankit.options.resolve import OF_ONE_STAGE, Resolved, read_toml, resolve
+from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
-from gankit.training.changes import not_taken_over
+from gankit.training.changes import names_in, not_taken_over
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
@@ -44,6 +46,8 @@ class TrainRequest:
     """Of the variant and of the dataset, as they stand in a run's config and path."""
     preset: str | None
     config: Path | None
+    in_file: frozenset[str]
+    """The dotted names of the options that the file `config` says."""
     options: Mapping[str, Any]
     """By dotted name."""
     out: Path
@@ -67,14 +71,16 @@ class TrainRequest:
         name = variant if isinstance(variant, str) else variant.__name__.lower()
         flat: dict[str, Any] = {key.replace("__", "."): value for key, value in options.items()}
         if isinstance(dataset, Dataset):
-            flat = {**{f"data.{key}": value for key, value in dataset.config.model_dump().items()}, **flat}
             source, label = DataSource(dataset), type(dataset).__name__.lower()
         else:
             label = dataset or content.get("dataset") or str(getattr(loaded, "dataset", ""))
             if not label:
                 raise UsageError(f"{loaded.__name__} names no dataset of its own: give one, open or by name.")
             source = DataSource(load_dataset(label))
-        return cls(loaded, source, (name, label), preset, file, flat, out.expanduser(), tell)
+        said = frozenset(names_in(options_of(content, label)))
+        if isinstance(dataset, Dataset):  # what the file says is left to it, so that a contradiction shows
+            flat = {**{key: value for key, value in _its_options(dataset.config) if key not in said}, **flat}
+        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell)
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         """The options, of `stage` if given; `implied_by`: the stage asked for, if this is one that leads to it."""
@@ -88,7 +94,7 @@ class TrainRequest:
             options=self.options if stage is None else {**self.options, "stage": stage},
             implied_by=implied_by,
         )
-        self.source.check(resolved.data)
+        self.source.check(resolved.data, "leave the option out, or give a dataset that was made with it.")
         return resolved
 
     def open(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
@@ -166,10 +172,11 @@ class TrainRequest:
         if earlier is not None:
             origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
             described["previous_stage"] = origin
-        replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
-        directory.keep_spec(session.spec, fingerprints(ready))
-        replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
-        Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
+        with directory.lock():  # until it is trained: once it has a config.toml others may take it for theirs
+            replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
+            directory.keep_spec(session.spec, fingerprints(ready))
+            replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
+            Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
         return directory
 
     def resume(self) -> TrainedRun:
@@ -184,15 +191,12 @@ class TrainRequest:
         if run is None:
             return self.train()
         current = run.resolved.stage or 1
-        given = [name for name in self.options if name not in ("steps", "stage")]
-        mine = self.resolve(run.resolved.stage).to_dict()
+        steps = self._more_steps(run, asked)
         text = f"Going on with {run.directory.path}, with the options it was started with."
-        if left := not_taken_over(given, mine, run.resolved.to_dict()):
+        if left := self._left_out(run, asked, steps):
             text += f" Of those given now it does not take over {', '.join(left)}."
         self.tell(Note(text=text))
-        resolved = resume.resume(
-            run.directory, run.resolved, self.variant, self.source, self._more_steps(run, asked), self.tell
-        )
+        resolved = resume.resume(run.directory, self.variant, self.source, steps, self.tell)
         run = TrainedRun(run.directory, resolved)
         for stage in range(current + 1, last + 1) if asked is None else [last] if current < last else []:
             run = self._of_stage(stage).train()
@@ -206,10 +210,26 @@ class TrainRequest:
                 return TrainedRun(directory, resolved)
         return None
 
+    def _left_out(self, run: TrainedRun, asked: int | None, steps: int | None) -> list[str]:
+        """The options given, also by a file or a preset, in which `run` differs, though it goes on to `steps`."""
+        stage = run.resolved.stage
+        given = {*names_in(self.options), *self.in_file} - {"stage"}
+        if self.preset is not None:
+            chosen = dict(self.variant.presets.get(self.preset, {}))
+            overlays = {key: chosen.pop(key) for key in list(chosen) if key.startswith("stage") and key[5:].isdecimal()}
+            given |= {*names_in(chosen), *names_in(overlays.get(f"stage{stage}", {}))}
+        leads_to = asked if asked != stage else None
+        if leads_to is not None:
+            given = {name for name in given if name.partition(".")[0] not in OF_ONE_STAGE}
+        if steps is not None:
+            given.discard("steps")
+        mine = self.resolve(stage, implied_by=leads_to)
+        return not_taken_over(given, mine.to_dict(), run.resolved.to_dict())
+
     def _more_steps(self, run: TrainedRun, asked: int | None) -> int | None:
         """The steps given, where they are more than the run was to have; of a stage asked for, and it alone."""
         stage = run.resolved.stage
-        if "steps" not in self.options or (asked is not None and stage != asked):
+        if "steps" not in {*self.options, *self.in_file} or (asked is not None and stage != asked):
             return None
         steps = self.resolve(stage).run.steps
         return steps if steps > run.resolved.run.steps else None
@@ -221,10 +241,21 @@ class TrainRequest:
             self.names,
             self.preset,
             self.config,
+            self.in_file,
             {**self.options, "stage": stage},
             self.out,
             self.tell,
         )
+
+
+def _its_options(config: BaseModel, prefix: str = "data.") -> Iterator[tuple[str, Any]]:
+    """The options of a dataset, by dotted name."""
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from _its_options(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 __all__ = ["TrainRequest", "TrainedRun"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,32 +17,49 @@ from gankit.plugin import Variant
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes, explained
-from gankit.training.ready import fingerprints, make_ready, tell_data_notes
+from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.session import check_owner
-from gankit.training.stages import earlier_of
+from gankit.training.stages import earlier_of, read_config
 from gankit.training.trainer import Trainer
 
 
 def resume(
+    directory: RunDir, variant: type[Variant[Any]], source: DataSource, steps: int | None, tell: OnEvent
+) -> Resolved:
+    """Train the run in `directory` to its end, or to `steps` in all; its config then.
+
+    It is this process's from before its config is read until it is trained.
+    """
+    with directory.lock():
+        resolved = read_config(directory, variant, source.cls)
+        config = directory.path / "config.toml"
+        source.check(resolved.data, f"so says {config}. Give the dataset that the run was made with.")
+        saved = _newest(directory, resolved, tell)
+        edits = config_changes(saved.state.get("config"), resolved.to_dict()) if saved else []
+        if steps is not None and steps != resolved.run.steps:
+            if saved is not None and steps <= saved.step:
+                raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")
+            resolved = _with_steps(resolved, steps)
+        if saved is not None and saved.step >= resolved.run.steps and not saved.state["owed"]:
+            tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
+            return resolved
+        ready = _ready(directory, variant, source, resolved, saved, edits, tell)
+        earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
+        replace_text(config, resolved.to_toml())
+        Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
+        return resolved
+
+
+def _ready(
     directory: RunDir,
-    resolved: Resolved,
     variant: type[Variant[Any]],
     source: DataSource,
-    steps: int | None,
+    resolved: Resolved,
+    saved: Checkpoint | None,
+    edits: Sequence[str],
     tell: OnEvent,
-) -> Resolved:
-    """Train the run in `directory`, whose config is `resolved`, to its end, or to `steps` in all; its config then."""
-    with directory.lock():  # before anything is changed
-        pass
-    saved = _newest(directory, resolved, tell)
-    edits = config_changes(saved.state.get("config"), resolved.to_dict()) if saved else []
-    if steps is not None and steps != resolved.run.steps:
-        if saved is not None and steps <= saved.step:
-            raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")
-        resolved = _with_steps(resolved, steps)
-    if saved is not None and saved.step >= resolved.run.steps and not saved.state["owed"]:
-        tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
-        return resolved
+) -> Ready:
+    """The training that goes on from `saved`, once it was seen that it can; says what has changed since."""
     config = directory.path / "config.toml"
     changes: list[str] = []
     with explained(config, edits, changes):
@@ -58,10 +76,7 @@ def resume(
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     _check_places(directory.path)
-    earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
-    replace_text(config, resolved.to_toml())
-    Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
-    return resolved
+    return ready
 
 
 def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint | None:

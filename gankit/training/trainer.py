@@ -77,8 +77,9 @@ class Trainer:
 
         :class:`RunInterrupted` after Ctrl-C, :class:`TrainingDiverged` on NaN; a checkpoint is kept in both cases.
         torch's global random state is this training's meanwhile: other threads that need it get it between two steps.
+        The lock of the run is the caller's, who has read and written its files before.
         """
-        with self.run_dir.lock(), self._random, self._interruption:
+        with self._random, self._interruption:
             self._clock.start()
             self.run_dir.clean()
             torch.manual_seed(derive_seed(self.run.seed, "global"))

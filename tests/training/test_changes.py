@@ -13,6 +13,9 @@ import gankit
 from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.errors import GankitError, UsageError
 from gankit.events import Note, Progress
+from gankit.files import replace_text
+from gankit.plugin import Optim
+from gankit.runs.directory import RunDir
 
 
 class Marked(Blobs):
@@ -158,6 +161,85 @@ def test_options_that_a_run_does_not_take_over_are_named(tmp_path):
     train(tmp_path, resume=True, on_event=told.append, **options)
     text = f"Going on with {path}, with the options it was started with."
     assert Note(text=f"{text} Of those given now it does not take over hidden, optim.lr.") in told
+
+
+class Preset(Tiny):
+    """Has presets."""
+
+    presets: ClassVar = {"wide": {"hidden": 16, "optim": Optim(lr=0.25), "steps": 5}}
+
+
+def test_so_are_those_of_a_file_and_of_a_preset(tmp_path):
+    options = {"steps": 4, "batch_size": 8, "sample_n": 6, "device": "cpu"}
+    data = Blobs(BlobsConfig())
+    run = gankit.train(Preset, data, out=tmp_path, **options)
+    file = tmp_path / "options.toml"
+    file.write_text("hidden = 4\nsteps = 6\nbatch_size = 8\noptim.lr = 0.001\n[data]\ncount = 20\n")
+    text = f"Going on with {run.path}, with the options it was started with."
+    for given, left, steps in (
+        ({"config": file}, "hidden", 6),  # a file's steps are those to go on to
+        ({"preset": "wide", "steps": 7}, "hidden, optim.lr", 7),
+        ({"preset": "wide", "config": file}, "hidden, steps", 7),
+    ):
+        told = []
+        again = gankit.train(Preset, data, out=tmp_path, resume=True, on_event=told.append, **given)
+        assert Note(text=f"{text} Of those given now it does not take over {left}.") in told
+        assert (again.path, again.steps) == (run.path, steps)
+    told = []
+    gankit.train(Preset, data, out=tmp_path, resume=True, on_event=told.append, config=run.path / "config.toml")
+    assert Note(text=text) in told
+
+
+def test_a_file_does_not_contradict_a_dataset_given_open(tmp_path):
+    file = tmp_path / "options.toml"
+    file.write_text("steps = 4\nbatch_size = 8\nsample_n = 6\n[data]\nsize = 12\n")
+    with pytest.raises(UsageError, match=r"data\.size = 12 contradicts the dataset that was given, whose size is 8"):
+        gankit.train(Tiny, Blobs(BlobsConfig()), config=file, out=tmp_path)
+    run = gankit.train(Tiny, Blobs(BlobsConfig(size=12, count=9)), config=file, out=tmp_path)
+    assert (run.config.data.size, run.config.data.count) == (12, 9)
+
+
+def test_a_run_does_not_go_on_with_a_dataset_of_other_options(tmp_path):
+    run = train(tmp_path, steps=4)
+    before = (run.path / "config.toml").read_bytes()
+    with pytest.raises(
+        UsageError, match=r"data\.count = 20 contradicts the dataset .* whose count is 10: so says .*toml"
+    ):
+        train(tmp_path, data=BlobsConfig(count=10), steps=6, resume=True)
+    assert (run.path / "config.toml").read_bytes() == before
+    assert train(tmp_path, steps=6, resume=True).steps == 6
+
+
+def test_a_run_is_locked_from_before_its_config_is_written(tmp_path, monkeypatch):
+    """A new one, and one that goes on: nobody else gets in between reading and training."""
+    places = []
+
+    def locked(path):
+        with pytest.raises(UsageError, match="is being trained"), RunDir(path).lock():
+            pass
+        places.append(path)
+
+    def write(path, text):
+        locked(path.parent)
+        replace_text(path, text)
+
+    monkeypatch.setattr("gankit.training.launch.replace_text", write)
+    path = train(tmp_path, steps=4).path
+    assert len(places) == 2  # environment.json, config.toml
+    edit(path, "lr = 0.001", "lr = 0.5")
+    monkeypatch.setattr("gankit.training.resume.replace_text", write)
+    gankit.open_run(path, Tiny, Blobs).resume(6, lambda event: locked(path))
+    assert len(places) > 6
+    with RunDir(path).lock():  # it is free again
+        pass
+
+
+def test_a_run_in_memory_goes_on_with_what_its_config_says_now(path):
+    run = gankit.open_run(path, Tiny, Marked)
+    edit(path, "lr = 0.001", "lr = 0.5")
+    run.resume(6)
+    assert run.config.options.optim.lr == run.variant.config.optim.lr == 0.5
+    assert "lr = 0.5" in (path / "config.toml").read_text()
 
 
 def test_a_dataset_given_open_has_its_own_options(tmp_path):
