@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec, SampleRequest, Variant
 from gankit.sampling.conditions import Asked, Rows, asked_keys, choose, conditions, fill
-from gankit.sampling.draw import BATCH, called, defines, draw
+from gankit.sampling.draw import BATCH, NotAsked, called, defines, draw
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import PANELS, Layout, bounded
 
@@ -76,24 +76,42 @@ class Drawer:
         panels: Mapping[str, Tensor] = {}
         figures: Mapping[str, Tensor] = {}
         if sheet is not None:
-            panels, figures = self._panels(sheet, seed, produces), self._figures(sheet, seed, produces)
+            panels, figures = self._panels(sheet, asked, seed, produces), self._figures(sheet, seed, produces)
         if kind in ("image", "mask") and (not panels or asked.given & set(_pictures(asked))):
-            panels = beside(asked, produces, values * 2 - 1 if kind == "mask" else values)
+            asked_with = beside(asked, produces, values * 2 - 1 if kind == "mask" else values)
+            panels = _joined(asked_with, panels)
         columns = min(len(asked.words), asked.n) or None
         records = [{"seed": seed, "index": index, **record} for index, record in enumerate(asked.records)]
         return Samples(values, records, checkpoint, kind, Layout(columns, asked.words, panels), figures)
 
-    def _panels(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
+    def _panels(self, sheet: Asked, asked: Asked, seed: int, produces: str) -> dict[str, Tensor]:
         own = type(self.variant)
         if not defines(self.variant, "panels"):
             return {}
-        n = min(sheet.n, PANELS)
-        panels = self._call(self.variant.panels, sheet, n, seed, produces)
+        n = min(sheet.n, asked.n, PANELS)
+        try:
+            panels = self._call(self.variant.panels, self._with_given(sheet, asked), n, seed, produces)
+        except NotAsked:
+            if not asked.given:
+                raise
+            return {}  # they show what the data has of an image, and nobody has it of the one given
         for name, images in panels.items():
             shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
             if not isinstance(images, Tensor) or images.dim() != 4 or len(images) != n or 0 in images.shape:
                 raise PluginError(f"{own.__name__}: panels() returned {shape} for {name!r}; asked for ({n}, C, H, W)")
         return {name: images.detach().float().cpu() for name, images in panels.items()}
+
+    def _with_given(self, sheet: Asked, asked: Asked) -> Asked:
+        """`sheet` with what the user gave, and without what the data has of another image than the one given."""
+        if not asked.given:
+            return sheet
+        images = {self.spec.moves_with(name) for name in asked.given if name in self.spec.images}
+        fitting = {
+            name: rows
+            for name, rows in sheet.batch.items()
+            if name not in self.spec.keys or self.spec.moves_with(name) not in images
+        }
+        return replace(sheet, batch={**fitting, **asked.batch})
 
     def _figures(self, sheet: Asked, seed: int, produces: str) -> dict[str, Tensor]:
         own = type(self.variant)
@@ -130,6 +148,20 @@ class Drawer:
 
 def _pictures(asked: Asked) -> list[str]:
     return [name for name in asked.batch if asked.keys[name].kind in ("image", "mask")]
+
+
+def _joined(asked_with: Mapping[str, Tensor], panels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The panels of what was asked with, then the variant's own; a picture that is among those stands there alone."""
+    if not panels:
+        return dict(asked_with)
+    rows = len(next(iter(panels.values())))
+    others = {name: images[:rows] for name, images in asked_with.items() if name not in panels}
+    alone = {
+        name: images
+        for name, images in others.items()
+        if not any(own.shape == images.shape and torch.equal(own, images) for own in panels.values())
+    }
+    return {**alone, **panels}
 
 
 def beside(asked: Asked, produces: str, images: Tensor) -> dict[str, Tensor]:
