@@ -172,6 +172,9 @@ class Variant(ABC, Generic[ConfigT]):
     A translation from a to b and back: ``("b", "a")``. Empty: the data has none, and nothing is compared with it."""
     random: ClassVar[bool] = True
     """False if `sample` answers the same to the same request whatever the seed: an autoencoder, a translation."""
+    keeps: ClassVar[str | None] = None
+    """A mask that `sample` is asked with and outside of which it draws what it was given: there ``gankit translate``
+    writes the input's own pixels, at the input's size, but for a rim of one pixel of the model."""
     averaged: ClassVar[tuple[str, ...]] = ()
     """Networks of which a moving average is kept; samples are drawn from the average."""
     metric: ClassVar[str | None] = None

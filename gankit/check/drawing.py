@@ -12,7 +12,7 @@ from gankit.check.checker import BATCH, Failed
 from gankit.data.kinds import kind_of
 from gankit.evaluate.own import measure_own
 from gankit.plugin import SampleRequest
-from gankit.sampling.conditions import choose, conditions
+from gankit.sampling.conditions import asked_keys, choose, conditions
 from gankit.sampling.draw import called, defines, fault_of, sampler
 from gankit.sampling.drawer import Drawer
 
@@ -38,6 +38,9 @@ def check_samples(session: Session) -> str:
             raise Failed(f"sample() gives the same samples for different seeds: {remedy}")
         if not same and not variant.random:
             raise Failed("`random` is False, but sample() gives different samples for different seeds")
+        asked = asked_keys(variant, session.spec, to or "")
+        if variant.keeps is not None and (variant.keeps not in asked or asked[variant.keeps].kind != "mask"):
+            raise Failed(f"`keeps` names {variant.keeps!r}, which is no mask that sample() is asked with")
     drawer = Drawer(variant, session.sampling_networks(), session.spec, lambda: [session.dataset], CPU)
     shown = drawer.samples(drawer.ask(5, seed=0), drawer.ask_for_sheet(5, seed=0), seed=0)
     beside = [*shown.layout.panels, *shown.figures]

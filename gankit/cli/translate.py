@@ -99,7 +99,10 @@ def _change(
         warn(f"error: {pair.error}")
     done = len(pairs) - len(failed)
     if json:
-        files = [{"from": str(pair.source), "to": str(pair.target), "error": pair.error or None} for pair in pairs]
+        files = [
+            {**pair.conditions, "from": str(pair.source), "to": str(pair.target), "error": pair.error or None}
+            for pair in pairs
+        ]
         emit({"run": str(opened.path), "checkpoint": opened.directory.resolve(checkpoint), "n": done, "files": files})
     elif done:
         say(f"{done} {'image' if done == 1 else 'images'} in {shown(out)}")

@@ -103,6 +103,7 @@ _OF_VARIANTS: dict[str, Wanted] = {
     "conditions": (_names(Set), "a set of names"),
     "averaged": (_names(tuple, list), "a tuple of names"),
     "produces": (_names(tuple), "a tuple of names"),
+    "keeps": (lambda value: value is None or isinstance(value, str), "a name or None"),
     "random": (lambda value: isinstance(value, bool), "True or False"),
     "stages": (lambda value: type(value) is int and value >= 1, "a number, at least 1"),
     "metric": (lambda value: value is None or isinstance(value, str), "a name or None"),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
-from gankit.data.files import SUFFIXES, list_images
+from gankit.data.files import SUFFIXES, list_images, named
 from gankit.data.images import load, resize, to_float, to_tensor, to_uint8, write_image
+from gankit.data.kinds import kind_of
 from gankit.errors import GankitError, UsageError
-from gankit.events import OnEvent, Progress, ignore
+from gankit.events import Note, OnEvent, Progress, ignore
 from gankit.plugin import Key, SampleRequest
-from gankit.sampling.conditions import Asked, asked_keys, choose, fill
+from gankit.sampling.conditions import Asked, asked_keys, choose, fill, has_rows
 from gankit.sampling.draw import called, checked, defines, sampler
 from gankit.sampling.drawer import Drawer, beside
+from gankit.sampling.partners import Partners, partners
 from gankit.sampling.pictures import read_images
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import Layout
@@ -41,6 +44,10 @@ class FilePair:
     source: Path
     target: Path
     error: str = ""
+    name: str = ""
+    """Of the source, relative to the directory that was given."""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    """What the model was asked with beside the image, by key: the file or the row that it came from, or its value."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,10 @@ def change(
     inputs, origins = read_images(way.image, way.key.shape, sources, fit="stretch")
     if not len(inputs):
         raise UsageError("no images: an empty list; give at least one.")
-    asked = _others(drawer, way, len(inputs), given, seed)
+    asked, matched = _others(drawer, way, len(inputs), given, seed, _names(sources, origins))
+    for partner in matched.values():
+        if partner.errors:
+            raise UsageError(next(iter(partner.errors.values())))
     records = [{way.image: origin, **record} for origin, record in zip(origins, asked.records, strict=True)]
     whole = replace(asked, batch={way.image: inputs, **asked.batch}, keys={way.image: way.key, **asked.keys})
     parts = ((len(rows), whole.part(at, at + len(rows))) for at, rows in _chunks(inputs))
@@ -118,28 +128,41 @@ def change_files(
     """Writes what becomes of the files of `pairs`, at the size of each `input` or of the `model`.
 
     A file that cannot be read or written does not keep the others from it: its pair comes back with the error. An image
-    is stretched to the size that the model takes, and what comes of it back.
+    is stretched to the size that the model takes, and what comes of it back. Where the variant `keeps` what a mask
+    leaves out, those pixels are the file's own.
     """
     channels = way.key.shape[0]
     for name, number in ((way.image, channels), (way.produces, drawer.spec[way.produces].shape[0])):
         if number not in (1, 3):
             raise UsageError(f"this run's images of {name!r} have {number} channels, which no file has.")
-    asked = _others(drawer, way, len(pairs), given, seed)
-    done: dict[int, FilePair] = {}
+    asked, matched = _others(drawer, way, len(pairs), given, seed, [pair.name for pair in pairs])
+    for name, partner in matched.items():
+        if partner.left:
+            tell(Note(text=f"{name}: no image goes with {named(partner.left)}"))
+    errors = {index: text for partner in matched.values() for index, text in partner.errors.items()}
+    pairs = [replace(pair, conditions=record) for pair, record in zip(pairs, asked.records, strict=True)]
+    done = {index: replace(pairs[index], error=text) for index, text in errors.items()}
     sizes: dict[int, tuple[int, int]] = {}
+    holes = asked.batch.get(drawer.variant.keeps or "") if size == "input" else None
+    whole: dict[int, Image.Image] = {}
 
     def parts() -> Iterator[tuple[int, Batch]]:
         for start in range(0, len(pairs), CHUNK):
             tell(Progress(what="images", done=start, total=len(pairs)))
             sizes.clear()
+            whole.clear()
             inputs = []
             for index in range(start, min(start + CHUNK, len(pairs))):
+                if index in done:
+                    continue
                 try:
                     image = load(pairs[index].source, channels)
                 except GankitError as error:
                     done[index] = replace(pairs[index], error=str(error))
                     continue
                 sizes[index] = (image.height, image.width)
+                if holes is not None:
+                    whole[index] = image
                 inputs.append(to_float(to_tensor(resize(image, (way.key.shape[1], way.key.shape[2]), "stretch"))))
             if inputs:
                 chosen = list(sizes)
@@ -151,7 +174,10 @@ def change_files(
             pair = pairs[index]
             try:
                 pair.target.parent.mkdir(parents=True, exist_ok=True)
-                write_image(pair.target, _sized(image, own if size == "input" else None), overwrite=overwrite)
+                pixels = _sized(image, own if size == "input" else None)
+                if holes is not None:
+                    pixels = _kept(pixels, whole[index], holes[index])
+                write_image(pair.target, pixels, overwrite=overwrite)
             except GankitError as error:
                 pair = replace(pair, error=str(error))
             except OSError as error:
@@ -175,12 +201,12 @@ def file_pairs(source: Path, out: Path, *, overwrite: bool) -> tuple[list[FilePa
             raise UsageError(f"no images in {source}: found {listing.describe_others()}")
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file, and {source} is a directory. Give another OUT.")
-        pairs = [FilePair(source / file, out / file) for file in listing.files]
+        pairs = [FilePair(source / file, out / file, name=file) for file in listing.files]
         problems = listing.problems
     elif not os.path.lexists(source):
         raise UsageError(f"there is no file or directory {source}")
     else:
-        pairs = [FilePair(source, out / source.name if out.is_dir() or not out.suffix else out)]
+        pairs = [FilePair(source, out / source.name if out.is_dir() or not out.suffix else out, name=source.name)]
     for pair in pairs:
         if pair.target.suffix.lower() not in SUFFIXES:
             endings = " ".join(sorted(SUFFIXES))
@@ -192,11 +218,44 @@ def file_pairs(source: Path, out: Path, *, overwrite: bool) -> tuple[list[FilePa
     return pairs, problems
 
 
-def _others(drawer: Drawer, way: Way, n: int, given: Mapping[str, Any] | None, seed: int) -> Asked:
-    """`n` rows of what is asked for beside the image."""
+_IN_THE_IMAGE = ("image", "mask", "box", "points")
+"""Kinds that say something of the image itself: those of another image are no stand-in."""
+
+
+def _others(
+    drawer: Drawer, way: Way, n: int, given: Mapping[str, Any] | None, seed: int, names: Sequence[str] | None
+) -> tuple[Asked, dict[str, Partners]]:
+    """`n` rows of what is asked for beside the image, and which of them are pictures that go with the images."""
+    who, given = type(drawer.variant).__name__, dict(given or {})
     keys = asked_keys(drawer.variant, drawer.spec, way.produces)
     keys.pop(way.image, None)
-    return fill(type(drawer.variant).__name__, keys, drawer.spec, n, given=given, rows=drawer.rows, seed=seed)
+    if way.image in given:
+        raise UsageError(f"{way.image!r} is what the images themselves are (IN): leave out --given {way.image}=...")
+    pictures = [name for name in given if name in keys and keys[name].kind in ("image", "mask")]
+    matched = {name: partners(name, keys[name], given.pop(name), n, names) for name in pictures}
+    rest = {name: key for name, key in keys.items() if name not in matched}
+    for name, key in rest.items():
+        if key.kind in _IN_THE_IMAGE and name not in given and has_rows(drawer.spec, name, key):
+            value = "FILE" if key.kind in ("image", "mask") else kind_of(key).written.partition(" ")[0]
+            raise UsageError(
+                f"{who} asks for a {name} with each image, and one of the data is of another image: "
+                f"give --given {name}={value} ({kind_of(key).written})."
+            )
+    asked = fill(who, rest, drawer.spec, n, given=given, rows=drawer.rows, seed=seed)
+    for name, partner in matched.items():
+        for record, value in zip(asked.records, partner.records, strict=True):
+            record[name] = value
+    batch = {**asked.batch, **{name: partner.rows for name, partner in matched.items()}}
+    return replace(asked, batch=batch, keys=keys, given=asked.given | matched.keys()), matched
+
+
+def _names(sources: Sequence[Any], origins: Sequence[Any]) -> list[str] | None:
+    """The relative paths of images that all are files; else None."""
+    if not all(isinstance(origin, str) for origin in origins):
+        return None
+    root = Path(sources[0]).expanduser()
+    inside = len(sources) == 1 and root.is_dir()
+    return [os.path.relpath(origin, root) if inside else Path(origin).name for origin in origins]
 
 
 def _chunks(inputs: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -208,6 +267,17 @@ def _run(drawer: Drawer, way: Way, parts: Iterator[tuple[int, Batch]], seed: int
     settings: Any = {"seed": seed, "device": drawer.device, "produces": way.produces}
     for images, size in called(way.method, drawer.networks, drawer.spec, parts, **settings):
         yield checked(images, size, drawer.spec, way.produces, who, way.name), size
+
+
+def _kept(pixels: Tensor, source: Image.Image, hole: Tensor) -> Tensor:
+    """`pixels` (H, W, C) where the mask `hole` (1, h, w) holds or is near, elsewhere those of `source`.
+
+    Near is a pixel of the model: at its edge the mask is as coarse as that, and what it hides must not show through.
+    """
+    near = F.max_pool2d(hole[None], 3, 1, 1)
+    holds = F.adaptive_max_pool2d(near, tuple(pixels.shape[:2]))[0, 0, ..., None] > 0
+    own = to_tensor(source.convert("L" if pixels.shape[2] == 1 else "RGB")).permute(1, 2, 0)
+    return torch.where(holds, pixels, own)
 
 
 def _sized(image: Tensor, size: tuple[int, int] | None) -> Any:
