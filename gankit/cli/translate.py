@@ -35,7 +35,8 @@ def translate(
 ) -> None:
     """Translate images: for variants that are asked with one.
 
-    Images of any size are stretched to what the model takes, and the result back.
+    Images of any size are stretched to what the model takes, and the result back. Of other pictures that the variant is
+    asked with (--given mask=...), a file serves all images, a directory each with the file of its name.
     """
     _change("translate", run, source, out, given, to, size, seed, checkpoint, device, overwrite, json)
 

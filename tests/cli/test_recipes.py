@@ -72,6 +72,13 @@ BROKEN = {
         "dataset",
         "'a' belongs to",
     ),
+    "keeps what is no mask": (
+        "Filler",
+        'requires, False, "mask"',
+        'requires, False, "image"',
+        "samples",
+        "`keeps` names 'image', which is no mask that sample() is asked with",
+    ),
     "figures of another kind": ("Line", ".expand(-1, -1, 3)", ".expand(-1, -1, 2)", "samples", "histogram"),
 }
 

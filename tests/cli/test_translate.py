@@ -64,6 +64,11 @@ def test_translate(gankit, negative, photos, tmp_path):
 
 
 def test_sample_with_images(gankit, negative, photos, tmp_path):
+    refused = gankit("translate", negative, photos, "new", "--given", "image=x.png")
+    assert (refused.code, "is what the images themselves are (IN)" in refused.err) == (2, True)
+    refused = gankit("sample", negative, "--given", "image=")
+    assert (refused.code, "image: an empty path" in refused.err) == (2, True)
+
     outcome = gankit("sample", negative, "--given", f"image={photos}", "--out", "drawn", "--json")
     assert outcome.code == 0, outcome.err
     assert [sample["image"] for sample in outcome.data["samples"]] == [
