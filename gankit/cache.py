@@ -47,7 +47,7 @@ def make_room(folder: Path, need: int, most: int) -> str:
     Those in use stay. Returns "" if there is room, on the disk too, else why there is none.
     """
     if need > most:
-        return f"{gib(need)} are needed, {gib(most)} are allowed"
+        return f"{byte_size(need)} are needed, {byte_size(most)} are allowed"
     found = [(status.st_mtime, path, status.st_size) for path in folder.iterdir() if (status := _file(path))]
     held = sum(size for _, _, size in found)
     for _, path, size in sorted(found):
@@ -55,15 +55,19 @@ def make_room(folder: Path, need: int, most: int) -> str:
         if (unfinished or held + need > most or _free(folder) < need + SPARE) and _remove_unused(path):
             held -= size
     if held + need > most:
-        return f"{gib(need)} are needed, {gib(held)} of the {gib(most)} allowed are in use"
+        return f"{byte_size(need)} are needed, {byte_size(held)} of the {byte_size(most)} allowed are in use"
     if (free := _free(folder)) < need + SPARE:
-        return f"{gib(need)} are needed, {gib(free)} are free and {gib(SPARE)} stay so"
+        return f"{byte_size(need)} are needed, {byte_size(free)} are free and {byte_size(SPARE)} stay so"
     return ""
 
 
-def gib(count: float) -> str:
+def byte_size(count: float) -> str:
     """Bytes for people: ``2.3 GiB``, ``40 MiB``."""
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{max(1, round(count / (1 << 20)))} MiB"
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"
 
 
 def _free(folder: Path) -> int:
@@ -95,4 +99,4 @@ def _remove_unused(path: Path) -> bool:
     return True
 
 
-__all__ = ["SPARE", "cache_directory", "gib", "keep", "make_room", "use"]
+__all__ = ["SPARE", "byte_size", "cache_directory", "keep", "make_room", "use"]

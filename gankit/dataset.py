@@ -175,4 +175,9 @@ def stream_of(dataset: Dataset[Any], name: str) -> str:
     raise UsageError(f"the key {name!r} belongs to none of the streams {', '.join(streams)}: name its image with `of`")
 
 
-__all__ = ["DataSpec", "Dataset", "Key", "Kind", "stream_of"]
+def read(dataset: Dataset[Any], indices: Mapping[str, Tensor]) -> Batch:
+    """A batch of `dataset` at the indices of some or all of its streams, by stream, however many it has."""
+    return dataset.batch(indices if len(dataset.streams()) > 1 else next(iter(indices.values())))
+
+
+__all__ = ["DataSpec", "Dataset", "Key", "Kind", "read", "stream_of"]

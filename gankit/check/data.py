@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gankit.check.checker import Checker, Failed
-from gankit.data.kinds import fault, spec_fault
+from gankit.data.faults import fault, spec_fault
+from gankit.data.kinds import KINDS
 from gankit.data.made_up import MadeUp
-from gankit.dataset import stream_of
+from gankit.dataset import read, stream_of
 from gankit.discovery.entry_points import place
 from gankit.plugin import Dataset, DataSpec, Key, Variant
 
@@ -75,12 +76,13 @@ def _some(length: int) -> torch.Tensor:
 
 def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
     """Reads a stream by itself in several ways; one of the batches."""
-    several = len(dataset.streams()) > 1
     keys = {name: key for name, key in dataset.spec.keys.items() if stream_of(dataset, name) == stream}
 
-    def read(indices: torch.Tensor) -> Batch:
+    several = len(dataset.streams()) > 1
+
+    def at(indices: torch.Tensor) -> Batch:
         try:
-            return dataset.batch({stream: indices} if several else indices)
+            return read(dataset, {stream: indices})
         except Exception as error:
             text = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'} ({place(error)})"
             if several:
@@ -92,13 +94,13 @@ def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
 
     some = _some(length)
     for indices in (torch.tensor([0]), torch.tensor([length - 1, 0, length - 1]), some):
-        _check_batch(keys, read(indices), len(indices), f" of the stream {stream!r}" if several else "")
-    first = read(some)
-    _same(first, read(some), "two calls with the same indices")
-    backwards = read(some.flip(0))
+        _check_batch(keys, at(indices), len(indices), f" of the stream {stream!r}" if several else "")
+    first = at(some)
+    _same(first, at(some), "two calls with the same indices")
+    backwards = at(some.flip(0))
     _same(first, {key: value.flip(0) for key, value in backwards.items()}, "the same samples in another order")
     with ThreadPoolExecutor(4) as pool:
-        for batch in pool.map(read, [some] * 8):
+        for batch in pool.map(at, [some] * 8):
             _same(first, batch, "several threads")
     if not torch.equal(some, _some(length)):
         raise Failed("batch() changes the indices it is given")
@@ -123,18 +125,6 @@ def _same(one: Batch, other: Batch, when: str) -> None:
             raise Failed(f"batch() is not a function of the indices alone: {name!r} differs between {when}")
 
 
-MADE_UP: Mapping[str, Key] = {
-    "image": Key(kind="image", shape=(3, 64, 64)),
-    "mask": Key(kind="mask", shape=(1, 64, 64)),
-    "box": Key(kind="box", shape=(4,)),
-    "points": Key(kind="points", shape=(5, 3), mirror=(0, 2, 1, 4, 3)),
-    "text": Key(kind="text", shape=(64,)),
-    "vector": Key(kind="vector", shape=(16,)),
-    "class": Key(kind="class", names=tuple("0123456789")),
-}
-"""What stands under a key of made-up data, by kind."""
-
-
 def stand_in(variant: type[Variant[Any]]) -> MadeUp:
     """40 made-up samples with the keys that `variant` names; what kind each is of follows from its name.
 
@@ -145,7 +135,7 @@ def stand_in(variant: type[Variant[Any]]) -> MadeUp:
 
     def key(name: str) -> Key:
         kind = name.partition("_")[0]
-        return MADE_UP[kind if kind in MADE_UP else "image" if name in variant.produces else "class"]
+        return KINDS[kind if kind in KINDS else "image" if name in variant.produces else "class"].usual
 
     keys = {name: key(name) for name in names}
     images = [name for name, made in keys.items() if made.kind == "image"]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gankit.check.checker import BATCH, Failed
-from gankit.data.kinds import kind_of
+from gankit.data.kinds import KINDS, kind_of
+from gankit.dataset import read
 from gankit.evaluate.own import measure_own
 from gankit.plugin import SampleRequest
 from gankit.sampling.conditions import asked_keys, choose, conditions
@@ -50,10 +51,10 @@ def check_samples(session: Session) -> str:
 def _check_values(samples: Tensor, kind: str) -> None:
     if not samples.isfinite().all():
         raise Failed("sample() returned values that are not finite")
-    lowest = {"image": -1.0, "mask": 0.0}.get(kind)
     low, high = float(samples.min()), float(samples.max())
-    if lowest is not None and (low < lowest - 1e-3 or high > 1 + 1e-3):
-        raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; {kind}s are in [{lowest:g}, 1]")
+    pictures = KINDS[kind] if kind in KINDS and KINDS[kind].pixels else None
+    if pictures is not None and (low < pictures.lowest - 1e-3 or high > 1 + 1e-3):
+        raise Failed(f"sample() returned values from {low:.3g} to {high:.3g}; {kind}s are in [{pictures.lowest:g}, 1]")
 
 
 def _draw(session: Session, n: int, seed: int, to: str | None) -> Tensor:
@@ -100,9 +101,7 @@ def check_codes(session: Session) -> str:
 def _held_out(session: Session, n: int) -> dict[str, Tensor]:
     """`n` samples as in a step."""
     data, rows = session.dataset, torch.arange(n)
-    streams = data.streams()
-    wanted = {stream: rows % length for stream, length in streams.items()}
-    batch = data.batch(wanted if len(streams) > 1 else next(iter(wanted.values())))
+    batch = read(data, {stream: rows % length for stream, length in data.streams().items()})
     return {name: kind_of(session.spec[name]).to_step(value) for name, value in batch.items()}
 
 

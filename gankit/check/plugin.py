@@ -154,9 +154,6 @@ def _check_presets(
 ) -> str:
     from gankit.options.resolve import resolve
 
-    for preset, values in variant.presets.items():
-        if not isinstance(values, Mapping):
-            raise Failed(f"preset {preset!r} is {values!r}, not a dict of options")
     for preset in sorted({"default", *variant.presets}):
         stages = range(1, variant.stages + 1) if variant.stages > 1 else [None]
         for stage in stages:

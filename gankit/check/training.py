@@ -17,6 +17,7 @@ from gankit.check.state import attributes, changed
 from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint as checkpoints
 from gankit.training.networks import build_networks
+from gankit.training.requirements import check_requirements
 from gankit.training.session import Session
 from gankit.training.validation import check_metric
 
@@ -38,8 +39,10 @@ def check_training(
     made: list[Session] = []
 
     def session(origin: Resolved) -> Session:
+        made_of = variant(origin.options)
+        check_requirements(made_of, dataset, origin.dataset)
         run = origin.run.model_copy(update={"batch_size": min(BATCH, len(dataset)), "workers": 0, "accumulate": 1})
-        return Session(variant(origin.options), dataset, replace(origin, run=run))
+        return Session(made_of, dataset, replace(origin, run=run))
 
     def networks() -> str:
         origin = resolve(stage)
@@ -113,8 +116,6 @@ def _check_turn(session: Session, turn: Turn) -> str:
         if not torch.equal(values, copy):
             raise Failed(f"phase {turn.name!r} changes step.batch[{name!r}] in place; other phases see it too")
     for name, term in terms.items():
-        if term.dim():
-            raise Failed(f"phase {turn.name!r}: term {name!r} must be a scalar, its shape is {tuple(term.shape)}")
         if not term.isfinite():
             raise Failed(f"phase {turn.name!r}: term {name!r} is {float(term)} in the first step")
     for name in turn.phase.updates:

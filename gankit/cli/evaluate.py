@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -40,6 +39,7 @@ def evaluate(
         _check_sheet(sheet)
     from gankit.api import open_run
     from gankit.cli.progress import reporter
+    from gankit.options.schema import flattened
 
     opened = open_run(run)
     sheet = sheet or fresh(opened.path, "neighbours")
@@ -54,7 +54,7 @@ def evaluate(
     say(f"{shown(opened.path)}, {result['checkpoint']}{drawn}")
     if result["metrics"]:
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
-    if judge := list(_flat(result.get("judge") or {})):
+    if judge := list(flattened(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
     if sheet.exists():
         say(f"\nsamples beside their nearest training images: {shown(sheet)}")
@@ -68,11 +68,3 @@ def _check_sheet(path: Path) -> None:
         raise UsageError(f"--sheet {path} exists already. Give another name.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--sheet {path}: there is no directory {path.absolute().parent}")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

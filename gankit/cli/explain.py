@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from gankit.cli.output import size
+from gankit.cache import byte_size
 from gankit.errors import GankitError, out_of_memory
 from gankit.options.spelling import closest
 
@@ -61,7 +61,7 @@ def _memory(error: BaseException, arguments: Sequence[str]) -> str:
     text = str(error)
     where = " on the GPU" if "CUDA" in text or "MPS" in text else ""
     amount = _AMOUNT.search(text)
-    asked = f": {size(float(amount[1]) * _UNITS[amount[2]])} were asked for at once" if amount else ""
+    asked = f": {byte_size(float(amount[1]) * _UNITS[amount[2]])} were asked for at once" if amount else ""
     command = arguments[0] if arguments else ""
     return f"there is not enough memory{where}{asked}\n{_LESS.get(command, 'try it where there is more of it')}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,6 +145,7 @@ def _shown_values(
 ) -> dict[str, str]:
     """What an option is if it is not given, as text: with the preset laid over the models' defaults, stage by stage."""
     from gankit.options.resolve import resolve
+    from gankit.options.schema import leaves
 
     if dataset is None:
         return {}
@@ -156,22 +158,15 @@ def _shown_values(
     except UsageError:
         return {}  # an option without a default; running says which
 
-    def flat(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-        for key in type(tree).model_fields:
-            value = getattr(tree, key)
-            if hasattr(type(value), "model_fields"):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield prefix + key, value
+    def values(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        return ((prefix + leaf.name, attrgetter(leaf.name)(model)) for leaf in leaves(type(model)))
 
     shown: dict[str, list[str]] = {}
     for one in resolved:
-        for key, value in (*flat(one.run, ""), *flat(one.options, ""), *flat(one.data, "data.")):
+        for key, value in (*values(one.run), *values(one.options), *values(one.data, "data.")):
             shown.setdefault(key, []).append(as_text(value))
     shown["stage"] = ["all, in turn"]
-    return {
-        key: values[0] if len(set(values)) == 1 else " or ".join(values) + " by stage" for key, values in shown.items()
-    }
+    return {key: texts[0] if len(set(texts)) == 1 else " or ".join(texts) + " by stage" for key, texts in shown.items()}
 
 
 def as_text(value: Any) -> str:

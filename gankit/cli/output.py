@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gankit.cli.streams import data_stream, printable
 from gankit.errors import UsageError
+from gankit.runs.json_file import finite
 
 
 def emit(data: object) -> None:
     """One JSON document on stdout."""
     stream = data_stream()
     escape = (stream.encoding or "").lower().replace("-", "") != "utf8"
-    print(json.dumps(_finite(data), indent=1, ensure_ascii=escape, default=str), file=stream, flush=True)
+    print(json.dumps(finite(data), indent=1, ensure_ascii=escape, default=str), file=stream, flush=True)
 
 
 def say(text: str, *, json: bool = False) -> None:
@@ -58,15 +57,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def size(count: float) -> str:
-    """Bytes in KiB, MiB, GiB."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.4g} {unit}"
-        count /= 1024
-    return f"{count:.4g} GiB"
-
-
 def shown(path: Path) -> str:
     """A path as one would type it here."""
     try:
@@ -80,14 +70,3 @@ def at_least(option: str, value: int | None, bound: int) -> None:
     """UsageError naming option, bound and value."""
     if value is not None and value < bound:
         raise UsageError(f"{option} {value}: must be at least {bound}")
-
-
-def _finite(data: Any) -> Any:
-    """JSON knows no NaN: null instead."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_finite(value) for value in data]
-    return data

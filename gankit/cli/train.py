@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gankit.cache import byte_size
 from gankit.cli.arguments import Json, RunArgument
-from gankit.cli.output import at_least, duration, emit, figures, say, shown, size, table, warn
+from gankit.cli.output import at_least, duration, emit, figures, say, shown, table, warn
 from gankit.cli.streams import escaped
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def describe(plan: Plan) -> str:
         )
         for phase in plan.phases
     ]
-    memory = [(key, "unknown" if value is None else size(value)) for key, value in plan.memory.items()]
+    memory = [(key, "unknown" if value is None else byte_size(value)) for key, value in plan.memory.items()]
     return "\n\n".join(
         [
             f"{plan.variant} on {plan.dataset}{stage}, preset {plan.preset}: {plan.steps} steps of {batch} samples "

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gankit.data.kinds import kind_of, spec_fault
+from gankit.data.faults import spec_fault
+from gankit.data.kinds import kind_of
 from gankit.data.moves import Grid, Moves
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import DataSpec, Key

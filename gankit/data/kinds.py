@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from gankit.data.images import to_float
 from gankit.data.moves import Moves
 from gankit.plugin import DataSpec, Key
 
-__all__ = ["KINDS", "KeyKind", "describe", "fault", "key_fault", "kind_of", "spec_fault"]
+__all__ = ["KINDS", "KeyKind", "describe", "kind_of"]
 
 
 class KeyKind:
@@ -27,6 +27,10 @@ class KeyKind:
     """How a user writes a value."""
     pixels = False
     """Whether values are (N, C, H, W): pictures, which may stand in memory as channels_last."""
+    usual: Key
+    """A key of this kind as it often is, for made-up data."""
+    lowest = -math.inf
+    """Of pictures in a step: the least that a pixel may be; the most is 1."""
     moves = False
     """Whether values are places in an image, so that :meth:`move` changes them."""
 
@@ -50,6 +54,10 @@ class KeyKind:
         """From what a dataset delivers to what a step gets, on any device."""
         return values
 
+    def to_picture(self, values: Tensor) -> Tensor:
+        """Of pictures: from what a step gets to images in [-1, 1]."""
+        return values
+
     def unmoved(self, key: Key) -> bool:
         """Whether the key describes something in an image that gankit cannot move with it, by flip or shift."""
         return False
@@ -67,6 +75,8 @@ class _Image(KeyKind):
     written = "an image file or a directory of images"
     dtype = torch.uint8
     pixels = moves = True
+    lowest = -1.0
+    usual = Key(kind="image", shape=(3, 64, 64))
 
     def shape_fault(self, key: Key) -> str:
         return "" if len(key.shape) == 3 else f"has 3 dimensions, its shape says {key.shape}"
@@ -89,6 +99,8 @@ class _Image(KeyKind):
 
 class _Mask(_Image):
     written = "an image file, white where it holds, or a directory of such"
+    lowest = 0.0
+    usual = Key(kind="mask", shape=(1, 64, 64))
 
     def shape_fault(self, key: Key) -> str:
         return "" if len(key.shape) == 3 and key.shape[0] == 1 else f"has a shape (1, H, W), not {key.shape}"
@@ -103,10 +115,14 @@ class _Mask(_Image):
     def to_step(self, values: Tensor) -> Tensor:
         return values.to(torch.float32).div_(255)
 
+    def to_picture(self, values: Tensor) -> Tensor:
+        return values * 2 - 1
+
 
 class _Box(KeyKind):
     written = "left,top,right,bottom as fractions of the image"
     moves = True
+    usual = Key(kind="box", shape=(4,))
 
     def shape_fault(self, key: Key) -> str:
         return "" if key.shape[-1:] == (4,) else f"has a shape that ends in 4, not {key.shape}"
@@ -133,6 +149,7 @@ class _Box(KeyKind):
 class _Points(KeyKind):
     written = "x,y of each point as fractions of the image"
     moves = True
+    usual = Key(kind="points", shape=(5, 3), mirror=(0, 2, 1, 4, 3))
 
     def shape_fault(self, key: Key) -> str:
         if len(key.shape) != 2 or key.shape[1] not in (2, 3):
@@ -169,6 +186,7 @@ class _Points(KeyKind):
 class _Class(KeyKind):
     written = "a class, by name or number"
     dtype = step_dtype = torch.int64
+    usual = Key(kind="class", names=tuple("0123456789"))
 
     def shape_fault(self, key: Key) -> str:
         if key.shape:
@@ -190,6 +208,7 @@ class _Class(KeyKind):
 class _Text(KeyKind):
     written = "a text"
     dtype = step_dtype = torch.uint8
+    usual = Key(kind="text", shape=(64,))
 
     def shape_fault(self, key: Key) -> str:
         return "" if len(key.shape) == 1 else f"has 1 dimension, its shape says {key.shape}"
@@ -216,6 +235,7 @@ class _Text(KeyKind):
 
 class _Vector(KeyKind):
     written = "numbers, separated by commas"
+    usual = Key(kind="vector", shape=(16,))
 
     def describe(self, key: Key) -> str:
         return f"vector {_by(key.shape)}" if key.shape else "number"
@@ -240,46 +260,8 @@ KINDS: Mapping[str, KeyKind] = {
 
 
 def kind_of(key: Key) -> KeyKind:
-    """The row of `key`; :func:`spec_fault` names a kind that there is not."""
+    """The row of `key`; `gankit.data.faults` names a kind that there is not."""
     return KINDS[key.kind]
-
-
-def key_fault(name: str, key: Key) -> str:
-    """What is wrong with a key by itself, in words that name it; "" if nothing is."""
-    if key.kind not in KINDS:
-        return f"key {name!r}: unknown kind {key.kind!r}; there are {', '.join(KINDS)}"
-    if text := KINDS[key.kind].shape_fault(key):
-        return f"key {name!r} ({key.kind}): {text}"
-    if any(size < 1 for size in key.shape):
-        return f"key {name!r}: shape {key.shape} has an empty dimension"
-    return ""
-
-
-def spec_fault(spec: DataSpec) -> str:
-    """What is wrong with the keys of `spec`, in words that name the key; "" if nothing is."""
-    images = ", ".join(spec.images) or "none"
-    for name, key in spec.keys.items():
-        if text := key_fault(name, key):
-            return text
-        if key.of is not None and key.of not in spec.images:
-            return f"key {name!r}: it is of {key.of!r}, which is no image; there are {images}"
-        if (image := spec.moves_with(name)) is not None and spec.keys[image].of is not None:
-            return f"key {name!r}: its `of` leads in a circle, to {image!r}, which is of {spec.keys[image].of!r}"
-        if key.like is not None and (key.like not in spec.keys or spec.keys[key.like].names != key.names):
-            return f"key {name!r}: it is like {key.like!r}, which is no key with the same classes"
-    return ""
-
-
-def fault(key: Key, values: Any, number: int) -> str:
-    """What is wrong with `values`, `number` of them as a dataset delivered them for `key`; "" if nothing is."""
-    kind, shape = kind_of(key), (number, *key.shape)
-    if not isinstance(values, Tensor):
-        return f"is a {type(values).__name__}, not a tensor"
-    if (values.dtype, tuple(values.shape)) != (kind.dtype, shape):
-        return f"is {_dtype(values.dtype)} {tuple(values.shape)}; its spec says {_dtype(kind.dtype)} {shape}"
-    if values.device.type != "cpu":
-        return f"is on {values.device}; batch() returns CPU tensors"
-    return kind.value_fault(key, values)
 
 
 def describe(spec: DataSpec) -> dict[str, str]:
@@ -289,7 +271,3 @@ def describe(spec: DataSpec) -> dict[str, str]:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gankit.data.kinds import fault
+from gankit.data.faults import fault
 from gankit.errors import GankitError, UsageError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gankit.cache import cache_directory, gib
+from gankit.cache import byte_size, cache_directory
 from gankit.data.files import named, state_of
 from gankit.data.images import Fit, ImageError, decode_resized
 from gankit.data.rows import HeldRows, MappedRows, Rows
@@ -129,7 +129,8 @@ class ImageStore:
                 f"{len(self.unreadable)} of {self._total} image files cannot be read and are left out: {reasons}"
             )
         if isinstance(self._kept, MappedRows):
-            where = f"{gib(self._kept.size)} in {self._kept.path.parent}, of at most {gib(self._disk)} there"
+            taken, allowed = byte_size(self._kept.size), byte_size(self._disk)
+            where = f"{taken} in {self._kept.path.parent}, of at most {allowed} there"
             notes.append(f"decoded images: {where} (--data.cache-gib); GANKIT_CACHE moves it")
             if self._kept.failed:
                 notes.append(f"decoded images could not all be written ({self._kept.failed}): the rest is decoded anew")

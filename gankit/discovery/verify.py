@@ -108,7 +108,7 @@ _OF_VARIANTS: dict[str, Wanted] = {
     "stages": (lambda value: type(value) is int and value >= 1, "a number, at least 1"),
     "metric": (lambda value: value is None or isinstance(value, str), "a name or None"),
     "metrics": (
-        _mapping(lambda value: isinstance(value, str) and value in ("larger", "smaller")),
+        _mapping(_direction),
         'names with "larger" or "smaller"',
     ),
     "presets": (_mapping(_mapping(lambda value: True)), "values of options by name, by the preset's name"),

@@ -5,7 +5,7 @@
     from gankit.evaluate import evaluate
 """
 
-from gankit.evaluate.cache import Judged, judge_for
+from gankit.evaluate.cache import KnownJudge, judge_for
 from gankit.evaluate.evaluation import evaluate
 from gankit.evaluate.judge import Judge, JudgeConfig, train_judge
 from gankit.evaluate.real import RealImages
@@ -15,7 +15,7 @@ __all__ = [
     "METRICS",
     "Judge",
     "JudgeConfig",
-    "Judged",
+    "KnownJudge",
     "RealImages",
     "better",
     "evaluate",

@@ -23,7 +23,7 @@ SAMPLED = 512
 
 
 @dataclass(frozen=True)
-class Judged:
+class KnownJudge:
     """A judge, and what is known of it."""
 
     judge: Judge
@@ -51,7 +51,7 @@ def judge_for(
     config: JudgeConfig | None = None,
     device: torch.device | str = "cpu",
     tell: OnEvent = ignore,
-) -> Judged:
+) -> KnownJudge:
     """The judge of these images: from the cache if there is one, else trained now and kept.
 
     A cache that cannot be read or written costs time, nothing else. What is read back is checked; a damaged judge is
@@ -68,7 +68,7 @@ def judge_for(
         judge = train_judge(train, config, device, tell)
         held_out = len(subset(len(test), 5000)) if test is not None else 0
         accuracy = accuracy_on(judge, test, device) if test is not None and held_out else {}
-        found = Judged(judge, name, accuracy, held_out, config)
+        found = KnownJudge(judge, name, accuracy, held_out, config)
         _save(found)
     arrange(found.judge, device)
     return found
@@ -98,7 +98,7 @@ def _paths(name: str) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 
-def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
+def _load(name: str, train: RealImages, config: JudgeConfig) -> KnownJudge | None:
     """The kept judge; None if there is none, :class:`_Damaged` if it cannot be trusted."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -130,10 +130,10 @@ def _load(name: str, train: RealImages, config: JudgeConfig) -> Judged | None:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         raise _Damaged(f"{weights} is damaged") from None
-    return Judged(judge.eval().requires_grad_(False), name, accuracy, held_out, config)
+    return KnownJudge(judge.eval().requires_grad_(False), name, accuracy, held_out, config)
 
 
-def _save(judged: Judged) -> None:
+def _save(judged: KnownJudge) -> None:
     from safetensors.torch import save
 
     if not _finite(judged.judge):

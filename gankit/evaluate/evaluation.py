@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,41 +89,77 @@ def evaluate(
     test = test if test is not None and len(test) else None
     key = choose(variant, to) or None
     chosen, notes = _choose(metrics, variant, train, key)
-    result: dict[str, Any] = {"metrics": {}, "classes": {}, "judge": None, "produces": key, "n": 0, "seed": seed}
-    protocol: dict[str, Any] = {"metrics": {name: METRICS[name].meaning for name in METRICS if name in chosen}}
-    figures: dict[str, float] = {}
+    found = _Found({name: METRICS[name].meaning for name in METRICS if name in chosen}, notes)
     if key is not None and chosen & METRICS.keys():
         if train.streams()[stream_of(train, key)] == 0:
             raise UsageError(f"The train split has no {key!r}: there is nothing to compare samples with.")
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
         reference = reference_for(train, test, key, device, tell)
-        wanted = min(PATCHED, count, len(reference.train.rows))
-        cuts = levels(wanted, reference.train.real.shape, seed) if "swd" in chosen else None
-        samples, told = draw_judged(
-            variant, networks, reference, rows, count, seed=seed, device=device, levels=cuts, tell=tell
-        )
-        notes += told
-        figures |= measure(samples, reference, chosen)
-        if sheet is not None:
-            _write_sheet(sheet, samples.shown, reference, notes)
-        result["classes"] = right_by_class(samples, spec) if "accuracy" in chosen else {}
-        result["judge"] = reference.judged.protocol() if reference.judged else None
-        result["n"] = count
-        protocol |= _protocol(reference, floor(reference, chosen, PATCHED, seed))
-    if chosen & variant.metrics.keys():
+        _compare(variant, networks, reference, rows, count, chosen, seed, device, sheet, found, tell)
+    if own := {name for name in chosen if name in variant.metrics}:
         held_out = test if test is not None and all(test.streams().values()) else None
         if held_out is None:
             notes.append("there is no held-out split: the variant's own metrics are of training rows")
         data = held_out or train
-        own = measure_own(variant, networks, data, batch_size=batch_size, seed=seed, device=device, tell=tell)
-        figures |= {name: value for name, value in own.items() if name in chosen}
-        ways = {name: f"the variant's own, over held-out batches; {variant.metrics[name]} is better" for name in own}
-        protocol["metrics"] |= {name: way for name, way in ways.items() if name in chosen}
-    if missing := sorted(name for name, value in figures.items() if not math.isfinite(value)):
-        notes.append(f"not defined for these samples: {', '.join(missing)}")
-    found = {name: value for name, value in figures.items() if math.isfinite(value)}
-    return {**result, "metrics": found, "protocol": protocol, "notes": notes}
+        values = measure_own(variant, networks, data, batch_size=batch_size, seed=seed, device=device, tell=tell)
+        found.add_own(values, own, variant.metrics)
+    return {**found.facts(), "produces": key, "seed": seed}
+
+
+@dataclass
+class _Found:
+    """What an evaluation has found so far."""
+
+    ways: dict[str, str]
+    """Of each metric how it is measured."""
+    notes: list[str]
+    figures: dict[str, float] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    judge: dict[str, Any] | None = None
+    n: int = 0
+
+    def add_own(self, values: Mapping[str, float], wanted: Set[str], better: Mapping[str, str]) -> None:
+        for name in [name for name in values if name in wanted]:
+            self.figures[name] = values[name]
+            self.ways[name] = f"the variant's own, over held-out batches; {better[name]} is better"
+
+    def facts(self) -> dict[str, Any]:
+        """The result of :func:`evaluate`, as far as it is found."""
+        finite = {name: value for name, value in self.figures.items() if math.isfinite(value)}
+        if missing := sorted(self.figures.keys() - finite.keys()):
+            self.notes.append(f"not defined for these samples: {', '.join(missing)}")
+        protocol = {"metrics": self.ways, **self.protocol}
+        judged = {"metrics": finite, "classes": self.classes, "judge": self.judge, "n": self.n}
+        return {**judged, "protocol": protocol, "notes": self.notes}
+
+
+def _compare(
+    variant: Variant[Any],
+    networks: Mapping[str, nn.Module],
+    reference: Reference,
+    rows: Sequence[Dataset[Any]],
+    n: int,
+    chosen: Set[str],
+    seed: int,
+    device: torch.device,
+    sheet: Path | None,
+    found: _Found,
+    tell: OnEvent,
+) -> None:
+    """Draws `n` samples, asking with samples of `rows`, and compares them with real ones: what is seen is `found`."""
+    real = reference.train.real
+    cuts = levels(min(PATCHED, n, len(reference.train.rows)), real.shape, seed) if "swd" in chosen else None
+    samples, told = draw_judged(variant, networks, reference, rows, n, seed=seed, device=device, levels=cuts, tell=tell)
+    found.notes += told
+    found.figures |= measure(samples, reference, chosen)
+    if sheet is not None:
+        _write_sheet(sheet, samples.shown, reference, found.notes)
+    found.classes = right_by_class(samples, real.data.spec) if "accuracy" in chosen else {}
+    found.judge = reference.judged.protocol() if reference.judged else None
+    found.n = n
+    found.protocol = _protocol(reference, floor(reference, chosen, PATCHED, seed))
 
 
 def _why_no_images(variant: Variant[Any], spec: DataSpec, key: str | None) -> str:

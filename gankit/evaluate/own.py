@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from gankit.data.kinds import kind_of
+from gankit.dataset import read
 from gankit.device import derive_seed, make_generator
 from gankit.errors import PluginError, UsageError
-from gankit.evaluate.real import read, subset
+from gankit.evaluate.real import subset
 from gankit.events import OnEvent, progress
 from gankit.random_state import fork_rng
 from gankit.sampling.draw import evaluating

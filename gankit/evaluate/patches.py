@@ -87,18 +87,6 @@ def distance(a: Patches, b: Patches) -> dict[int, float]:
     return found
 
 
-def sliced_wasserstein(real: Tensor, fake: Tensor, *, seed: int = 0) -> dict[int, float]:
-    """:func:`distance` of the patches of float images (N, C, H, W); as many of each as there are of both."""
-    if real.shape[1:] != fake.shape[1:]:
-        raise ValueError(f"images of one shape are needed; got {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}")
-    channels, height, width = real.shape[1:]
-    wanted = levels(min(len(real), len(fake)), (channels, height, width), seed)
-    sides = Patches(wanted, channels), Patches(wanted, channels)
-    for side, images in zip(sides, (real, fake), strict=True):
-        side.add(images)
-    return distance(*sides)
-
-
 def _pyramid(images: Tensor) -> Iterator[Tensor]:
     """Laplacian pyramid, finest level first; the last level is the small image itself."""
     while min(images.shape[-2:]) >= 32:

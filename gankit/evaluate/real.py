@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import at_once, to_float
-from gankit.dataset import Dataset, DataSpec, stream_of
+from gankit.dataset import Dataset, DataSpec, read, stream_of
 from gankit.evaluate.metrics import reduce_to
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ class RealImages:
             images.append(reduce_to(to_float(batch.pop(self.key)), side))
             classes.append(batch)
         return torch.cat(images), {name: torch.cat([one[name] for one in classes]) for name in self.heads}
-
-
-def read(data: Dataset[Any], indices: dict[str, Tensor]) -> Batch:
-    """A batch of `data` at the indices of some or all of its streams."""
-    return data.batch(indices if len(data.streams()) > 1 else next(iter(indices.values())))
 
 
 def class_keys(spec: DataSpec, image: str = "image") -> dict[str, int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.images import at_once
-from gankit.evaluate.cache import Judged, judge_for
+from gankit.evaluate.cache import KnownJudge, judge_for
 from gankit.evaluate.judge import LARGEST, Judge
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SIDE
@@ -53,7 +53,7 @@ class Reference:
 
     train: Split
     test: Split | None
-    judged: Judged | None
+    judged: KnownJudge | None
 
 
 _last: list[tuple[Dataset[Any], Dataset[Any] | None, str, torch.device, Reference]] = []

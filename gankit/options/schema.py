@@ -114,6 +114,15 @@ def defaults(model: type[BaseModel]) -> dict[str, Any]:
     return values
 
 
+def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, by dotted name."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def dump(model: BaseModel) -> dict[str, Any]:
     """Every value, fit for TOML, which knows no null: an absent value is ``"none"``, as in text."""
     values: dict[str, Any] = _without_null(model.model_dump(mode="json"))

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gankit.data.faults import spec_fault
 from gankit.data.fingerprint import difference as changes_of_samples
-from gankit.data.kinds import spec_fault
 from gankit.errors import GankitError
 from gankit.files import replace_text
 from gankit.plugin import DataSpec, Key

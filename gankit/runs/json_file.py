@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,4 +47,13 @@ def _shortened(error: ValueError) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-__all__ = ["damaged", "parse_object", "read_object"]
+def finite(data: Any) -> Any:
+    """`data` with None in place of every number that JSON has no word for, and names that are text."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {str(key): finite(value) for key, value in data.items()}
+    return [finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+__all__ = ["damaged", "finite", "parse_object", "read_object"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
 from gankit.files import open_regular, read_regular
-from gankit.runs.json_file import parse_object
+from gankit.runs.json_file import finite, parse_object
 
 
 class Meter:
@@ -96,7 +96,7 @@ class JsonLines:
             raise GankitError(f"{path} cannot be written: {error.strerror or error}. Move it away.") from error
 
     def write(self, row: Mapping[str, Any]) -> None:
-        line = memoryview((json.dumps(_finite(row), allow_nan=False) + "\n").encode())
+        line = memoryview((json.dumps(finite(row), allow_nan=False) + "\n").encode())
         try:
             while line:
                 line = line[self._file.write(line) :]
@@ -106,13 +106,6 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _finite(value: Any) -> Any:
-    """`value` with None in place of every number that JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gankit.data.kinds import key_fault, kind_of
+from gankit.data.faults import key_fault
+from gankit.data.kinds import kind_of
 from gankit.data.text import decode_text
-from gankit.dataset import stream_of
+from gankit.dataset import read, stream_of
 from gankit.device import make_generator
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, Key, Variant
@@ -115,17 +116,17 @@ def fill(
             takes = ", ".join(f"{other} ({kind_of(key).written})" for other, key in keys.items())
             can = f"it can be asked for {takes}" if takes else "its samples depend on nothing that can be given"
             raise UsageError(f"{who} cannot be asked for {name!r}; {can}.")
-    read = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
+    told = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
     if n is None:
-        images = [len(one) for name, one in read.items() if keys[name].kind in ("image", "mask")]
-        n = max(images or [SAMPLES, *map(len, read.values())])
+        images = [len(one) for name, one in told.items() if kind_of(keys[name]).pixels]
+        n = max(images or [SAMPLES, *map(len, told.values())])
     batch: Batch = {}
     records: list[dict[str, Any]] = [{} for _ in range(n)]
     turns = torch.arange(first, first + n)
-    for name, one in read.items():
+    for name, one in told.items():
         batch[name] = one.rows[turns % len(one)]
         _record(records, name, [one.records[i % len(one)] for i in turns.tolist()])
-    rest = {name: key for name, key in keys.items() if name not in read}
+    rest = {name: key for name, key in keys.items() if name not in told}
     classes = {name: key for name, key in rest.items() if key.kind == "class"}
     wanted = [name for name, key in rest.items() if name not in classes and has_rows(spec, name, key)]
     if wanted and n:
@@ -142,8 +143,8 @@ def fill(
         ordered,
         records,
         keys,
-        frozenset(read),
-        _words(keys, read, [name for name in classes if name in batch], n, batch),
+        frozenset(told),
+        _words(keys, told, [name for name in classes if name in batch], n, batch),
     )
 
 
@@ -197,7 +198,7 @@ class _Taken:
         order = torch.randperm(length, generator=make_generator(self.seed, purpose, torch.device("cpu")))
         stop = self.first + n
         indices = order.repeat(math.ceil(stop / length))[self.first : stop]
-        drawn = split.batch(indices if len(split.streams()) == 1 else {stream: indices})
+        drawn = read(split, {stream: indices})
         for name in names:
             key = self.spec[name]
             self.batch[name] = kind_of(key).to_step(drawn[name])
@@ -212,7 +213,7 @@ class _Taken:
     def _say(self, name: str, key: Key, rows: Tensor, split: Dataset[Any], stream: str, indices: Tensor) -> None:
         if key.kind == "text":
             _record(self.records, name, decode_text(rows))
-        elif key.kind in ("image", "mask"):
+        elif kind_of(key).pixels:
             _record(self.records, name, [_source(split, index, stream) for index in indices.tolist()])
 
 
@@ -223,10 +224,10 @@ def _source(split: Dataset[Any], index: int, stream: str) -> str | int:
 
 
 def _words(
-    keys: Mapping[str, Key], read: Mapping[str, Given], in_turn: Sequence[str], n: int, batch: Batch
+    keys: Mapping[str, Key], told: Mapping[str, Given], in_turn: Sequence[str], n: int, batch: Batch
 ) -> tuple[str, ...]:
     """Of the key whose values take turns, those: what most are given of, else classes that go in turn and fit."""
-    given = [one for name, one in read.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
+    given = [one for name, one in told.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
     if given:
         return tuple(str(word) for word in max(given, key=len).records)[:n]
     for name in in_turn:

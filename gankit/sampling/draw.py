@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from gankit.data.images import at_once
+from gankit.data.kinds import kind_of
 from gankit.device import derive_seed, make_generator
 from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore, progress
 from gankit.plugin import DataSpec, SampleRequest, Variant
 from gankit.random_state import fork_rng
-from gankit.sampling.conditions import Rows, choose, conditions
+from gankit.sampling.conditions import choose
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -145,9 +146,9 @@ def checked(samples: Any, n: int, spec: DataSpec, produces: str, who: str, what:
     if fault:
         raise PluginError(f"{who}: {what} returned {fault}")
     floats: Tensor = samples.detach().float().cpu()
-    if produces and spec[produces].kind in ("image", "mask"):
+    if produces and (kind := kind_of(spec[produces])).pixels:
         floats = floats.where(floats.isfinite(), torch.nan)  # else an infinity would pass for black or white
-        return floats.clamp(-1.0 if spec[produces].kind == "image" else 0.0, 1.0)
+        return floats.clamp(kind.lowest, 1.0)
     return floats
 
 
@@ -161,7 +162,7 @@ def fault_of(samples: Any, n: int, spec: DataSpec, produces: str) -> str:
     if not produces:
         wanted: tuple[int | str, ...] = (n, "...")
         right = shape[:1] == (n,)
-    elif spec[produces].kind in ("image", "mask"):
+    elif kind_of(spec[produces]).pixels:
         wanted = (n, spec[produces].shape[0], "H", "W")
         right = len(shape) == 4 and shape[:2] == wanted[:2] and 0 not in shape[1:]
     else:
@@ -173,18 +174,6 @@ def fault_of(samples: Any, n: int, spec: DataSpec, produces: str) -> str:
     if not samples.is_floating_point():
         return f"{str(samples.dtype).removeprefix('torch.')}; samples are floating point"
     return ""
-
-
-def check_drawing(
-    variant: Variant[Any], networks: Mapping[str, nn.Module], spec: DataSpec, rows: Rows, device: torch.device
-) -> None:
-    """Draws two samples of all that `variant` produces; :class:`PluginError` if they are not as asked.
-
-    For before anything is written. `rows` opens the splits that conditions are taken from.
-    """
-    for to in variant.produces or (None,):
-        asked = conditions(variant, spec, 2, to=to, rows=rows)
-        draw(variant, networks, spec, asked.batch, 2, seed=0, device=device, to=to)
 
 
 @contextmanager
@@ -209,7 +198,6 @@ __all__ = [
     "NotAsked",
     "at_most",
     "called",
-    "check_drawing",
     "checked",
     "defines",
     "draw",

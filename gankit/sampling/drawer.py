@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gankit.data.kinds import KINDS, kind_of
 from gankit.errors import PluginError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec, SampleRequest, Variant
@@ -77,12 +78,21 @@ class Drawer:
         figures: Mapping[str, Tensor] = {}
         if sheet is not None:
             panels, figures = self._panels(sheet, asked, seed, produces), self._figures(sheet, seed, produces)
-        if kind in ("image", "mask") and (not panels or asked.given & set(_pictures(asked))):
-            asked_with = beside(asked, produces, values * 2 - 1 if kind == "mask" else values)
-            panels = _joined(asked_with, panels)
+        if kind in KINDS and KINDS[kind].pixels and (not panels or asked.given & set(_pictures(asked))):
+            panels = _joined(beside(asked, produces, KINDS[kind].to_picture(values)), panels)
         columns = min(len(asked.words), asked.n) or None
         records = [{"seed": seed, "index": index, **record} for index, record in enumerate(asked.records)]
         return Samples(values, records, checkpoint, kind, Layout(columns, asked.words, panels), figures)
+
+    def check(self) -> None:
+        """Draws two samples of all that the variant produces, and a sheet; :class:`PluginError` if one is not as asked.
+
+        For before anything is written.
+        """
+        for to in self.variant.produces or (None,):
+            drawn = self.samples(self.ask(2, to=to, seed=0), self.ask_for_sheet(2, seed=0), seed=0, to=to)
+            if drawn.are_images:
+                drawn.page()
 
     def _panels(self, sheet: Asked, asked: Asked, seed: int, produces: str) -> dict[str, Tensor]:
         own = type(self.variant)
@@ -147,7 +157,7 @@ class Drawer:
 
 
 def _pictures(asked: Asked) -> list[str]:
-    return [name for name in asked.batch if asked.keys[name].kind in ("image", "mask")]
+    return [name for name in asked.batch if kind_of(asked.keys[name]).pixels]
 
 
 def _joined(asked_with: Mapping[str, Tensor], panels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,10 +176,7 @@ def _joined(asked_with: Mapping[str, Tensor], panels: Mapping[str, Tensor]) -> d
 
 def beside(asked: Asked, produces: str, images: Tensor) -> dict[str, Tensor]:
     """Panels of what was asked with, images and masks, and what came of it; none if no image was asked with."""
-    shown = {
-        name: asked.batch[name] * 2 - 1 if asked.keys[name].kind == "mask" else asked.batch[name]
-        for name in _pictures(asked)
-    }
+    shown = {name: kind_of(asked.keys[name]).to_picture(asked.batch[name]) for name in _pictures(asked)}
     if not shown:
         return {}
     return {**shown, produces if produces not in shown else "sample": images}

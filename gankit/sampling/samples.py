@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gankit.data.files import SUFFIXES
 from gankit.data.images import write_png
+from gankit.data.kinds import KINDS
 from gankit.errors import UsageError
 from gankit.files import write_whole
 from gankit.runs.log import read_log
@@ -41,14 +42,14 @@ class Samples:
 
     @property
     def are_images(self) -> bool:
-        return self.kind in ("image", "mask")
+        return self.kind in KINDS and KINDS[self.kind].pixels
 
     @property
     def images(self) -> Tensor:
         """The samples, (N, C, H, W) in [-1, 1]; :class:`UsageError` if they are no images."""
         if not self.are_images:
             raise UsageError(f"these samples are no images but values of shape {self._shape}: see Samples.values.")
-        return self.values * 2 - 1 if self.kind == "mask" else self.values
+        return KINDS[self.kind].to_picture(self.values)
 
     @property
     def note(self) -> str:
@@ -148,7 +149,7 @@ def _earlier(index: Path) -> list[Path]:
     """The files that a ``samples.jsonl`` names, as far as :meth:`Samples.save` may have written them."""
     try:
         names = [row.get("file") for row in read_log(index)]
-    except (OSError, AttributeError):
+    except OSError:
         return []
     ours = re.compile(r"[0-9]{6,}\.png|samples\.npy")
     return [index.with_name(name) for name in names if isinstance(name, str) and ours.fullmatch(name)]

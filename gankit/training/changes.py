@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, UsageError
-from gankit.options.schema import shown
+from gankit.options.schema import flattened, shown
 from gankit.runs.checkpoint import Checkpoint
 from gankit.training.session import Session
 
@@ -23,7 +23,7 @@ def config_changes(then: object, now: Mapping[str, Any]) -> list[str]:
     """
     if not isinstance(then, Mapping):
         return []
-    before, after = dict(_flat(then)), dict(_flat(now))
+    before, after = dict(flattened(then)), dict(flattened(now))
     return [f"{name} = {shown(after.get(name))} (was {shown(before.get(name))})" for name in _differ(before, after)]
 
 
@@ -45,7 +45,7 @@ def explained(config: Path, edits: Sequence[str], also: Sequence[str] = ()) -> I
 def not_taken_over(given: Iterable[str], asked: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Those of the options `given`, dotted, in which the config `asked` for differs from a run's."""
     heads = tuple(given)
-    names = _differ(dict(_flat(asked)), dict(_flat(theirs)))
+    names = _differ(dict(flattened(asked)), dict(flattened(theirs)))
     return [name for name in names if any(name == head or name.startswith(f"{head}.") for head in heads)]
 
 
@@ -72,14 +72,6 @@ def check_continues(session: Session, saved: Checkpoint) -> None:
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 __all__ = ["check_continues", "config_changes", "explained", "names_in", "not_taken_over"]

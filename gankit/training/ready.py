@@ -32,8 +32,8 @@ def make_ready(
     """
     train, test = source.open(resolved.data, "train"), source.open(resolved.data, "test")
     made = variant(resolved.options)
+    check_requirements(made, train, resolved.dataset)
     if tell is not None:
-        check_requirements(made, train, resolved.dataset)
         train.load(tell)
         test.load(tell)
     return Ready(Session(made, train, resolved), test)

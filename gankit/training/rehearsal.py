@@ -1,4 +1,4 @@
-"""A run that would fail at once is refused before it is made: one step and two samples are tried, on a copy."""
+"""A run that would fail at once is refused before it is made: one step and a sheet of samples are tried, on a copy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gankit.cache import gib
+from gankit.cache import byte_size
 from gankit.data.kinds import kind_of
 from gankit.data.made_up import MadeUp
 from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, PluginError, UsageError, out_of_memory
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.random_state import fork_rng
-from gankit.sampling.draw import check_drawing
+from gankit.sampling.drawer import Drawer
 from gankit.training.ready import Ready
 from gankit.training.session import Session
 from gankit.training.validation import check_metric
@@ -69,7 +69,7 @@ def _try_in_earnest(session: Session, data: Sequence[Dataset[Any]]) -> None:
 
 
 def _try(session: Session, data: Sequence[Dataset[Any]], size: int) -> None:
-    """A step and two samples of a variant like that of `session`, on `data`: its first split, and the held-out one."""
+    """A step and a sheet of a variant like that of `session`, on `data`: its first split, and the held-out one."""
     resolved = session.resolved
     run = resolved.run.model_copy(update={"batch_size": size, "accumulate": 1, "workers": 0})
     what = "be built"
@@ -79,7 +79,7 @@ def _try(session: Session, data: Sequence[Dataset[Any]], size: int) -> None:
             what = "take its first step"
             copy.train_step(0)
             what = "draw samples"
-            check_drawing(copy.variant, copy.networks, copy.spec, lambda: data[::-1], copy.device)
+            Drawer(copy.variant, copy.networks, copy.spec, lambda: data[::-1], copy.device).check()
             copy.close()
         except GankitError:
             raise
@@ -97,7 +97,9 @@ def _check_size(spec: DataSpec, size: int) -> None:
     except (AttributeError, ValueError, OSError):  # a system that does not say
         return
     if sample * size > memory:
-        raise UsageError(f"batch_size = {size}: a batch alone takes {gib(sample * size)}; there are {gib(memory)}.")
+        raise UsageError(
+            f"batch_size = {size}: a batch alone takes {byte_size(sample * size)}; there are {byte_size(memory)}."
+        )
 
 
 __all__ = ["rehearse"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gankit.data.kinds import spec_fault
+from gankit.data.faults import spec_fault
 from gankit.discovery.entry_points import datasets, load_dataset
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, Variant

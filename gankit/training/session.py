@@ -23,7 +23,6 @@ from gankit.training.networks import Weights, build_networks, load_weights
 from gankit.training.optim import scheduled_ema
 from gankit.training.preparation import PreparationStore, TrainPreparation
 from gankit.training.random_part import RandomPart
-from gankit.training.requirements import check_requirements
 from gankit.training.step import TrainStep
 from gankit.training.turns import Turns
 from gankit.version import __version__
@@ -52,7 +51,6 @@ class Session:
         run = resolved.run
         self.variant, self.dataset, self.resolved = variant, dataset, resolved
         self.spec = dataset.spec
-        check_requirements(variant, dataset, resolved.dataset)
         self.device = resolve_device(run.device)
         check_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)

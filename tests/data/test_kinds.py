@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gankit.data.kinds import KINDS, describe, fault, kind_of, spec_fault
+from gankit.data.faults import fault, spec_fault
+from gankit.data.kinds import KINDS, describe, kind_of
 from gankit.data.text import encode_text
 from gankit.plugin import DataSpec, Key
 

@@ -121,3 +121,23 @@ def test_the_run_is_the_same_as_without(tmp_path, monkeypatch):
     rehearsed = train(tmp_path / "a")
     monkeypatch.setattr(launch, "rehearse", lambda ready: None)
     assert final(rehearsed.path, 12) == final(train(tmp_path / "b").path, 12)
+
+
+class Crowded(Tiny):
+    def panels(self, networks, request):
+        return {"drawn": self.sample(networks, request)[:1]}
+
+
+class Plotted(Tiny):
+    def figures(self, networks, request):
+        return {"a/b": torch.zeros(2, 2, 3, dtype=torch.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(Crowded, r"panels\(\) returned \(1, 1, 8, 8\) for 'drawn'"), (Plotted, r"figures\(\) has the name 'a/b'")],
+)
+def test_a_sheet_that_cannot_be_laid_out_is_no_reason_to_begin(tmp_path, kind, words):
+    with pytest.raises(PluginError, match=words):
+        train(tmp_path, kind)
+    assert not list(tmp_path.iterdir())
