@@ -231,12 +231,12 @@ def _others(
     keys.pop(way.image, None)
     if way.image in given:
         raise UsageError(f"{way.image!r} is what the images themselves are (IN): leave out --given {way.image}=...")
-    pictures = [name for name in given if name in keys and keys[name].kind in ("image", "mask")]
+    pictures = [name for name in given if name in keys and kind_of(keys[name]).pixels]
     matched = {name: partners(name, keys[name], given.pop(name), n, names) for name in pictures}
     rest = {name: key for name, key in keys.items() if name not in matched}
     for name, key in rest.items():
         if key.kind in _IN_THE_IMAGE and name not in given and has_rows(drawer.spec, name, key):
-            value = "FILE" if key.kind in ("image", "mask") else kind_of(key).written.partition(" ")[0]
+            value = "FILE" if kind_of(key).pixels else kind_of(key).written.partition(" ")[0]
             raise UsageError(
                 f"{who} asks for a {name} with each image, and one of the data is of another image: "
                 f"give --given {name}={value} ({kind_of(key).written})."
