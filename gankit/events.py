@@ -32,6 +32,7 @@ class Logged:
     steps: int
     values: Mapping[str, float]
     lr: Mapping[str, float]
+    """By phase; by ``phase/network`` where each network of a phase has an optimiser of its own."""
     samples_per_second: float
     seconds: float
     """Spent on the run so far, over all sittings."""
