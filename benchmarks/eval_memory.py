@@ -2,7 +2,8 @@
 
 ``python benchmarks/eval_memory.py --out benchmarks/results/memory.jsonl`` judges 1000 samples of a made-up generator
 against made-up images with classes, with all metrics and the sheet of neighbours; the judge is trained in the same
-process. ``--translate`` draws from held-out images in place of noise.
+process. ``--translate`` draws from held-out images in place of noise. Memory is managed as ``gankit eval`` does
+(`gankit.cli.process`), or with ``--malloc default`` as Python does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--images", type=int, default=2000, help="training images; half as many are held out")
     parser.add_argument("--translate", action="store_true")
+    parser.add_argument("--malloc", choices=("gankit", "default"), default="gankit")
     parser.add_argument("--out", type=Path, help="JSON lines to append the row to")
     options = parser.parse_args()
     train, test = MadeUp(options.size, options.images), MadeUp(options.size, options.images // 2, "test")
@@ -110,6 +113,7 @@ def main() -> None:
         "held_out_images": len(test),
         "metrics": sorted(result["metrics"]),
         "peak_rss_mib": round(peak / 2**20),
+        "malloc": options.malloc,
         "seconds": round(time.perf_counter() - began, 1),
         "device": "cpu",
         "threads": torch.get_num_threads(),
@@ -125,5 +129,16 @@ def main() -> None:
     sys.stdout.write(line + "\n")
 
 
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from gankit.cli import process
+if "default" not in sys.argv:
+    process.settle()  # before torch is loaded, which this file does
+import eval_memory
+eval_memory.main()
+"""
+
 if __name__ == "__main__":
-    main()
+    here = str(Path(__file__).parent)
+    raise SystemExit(subprocess.run([sys.executable, "-c", CHILD, here, *sys.argv[1:]], check=False).returncode)

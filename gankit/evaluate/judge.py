@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from gankit.data.images import at_once, to_float, to_uint8
 from gankit.errors import UsageError
+from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore, progress
@@ -151,14 +152,14 @@ def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tu
     """
     if _is_small(train):
         return len(train), lambda indices: train.floats(indices, LARGEST)
-    images, classes = [], []
     rows = subset(len(train), MOST)
+    images, classes = Gathered(len(rows)), {name: Gathered(len(rows)) for name in train.heads}
     for part in progress(rows.split(at_once(train.shape)), "reducing images for the judge", tell):
         some, described = train.floats(part, LARGEST)
-        images.append(to_uint8(some))
-        classes.append(described)
-    held = torch.cat(images)
-    known = {name: torch.cat([one[name] for one in classes]) for name in train.heads}
+        images.add(to_uint8(some))
+        for name, kept in classes.items():
+            kept.add(described[name])
+    held, known = images.rows(), {name: kept.rows() for name, kept in classes.items()}
     return len(rows), lambda indices: (to_float(held[indices]), {name: known[name][indices] for name in known})
 
 

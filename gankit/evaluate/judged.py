@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import at_once, to_float, to_uint8
+from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SHOWN, SIDE
 from gankit.evaluate.patches import Level, Patches
@@ -74,7 +75,7 @@ def draw_judged(
     def ask(start: int, stop: int) -> Batch:
         asked = conditions(variant, spec, stop - start, to=to, rows=lambda: rows, seed=seed, first=start)
         for head, source in sources.items():
-            seen.wanted[head].append(_classes(asked, source, spec))
+            seen.wanted[head].add(_classes(asked, source, spec))
         return asked.batch
 
     for part in draw_parts(variant, networks, spec, ask, n, seed=seed, device=device, to=to, tell=tell):
@@ -92,12 +93,11 @@ class _Seen:
         self.real, self.n, self.device = reference.train.real, n, device
         self.judge = reference.judged.judge if reference.judged else None
         self.patches = Patches(levels, self.real.shape[0]) if levels else None
-        self.wanted: dict[str, list[Tensor]] = {head: [] for head in heads}
-        self._small: list[Tensor] = []
-        self._features: list[Tensor] = []
-        self._predicted: list[dict[str, Tensor]] = []
-        self._shown: list[Tensor] = []
+        self.wanted = {head: Gathered(n) for head in heads}
+        self._small, self._features = Gathered(n), Gathered(n)
+        self._predicted = {head: Gathered(n) for head in self.real.heads}
         self._keep = set(subset(n, SHEET).tolist())
+        self._shown = Gathered(len(self._keep))
         self._count = self._broken = 0
         self._size: tuple[int, ...] = self.real.shape[1:]
 
@@ -106,25 +106,26 @@ class _Seen:
         self._broken += int((~images.isfinite()).flatten(1).any(1).sum())
         self._size = tuple(images.shape[2:])
         images = fit(to_float(to_uint8(images)), self.real.shape)  # as a user sees them: 8 bits a channel
-        self._small.append(reduce_to(images, SIDE))
+        self._small.add(reduce_to(images, SIDE))
         if self.judge is not None:
             features, classes = look(self.judge, images, self.device)
-            self._features.append(features)
-            self._predicted.append(classes)
+            self._features.add(features)
+            for head, kept in self._predicted.items():
+                kept.add(classes[head])
         if self.patches is not None:
             self.patches.add(images)
-        kept = [i for i in range(len(images)) if self._count + i in self._keep]
-        self._shown += [reduce_to(images[i : i + 1], SHOWN) for i in kept]
+        if kept_rows := [i for i in range(len(images)) if self._count + i in self._keep]:
+            self._shown.add(reduce_to(images[kept_rows], SHOWN))
         self._count += len(images)
 
     def samples(self) -> JudgedSamples:
         return JudgedSamples(
-            torch.cat(self._small),
-            {head: torch.cat(parts) for head, parts in self.wanted.items()},
-            {head: torch.cat([one[head] for one in self._predicted]) for head in self.real.heads},
-            torch.cat(self._features) if self._features else None,
+            self._small.rows(),
+            {head: kept.rows() for head, kept in self.wanted.items()},
+            {head: kept.rows() for head, kept in self._predicted.items()},
+            self._features.rows() if self.judge is not None else None,
             self.patches,
-            torch.cat(self._shown),
+            self._shown.rows(),
         )
 
     def notes(self) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gankit.data.images import at_once, to_float
 from gankit.dataset import Dataset, DataSpec, read, stream_of
+from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.metrics import reduce_to
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class RealImages:
 
     def floats(self, indices: Tensor, side: int) -> tuple[Tensor, Batch]:
         """The images in [-1, 1], reduced to at most `side` pixels a side, and their classes by key."""
-        images, classes = [], []
+        images = Gathered(len(indices))
+        classes = {name: Gathered(len(indices)) for name in self.heads}
         for part in indices.split(at_once(self.shape)):
             batch = self.batch(part)
-            images.append(reduce_to(to_float(batch.pop(self.key)), side))
-            classes.append(batch)
-        return torch.cat(images), {name: torch.cat([one[name] for one in classes]) for name in self.heads}
+            images.add(reduce_to(to_float(batch[self.key]), side))
+            for name, kept in classes.items():
+                kept.add(batch[name])
+        return images.rows(), {name: kept.rows() for name, kept in classes.items()}
 
 
 def class_keys(spec: DataSpec, image: str = "image") -> dict[str, int]:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from gankit.data.images import at_once
 from gankit.evaluate.cache import KnownJudge, judge_for
+from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.judge import LARGEST, Judge
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SIDE
@@ -96,12 +97,14 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _split(real: RealImages, judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:
     rows = subset(len(real), LIMIT)
-    small, features, classes = [], [], []
+    small, features = Gathered(len(rows)), Gathered(len(rows))
+    classes = {name: Gathered(len(rows)) for name in real.heads}
     for part in progress(rows.split(at_once(real.shape)), f"looking at the {real.data.split} split", tell):
         images, described = real.floats(part, max(real.shape[1:]))
-        small.append(reduce_to(images, SIDE))
-        classes.append(described)
+        small.add(reduce_to(images, SIDE))
+        for name, kept in classes.items():
+            kept.add(described[name])
         if judge is not None:
-            features.append(look(judge, images, device)[0])
-    together = {key: torch.cat([one[key] for one in classes]) for key in real.heads}
-    return Split(real, rows, torch.cat(small), torch.cat(features) if features else None, together)
+            features.add(look(judge, images, device)[0])
+    seen = features.rows() if judge is not None else None
+    return Split(real, rows, small.rows(), seen, {name: kept.rows() for name, kept in classes.items()})
