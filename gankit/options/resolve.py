@@ -21,8 +21,7 @@ from gankit.errors import UsageError
 from gankit.files import read_regular
 from gankit.options import schema
 from gankit.options.run import OF_ONE_STAGE, RESERVED, Augment, RunConfig
-from gankit.options.schema import shown
-from gankit.options.spelling import nearest
+from gankit.options.spelling import nearest, shown
 from gankit.plugin import Config, Dataset, Variant
 
 WHOLE = "whole"
@@ -184,7 +183,7 @@ def _preset(cls: type[Variant[Any]], variant: str, preset: str) -> dict[str, Any
     if preset == "default":
         return {}
     listed = ", ".join({"default": None, **cls.presets})
-    raise UsageError(f"{variant} has no preset {preset!r}{nearest(preset, cls.presets)}\npresets: {listed}")
+    raise UsageError(f"{variant} has no preset {shown(preset)}{nearest(preset, cls.presets)}\npresets: {listed}")
 
 
 def options_of(content: Mapping[str, Any], dataset: str) -> dict[str, Any]:
@@ -219,7 +218,7 @@ def _merge(
                 if lenient and name.startswith("data."):
                     continue
                 where = "" if source == "options" else f" in {source}"
-                raise UsageError(f"unknown option {name!r}{where}{nearest(name, models.names())}") from None
+                raise UsageError(f"unknown option {shown(name)}{where}{nearest(name, models.names())}") from None
             _put(merged, name, schema.read(annotation, value))
     return merged
 
