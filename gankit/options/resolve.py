@@ -27,6 +27,9 @@ from gankit.plugin import Config, Dataset, Variant
 WHOLE = "whole"
 """Key of a file that says it holds every option: it is read over the models' defaults, without its preset."""
 
+DEEPEST = 20
+"""Levels of tables and lists in a file. What is read is gone through recursively in many places."""
+
 HEADER = """\
 # Every option of this run. `whole`: the preset below is where they came from, and is not laid under them again.
 """
@@ -150,12 +153,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"config file {path} is not UTF-8 text: line {line}") from None
     except (ValueError, RecursionError) as error:  # of TOML, and numbers of thousands of digits
         raise UsageError(f"config file {path} is not TOML: {error}") from None
+    if _deeper(content, DEEPEST):
+        raise UsageError(f"config file {path} is nested too deeply: no option is more than {DEEPEST} levels down")
     for name in ("variant", "dataset", "preset"):
         if not isinstance(content.get(name, ""), str):
             raise UsageError(f"config file {path}: {name} = {shown(content[name])}: must be a name, in quotes")
     if not isinstance(content.get(WHOLE, False), bool):
         raise UsageError(f"config file {path}: {WHOLE} = {shown(content[WHOLE])}: must be true or false")
     return content
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether `value` holds something that is more than so many `levels` down."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(one, levels - 1) for one in inner)
 
 
 @dataclass(frozen=True)
