@@ -15,6 +15,7 @@ from typing import Any
 
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
+from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import Dataset, Variant
 from gankit.run import Run
@@ -65,8 +66,11 @@ def open_run(
     """
     directory = RunDir.open(path)
     names = read_names(directory)
-    variant = variant or load_variant(names["variant"])
-    dataset = dataset or load_dataset(names["dataset"])
+    try:
+        variant = variant or load_variant(names["variant"])
+        dataset = dataset or load_dataset(names["dataset"])
+    except GankitError as error:
+        raise type(error)(f"{directory.path / 'config.toml'}: {error}") from error
     return Run(directory, read_config(directory, variant, dataset), variant, DataSource(dataset))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Config(BaseModel):
@@ -18,6 +18,8 @@ class Config(BaseModel):
 
 class Optim(Config):
     """An optimiser and its schedules."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     """Optimiser."""
@@ -39,6 +41,13 @@ class Optim(Config):
     """Fraction of the run at which it ends."""
     halvings: int = Field(0, ge=0)
     """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
+
+    @field_validator("betas", "betas_end")
+    @classmethod
+    def _decay(cls, betas: tuple[float, float] | None) -> tuple[float, float] | None:
+        if betas is not None and not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("each must be at least 0 and less than 1")
+        return betas
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Optim:

@@ -27,7 +27,9 @@ class PluginError(GankitError):
 
 
 _MEMORY = re.compile(
-    r"can't allocate memory|out of memory|Storage size calculation overflowed|_ALLOC_FAILED", re.IGNORECASE
+    r"can't allocate memory|out of memory|_ALLOC_FAILED"
+    r"|Storage size calculation overflowed|Overflow when unpacking long",  # of sizes beyond 2**63
+    re.IGNORECASE,
 )
 
 
@@ -40,4 +42,4 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
+    return isinstance(error, (RuntimeError, TypeError)) and _MEMORY.search(str(error)) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from contextlib import suppress
 from io import BufferedReader
@@ -82,6 +83,18 @@ def _put_new(beside: Path, path: Path) -> None:
             raise
 
 
+def remove(path: Path) -> None:
+    """Removes a folder with all that is in it, or whatever else stands there; what cannot be removed stays.
+
+    ``shutil.rmtree`` opens what it is given, and of a pipe waits for the other end.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        with suppress(OSError):
+            path.unlink()
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a small file of a run, durably."""
     write_whole(path, text.encode("utf-8"), durable=True)
@@ -96,4 +109,4 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-__all__ = ["not_regular", "open_regular", "read_regular", "replace_text", "sync", "write_whole"]
+__all__ = ["not_regular", "open_regular", "read_regular", "remove", "replace_text", "sync", "write_whole"]

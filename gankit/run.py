@@ -122,7 +122,8 @@ class Run:
         checkpoint: str = "best",
         device: str = "auto",
     ) -> Samples:
-        """Draw `n` samples; the same for the same `seed`. Without `n`: one an image that is given, else 16.
+        """Draw `n` samples; the same for the same `seed`. Without `n`: one an image that is given (with each
+        of k classes given, if they are another number), else 16.
 
         `given` is what the variant is asked with, by key, each value or list of values repeated to `n`: a class by name
         or number, a text, numbers, ``"left,top,right,bottom"`` of a box, an image as a path, a directory, a Pillow

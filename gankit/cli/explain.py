@@ -17,6 +17,9 @@ from gankit.options.spelling import closest
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended."""
 
+LONGEST = 400
+"""Characters of a message that is not our own."""
+
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> tuple[int, str]:
     """(exit code, one or two lines); what was noted on the error by whoever passed it on comes after them."""
@@ -42,7 +45,7 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[int, str
     if isinstance(error, OSError) and error.strerror:
         return 1, f"error: {error.strerror}: {error.filename}" if error.filename else f"error: {error.strerror}"
     text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "..."
+    text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
     return 1, f"error: {type(error).__name__}{': ' if text else ''}{text}\nset GANKIT_DEBUG=1 for the traceback"
 
 
@@ -92,6 +95,7 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
         given = [value for flag, value in pairwise(arguments) if flag in flags]
         if given and "invalid value" in message:
             message = message.replace("invalid value", f"invalid value {given[-1]!r}", 1)
+    message = message if len(message) <= LONGEST else message[: LONGEST - 3] + "..."
     return message + (f"\ntry: {context.command_path} --help" if context is not None else "")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gankit.data.faults import fault
 from gankit.errors import GankitError, UsageError
+from gankit.options.spelling import shown
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch, Dataset, DataSpec
@@ -198,7 +199,7 @@ class Loader:
                 f"the run began with {seed} as the loader's seed and it is now {self.seed}: it cannot go on exactly"
             )
         if not isinstance(streams, Mapping):
-            raise UsageError(f"the loader's state is damaged: its streams are {streams!r}")
+            raise UsageError(f"the loader's state is damaged: its streams are {shown(streams)}")
         if set(streams) != {order.stream for order in self._orders}:
             then, now = (", ".join(map(repr, names)) for names in (streams, (o.stream for o in self._orders)))
             raise UsageError(f"the run began with the streams {then} and there are now {now}: it cannot go on exactly")
@@ -236,5 +237,5 @@ def _place(order: _Order, state: object) -> tuple[int, int]:
 def _field(state: object, name: str) -> int:
     value = state.get(name) if isinstance(state, Mapping) else None
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UsageError(f"the loader's state is damaged: its {name} is {value!r}")
+        raise UsageError(f"the loader's state is damaged: its {name} is {shown(value)}")
     return value

@@ -18,7 +18,7 @@ from gankit.discovery.metadata import describe, installed, points
 from gankit.discovery.problems import remember
 from gankit.discovery.verify import broken, verify_dataset, verify_variant
 from gankit.errors import PluginError, UsageError
-from gankit.options.spelling import nearest
+from gankit.options.spelling import nearest, shown
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset, Variant
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 API = 1
 """Version of the contract in `gankit.plugin`."""
+
+LONGEST = 400
+"""Characters of a list of names in a message."""
 
 _GROUPS = {"variant": re.compile(r"gankit\.plugins\.v(\w+)"), "dataset": re.compile(r"gankit\.datasets\.v(\w+)")}
 _OURS = re.compile(r"(gankit[\w.-]*)")
@@ -62,11 +65,15 @@ def unknown(name: str, kind: str, names: Collection[str]) -> UsageError:
         for point in points(distribution, _OURS):
             if point.name == name and not any(known.fullmatch(point.group) for known in _GROUPS.values()):
                 whose = describe(distribution).name
-                hint = f"{whose} has it in the entry-point group {point.group!r}; gankit reads {_READ}"
-                return UsageError(f"unknown {kind} {name!r}\n{hint}")
+                hint = f"{whose} has it in the entry-point group {shown(point.group)}; gankit reads {_READ}"
+                return UsageError(f"unknown {kind} {shown(name)}\n{hint}")
     if not names:
-        return UsageError(f"unknown {kind} {name!r}: no plugins are installed\ntry: pip install gankit-plugin-{name}")
-    return UsageError(f"unknown {kind} {name!r}{nearest(name, names)}\ninstalled: {', '.join(names)}")
+        return UsageError(
+            f"unknown {kind} {shown(name)}: no plugins are installed\ntry: pip install gankit-plugin-{name}"
+        )
+    listed = ", ".join(names)
+    listed = listed if len(listed) <= LONGEST else f"{listed[: LONGEST - 3]}..."
+    return UsageError(f"unknown {kind} {shown(name)}{nearest(name, names)}\ninstalled: {listed}")
 
 
 def blame(error: ImportError) -> PluginError | None:
@@ -168,9 +175,9 @@ def _entries(kind: str) -> Iterator[tuple[str, PluginEntry]]:
         seen.add(normal)
         for point in found:
             group = _GROUPS[kind].fullmatch(point.group)
-            problem = None if _VALUE.fullmatch(point.value) else f"{point.value!r} is not MODULE:CLASS"
+            problem = None if _VALUE.fullmatch(point.value) else f"{shown(point.value)} is not MODULE:CLASS"
             if not NAME.fullmatch(point.name):
-                problem = f"its name {point.name!r} is none: letters, digits, '.', '-' and '_' make one"
+                problem = f"its name {shown(point.name)} is none: letters, digits, '.', '-' and '_' make one"
             entry = PluginEntry(
                 name=point.name,
                 kind=kind,

@@ -98,7 +98,9 @@ def _direction(value: Any) -> bool:
     return isinstance(value, str) and value in ("larger", "smaller")
 
 
+_DOC: Wanted = (lambda value: value is None or isinstance(value, str), "a text")
 _OF_VARIANTS: dict[str, Wanted] = {
+    "__doc__": _DOC,
     "requires": (_names(Set), "a set of names"),
     "conditions": (_names(Set), "a set of names"),
     "averaged": (_names(tuple, list), "a tuple of names"),
@@ -114,7 +116,7 @@ _OF_VARIANTS: dict[str, Wanted] = {
     "presets": (_mapping(_mapping(lambda value: True)), "values of options by name, by the preset's name"),
     "check_options": (_mapping(lambda value: True), "values of options by name"),
 }
-_OF_DATASETS: dict[str, Wanted] = {"reading": (_names(Set), "a set of names")}
+_OF_DATASETS: dict[str, Wanted] = {"__doc__": _DOC, "reading": (_names(Set), "a set of names")}
 
 
 __all__ = ["broken", "verify_dataset", "verify_variant"]

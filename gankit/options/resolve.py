@@ -21,12 +21,14 @@ from gankit.errors import UsageError
 from gankit.files import read_regular
 from gankit.options import schema
 from gankit.options.run import OF_ONE_STAGE, RESERVED, Augment, RunConfig
-from gankit.options.schema import shown
-from gankit.options.spelling import nearest
+from gankit.options.spelling import nearest, shown
 from gankit.plugin import Config, Dataset, Variant
 
 WHOLE = "whole"
 """Key of a file that says it holds every option: it is read over the models' defaults, without its preset."""
+
+DEEPEST = 20
+"""Levels of tables and lists in a file. What is read is gone through recursively in many places."""
 
 HEADER = """\
 # Every option of this run. `whole`: the preset below is where they came from, and is not laid under them again.
@@ -151,12 +153,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"config file {path} is not UTF-8 text: line {line}") from None
     except (ValueError, RecursionError) as error:  # of TOML, and numbers of thousands of digits
         raise UsageError(f"config file {path} is not TOML: {error}") from None
+    if _deeper(content, DEEPEST):
+        raise UsageError(f"config file {path} is nested too deeply: no option is more than {DEEPEST} levels down")
     for name in ("variant", "dataset", "preset"):
         if not isinstance(content.get(name, ""), str):
             raise UsageError(f"config file {path}: {name} = {shown(content[name])}: must be a name, in quotes")
     if not isinstance(content.get(WHOLE, False), bool):
         raise UsageError(f"config file {path}: {WHOLE} = {shown(content[WHOLE])}: must be true or false")
     return content
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether `value` holds something that is more than so many `levels` down."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(one, levels - 1) for one in inner)
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,7 @@ def _preset(cls: type[Variant[Any]], variant: str, preset: str) -> dict[str, Any
     if preset == "default":
         return {}
     listed = ", ".join({"default": None, **cls.presets})
-    raise UsageError(f"{variant} has no preset {preset!r}{nearest(preset, cls.presets)}\npresets: {listed}")
+    raise UsageError(f"{variant} has no preset {shown(preset)}{nearest(preset, cls.presets)}\npresets: {listed}")
 
 
 def options_of(content: Mapping[str, Any], dataset: str) -> dict[str, Any]:
@@ -219,7 +229,7 @@ def _merge(
                 if lenient and name.startswith("data."):
                     continue
                 where = "" if source == "options" else f" in {source}"
-                raise UsageError(f"unknown option {name!r}{where}{nearest(name, models.names())}") from None
+                raise UsageError(f"unknown option {shown(name)}{where}{nearest(name, models.names())}") from None
             _put(merged, name, schema.read(annotation, value))
     return merged
 

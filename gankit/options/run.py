@@ -34,9 +34,9 @@ class Augment(Config):
 class RunConfig(Config):
     """Options that every run has, whatever the variant."""
 
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(1000, ge=1, lt=2**63)
     """Training steps."""
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, lt=2**63)
     """Samples in a batch."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of everything random in the run."""
@@ -44,7 +44,7 @@ class RunConfig(Config):
     """auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1, lt=2**63)
     """Batches over whose gradients an optimiser steps: over their mean."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images in memory; auto takes channels_last where it is faster."""
@@ -58,7 +58,7 @@ class RunConfig(Config):
     """Log losses every N steps."""
     sample_every: int = Field(500, ge=0)
     """Draw a sheet of samples every N steps; 0 = only at the start and the end."""
-    sample_n: int = Field(64, ge=1)
+    sample_n: int = Field(64, ge=1, lt=2**63)
     """Samples on a sheet."""
     checkpoint_every: int = Field(500, ge=1)
     """Write a checkpoint every N steps (and at the end)."""
@@ -66,9 +66,9 @@ class RunConfig(Config):
     """Newest checkpoints kept, besides the best."""
     eval_every: int = Field(0, ge=0)
     """Evaluate every N steps and keep the best checkpoint; 0 = never."""
-    eval_n: int = Field(500, ge=2)
+    eval_n: int = Field(500, ge=2, lt=2**63)
     """Samples drawn for such an evaluation."""
-    workers: int = Field(2, ge=0)
+    workers: int = Field(2, ge=0, lt=2**63)
     """Threads that read batches ahead; 0 = read in the training thread."""
     augment: Augment = Augment()
     """Augmentation of images."""

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from gankit.options.spelling import shown
+
 NONE = "none"
 """How the absence of a value is written in text, for an option that may be absent."""
 
@@ -199,12 +201,6 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     return ".".join(parts)
 
 
-def shown(value: object) -> str:
-    """A value for a message, not longer than a few words."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _bounds(info: FieldInfo) -> str:
     found = []
     for item in info.metadata:
@@ -245,6 +241,5 @@ __all__ = [
     "may_be_none",
     "nested",
     "read",
-    "shown",
     "without_none",
 ]

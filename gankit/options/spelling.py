@@ -74,4 +74,10 @@ def closest(name: str, names: Iterable[str]) -> list[str]:
     return last[match[0]][:3] if match else []
 
 
-__all__ = ["Form", "by_set", "closest", "flag", "give", "given_as", "in_file", "nearest"]
+def shown(value: object) -> str:
+    """A value for a message, not longer than a few words."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+__all__ = ["Form", "by_set", "closest", "flag", "give", "given_as", "in_file", "nearest", "shown"]

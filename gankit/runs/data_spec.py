@@ -12,6 +12,7 @@ from gankit.data.faults import spec_fault
 from gankit.data.fingerprint import difference as changes_of_samples
 from gankit.errors import GankitError
 from gankit.files import replace_text
+from gankit.options.spelling import shown
 from gankit.plugin import DataSpec, Key
 from gankit.runs.json_file import damaged, read_object
 
@@ -70,13 +71,13 @@ def _spec(stored: object) -> DataSpec:
 
 def _key(name: str, values: object) -> Key:
     if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-        raise ValueError(f"key {name!r} has no kind")
+        raise ValueError(f"key {shown(name)} has no kind")
     given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
     for n, value in given.items():
         if n not in _RIGHT:
-            raise ValueError(f"key {name!r} has a field {n!r}, which this gankit does not know")
+            raise ValueError(f"key {shown(name)} has a field {shown(n)}, which this gankit does not know")
         if not _RIGHT[n](value):
-            raise ValueError(f"key {name!r}: its {n} is wrong")
+            raise ValueError(f"key {shown(name)}: its {n} is wrong")
     return Key(**given)
 
 
@@ -113,15 +114,17 @@ def difference(then: DataSpec, now: DataSpec) -> str:
     """What has changed between two specs, in words; empty if nothing has."""
     for name in [*then.keys, *now.keys]:
         if name not in now.keys or name not in then.keys:
-            return f"{name!r} is {'gone' if name in then.keys else 'new'}"
+            return f"{shown(name)} is {'gone' if name in then.keys else 'new'}"
         old, new = then[name], now[name]
         if (old.kind, old.shape) != (new.kind, new.shape):
-            return f"{name!r} was {old.kind} {old.shape}, now it is {new.kind} {new.shape}"
+            return f"{shown(name)} was {old.kind} {old.shape}, now it is {new.kind} {new.shape}"
         if old.names != new.names:
             changed = sorted(set(old.names) ^ set(new.names))
-            return f"the classes of {name!r} are others" + (f": {changed[0]!r}" if changed else ", or in another order")
+            return f"the classes of {shown(name)} are others" + (
+                f": {shown(changed[0])}" if changed else ", or in another order"
+            )
         if old != new:
-            return f"{name!r} describes or moves with another image than it did"
+            return f"{shown(name)} describes or moves with another image than it did"
     return ""
 
 

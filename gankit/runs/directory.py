@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +11,8 @@ from shlex import quote
 from typing import Any, TypeVar
 
 from gankit.errors import GankitError, UsageError
-from gankit.files import read_regular, replace_text
+from gankit.files import read_regular, remove, replace_text
+from gankit.options.spelling import shown
 from gankit.plugin import DataSpec
 from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
@@ -97,18 +97,17 @@ class RunDir:
         """Names, oldest first."""
         try:
             names = {path.name.removeprefix(ASIDE) for path in self.store.iterdir()}
-        except (FileNotFoundError, NotADirectoryError):
-            return []
         except OSError as error:
-            raise GankitError(f"{self.store} cannot be read: {error.strerror or error}") from error
+            if not os.path.lexists(self.store):
+                return []
+            raise GankitError(f"{self.store} cannot be read: {error.strerror or error}. Move it away.") from error
         return sorted((name for name in names if _step(name) is not None), key=lambda name: _step(name) or 0)
 
     @property
     def latest(self) -> str | None:
         """Name of the newest checkpoint."""
         names = self.checkpoints()
-        named = self._pointer("latest")
-        return named if named in names else (names[-1] if names else None)
+        return named if (named := self._pointer("latest")) in names else (names[-1] if names else None)
 
     @property
     def best(self) -> str | None:
@@ -129,7 +128,7 @@ class RunDir:
             return (self.best if name == "best" else None) or self.latest or names[-1]
         wanted = checkpoint_name(int(name)) if name.isdecimal() and len(name) < 20 else name
         if wanted not in names:
-            raise UsageError(f"{self.path} has no checkpoint {name!r}. It has best, latest, {', '.join(names)}.")
+            raise UsageError(f"{self.path} has no checkpoint {shown(name)}. It has best, latest, {', '.join(names)}.")
         return wanted
 
     def load(self, name: str, parts: tuple[str, ...] = checkpoint.PARTS) -> Checkpoint:
@@ -201,7 +200,7 @@ class RunDir:
         for path in self.store.glob(f"{ASIDE}*"):
             recover(path.with_name(path.name.removeprefix(ASIDE)))
         for path in self.store.glob(".tmp-*"):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            remove(path)
 
     def preparation(self, number: int) -> Path:
         """Where the state of the `number`-th loop of a preparation is kept, until the first checkpoint is there."""
@@ -258,7 +257,7 @@ class RunDir:
         doomed = self.store / f".tmp-old-{folder.name}"  # half removed, it must not look like a checkpoint
         with suppress(OSError):  # it stays, and is in nobody's way
             folder.rename(doomed)
-            shutil.rmtree(doomed)
+            remove(doomed)
 
 
 def _check_name(path: Path) -> None:

@@ -35,16 +35,16 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 def damaged(path: Path, what: str, remedy: str) -> GankitError:
     """The error for a file that is JSON, but not what it should be."""
-    return GankitError(f"{path} is damaged: {what}. {_sentence(remedy)}")
+    return GankitError(f"{path} is damaged: {_shortened(what)}. {_sentence(remedy)}")
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
-def _shortened(error: ValueError) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 100 else text[:97] + "..."
+def _shortened(said: ValueError | str) -> str:
+    text = " ".join(str(said).split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def finite(data: Any) -> Any:

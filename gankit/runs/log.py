@@ -14,6 +14,7 @@ from torch import Tensor
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
 from gankit.files import open_regular, read_regular
+from gankit.options.spelling import shown
 from gankit.runs.json_file import finite, parse_object
 
 
@@ -70,7 +71,7 @@ class Meter:
         """The reverse of :meth:`state_dict`. ValueError names what is no sum and count."""
         for key, value in state.items():
             if not _is_sum(value):
-                raise ValueError(f"{key!r} is {value!r:.40}, not a sum and a count")
+                raise ValueError(f"{shown(key)} is {shown(value)}, not a sum and a count")
         self._pending = []
         self._sums = {key: [math.nan if part is None else part for part in value] for key, value in state.items()}
 

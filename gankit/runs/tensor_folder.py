@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gankit.errors import GankitError
-from gankit.files import open_regular, read_regular, sync
+from gankit.files import open_regular, read_regular, remove, sync
 from gankit.runs.json_file import parse_object
 
 FORMAT = 2
@@ -37,7 +36,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
     """
     beside = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        remove(beside)
         beside.mkdir(parents=True)
         digests = {}
         for part, content in tensors.items():
@@ -51,13 +50,13 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], stat
         sync(path)
         sync(beside)
         if folder.exists():
-            shutil.rmtree(set_aside(folder), ignore_errors=True)
+            remove(set_aside(folder))
             folder.rename(set_aside(folder))
         beside.rename(folder)
         sync(folder.parent)
-        shutil.rmtree(set_aside(folder), ignore_errors=True)
+        remove(set_aside(folder))
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        remove(beside)
         recover(folder)
         raise GankitError(f"checkpoint {folder.name} could not be written: {error}") from error
 
@@ -70,7 +69,7 @@ def set_aside(folder: Path) -> Path:
 def recover(folder: Path) -> None:
     """Brings back the folder that was set aside, if the new one did not come, and removes it if it did."""
     if folder.exists():
-        shutil.rmtree(set_aside(folder), ignore_errors=True)
+        remove(set_aside(folder))
     elif set_aside(folder).exists():
         set_aside(folder).rename(folder)
 

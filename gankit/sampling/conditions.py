@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +43,8 @@ class Asked:
     """What the user gave of it."""
     words: tuple[str, ...] = ()
     """Where k classes or texts take turns: those, for the columns of a sheet."""
+    each: int = 1
+    """How many rows in turn are asked with the same images: k, where k classes or texts are given for them."""
 
     def part(self, start: int, stop: int) -> Batch:
         return {name: rows[start:stop] for name, rows in self.batch.items()}
@@ -107,8 +108,10 @@ def fill(
     comes from samples, where the data lacks them, and where they are targets; of several, each goes on when the one
     before is through. Anything else is left out.
 
-    Without `n`, there are as many rows as images are given, else :data:`SAMPLES`, or as many as values are given. With
-    `first`, the rows are those from that one on of a longer request: to ask for a few at a time.
+    Where k classes or texts are given, and another number of images, each image stands with each of them, k rows in
+    turn; held-out samples too. Without `n`, there are so many rows, or as many as images are given, else
+    :data:`SAMPLES`, or as many as values are given. With `first`, the rows are those from that one on of a longer
+    request: to ask for a few at a time.
     """
     given = given or {}
     for name in given:
@@ -117,22 +120,25 @@ def fill(
             can = f"it can be asked for {takes}" if takes else "its samples depend on nothing that can be given"
             raise UsageError(f"{who} cannot be asked for {name!r}; {can}.")
     told = {name: read_given(name, keys[name], value, n) for name, value in given.items()}
+    images = [len(one) for name, one in told.items() if kind_of(keys[name]).pixels]
+    said = _said(keys, told)
+    each = len(said) if len(said) > 1 and max(images, default=0) != len(said) else 1
     if n is None:
-        images = [len(one) for name, one in told.items() if kind_of(keys[name]).pixels]
-        n = max(images or [SAMPLES, *map(len, told.values())])
+        n = max(images) * each if images else max([SAMPLES, *map(len, told.values())])
     batch: Batch = {}
     records: list[dict[str, Any]] = [{} for _ in range(n)]
     turns = torch.arange(first, first + n)
     for name, one in told.items():
-        batch[name] = one.rows[turns % len(one)]
-        _record(records, name, [one.records[i % len(one)] for i in turns.tolist()])
+        chosen = (turns // each if kind_of(keys[name]).pixels else turns) % len(one)
+        batch[name] = one.rows[chosen]
+        _record(records, name, [one.records[i] for i in chosen.tolist()])
     rest = {name: key for name, key in keys.items() if name not in told}
     classes = {name: key for name, key in rest.items() if key.kind == "class"}
     wanted = [name for name, key in rest.items() if name not in classes and has_rows(spec, name, key)]
     if wanted and n:
         held = {name for name, key in classes.items() if has_rows(spec, name, key) and not key.target}
-        _Taken(batch, records, spec, seed, first).take(wanted, held, _opened(rows, wanted))
-    stride = 1
+        _Taken(batch, records, spec, seed, first, each).take(wanted, held, _opened(rows, wanted))
+    stride = each
     for name in [name for name in classes if name not in batch]:
         batch[name] = turns // stride % len(keys[name].names)
         stride *= len(keys[name].names)  # the next goes on when this one is through: every pair of them comes
@@ -145,6 +151,7 @@ def fill(
         keys,
         frozenset(told),
         _words(keys, told, [name for name in classes if name in batch], n, batch),
+        each,
     )
 
 
@@ -179,6 +186,8 @@ class _Taken:
     spec: DataSpec
     seed: int
     first: int
+    each: int
+    """How often each row is taken, one after another."""
 
     def take(self, names: Sequence[str], classes: set[str], splits: Sequence[Dataset[Any]]) -> None:
         """Rows of the keys `names`, and of those `classes` that are in a stream with one of them."""
@@ -196,8 +205,7 @@ class _Taken:
         n, length = len(self.records), split.streams()[stream]
         purpose = f"rows:{stream}" if stream else "rows"
         order = torch.randperm(length, generator=make_generator(self.seed, purpose, torch.device("cpu")))
-        stop = self.first + n
-        indices = order.repeat(math.ceil(stop / length))[self.first : stop]
+        indices = order[torch.arange(self.first, self.first + n) // self.each % length]
         drawn = read(split, {stream: indices})
         for name in names:
             key = self.spec[name]
@@ -227,14 +235,19 @@ def _words(
     keys: Mapping[str, Key], told: Mapping[str, Given], in_turn: Sequence[str], n: int, batch: Batch
 ) -> tuple[str, ...]:
     """Of the key whose values take turns, those: what most are given of, else classes that go in turn and fit."""
-    given = [one for name, one in told.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
-    if given:
-        return tuple(str(word) for word in max(given, key=len).records)[:n]
+    if given := _said(keys, told):
+        return given[:n]
     for name in in_turn:
         names = keys[name].names
         if 2 <= len(names) <= IN_COLUMNS // 2 and n >= len(names) and _turns(batch[name], len(names)):
             return names
     return ()
+
+
+def _said(keys: Mapping[str, Key], told: Mapping[str, Given]) -> tuple[str, ...]:
+    """The classes or texts that are given, where there are several: of the key that most are given of."""
+    given = [one for name, one in told.items() if keys[name].kind in ("class", "text") and 2 <= len(one) <= IN_COLUMNS]
+    return tuple(str(word) for word in max(given, key=len).records) if given else ()
 
 
 def _turns(rows: Tensor, classes: int) -> bool:

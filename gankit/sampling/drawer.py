@@ -78,11 +78,15 @@ class Drawer:
         figures: Mapping[str, Tensor] = {}
         if sheet is not None:
             panels, figures = self._panels(sheet, asked, seed, produces), self._figures(sheet, seed, produces)
-        if kind in KINDS and KINDS[kind].pixels and (not panels or asked.given & set(_pictures(asked))):
-            panels = _joined(beside(asked, produces, KINDS[kind].to_picture(values)), panels)
+        drawn = KINDS[kind].to_picture(values) if kind in KINDS and KINDS[kind].pixels else None
+        if drawn is not None and asked.each > 1:  # a column for each of the classes given, none for what nobody asked
+            panels = beside(asked, produces, drawn)
+        elif drawn is not None and (not panels or asked.given & set(_pictures(asked))):
+            panels = _joined(beside(asked, produces, drawn), panels)
+        words = asked.words if asked.each > 1 or not panels else ()
         columns = min(len(asked.words), asked.n) or None
         records = [{"seed": seed, "index": index, **record} for index, record in enumerate(asked.records)]
-        return Samples(values, records, checkpoint, kind, Layout(columns, asked.words, panels), figures)
+        return Samples(values, records, checkpoint, kind, Layout(columns, words, panels), figures)
 
     def check(self) -> None:
         """Draws two samples of all that the variant produces, and a sheet; :class:`PluginError` if one is not as asked.

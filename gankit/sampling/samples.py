@@ -75,8 +75,7 @@ class Samples:
         try:
             return self.write(Path(path), overwrite=overwrite)
         except OSError as error:
-            place = error.filename or path
-            raise UsageError(f"cannot write to {place}: {error.strerror or error}. Give another --out.") from error
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}. Give another --out.") from error
 
     def write(self, path: Path, *, overwrite: bool = False) -> list[Path]:
         """As :meth:`save`; an OSError names the file that cannot be written."""

@@ -32,13 +32,15 @@ class Layout:
     columns: int | None = None
     """None: about square."""
     words: tuple[str, ...] = ()
-    """Above the columns."""
+    """Above the columns; with panels, above the last, whose images stand in as many columns, beside the others'."""
     panels: Mapping[str, Tensor] = field(default_factory=dict)
     """Images (N, C, H, W) that stand side by side in place of the samples alone, a row a sample, below their names."""
 
 
 def page(images: Tensor, layout: Layout) -> Tensor:
     """The sheet of `images`, uint8 (height, width, 1 or 3)."""
+    if layout.panels and layout.words:
+        return turned_sheet(layout.panels, layout.words)
     if layout.panels:
         return panel_sheet(layout.panels)
     return sheet(images, layout.columns, words=layout.words)
@@ -78,11 +80,26 @@ def sheet(
 
 def panel_sheet(panels: Mapping[str, Tensor]) -> Tensor:
     """`panels`, images (N, C, H, W) each, side by side, a row a sample, below their names."""
+    same = _alike(panels)
+    return sheet(torch.stack(same, 1).flatten(0, 1), len(same), words=tuple(panels))
+
+
+def turned_sheet(panels: Mapping[str, Tensor], words: Sequence[str]) -> Tensor:
+    """What was asked with, once a row, and the last of `panels`, whose images belong to the `words` in turn."""
+    *sources, made = _alike(panels)
+    rows = math.ceil(len(made) / len(words))
+    missing = torch.ones(rows * len(words) - len(made), *made.shape[1:])  # white
+    results = torch.cat([made, missing]).unflatten(0, (rows, len(words)))
+    shown = torch.cat([*(images[:: len(words)][:, None] for images in sources), results], 1)
+    return sheet(shown.flatten(0, 1), shown.shape[1], words=(*list(panels)[:-1], *words))
+
+
+def _alike(panels: Mapping[str, Tensor]) -> list[Tensor]:
+    """The images of `panels`, of one size and number of channels."""
     shown = [visible(images.float()) for images in panels.values()]
     channels = max(images.shape[1] for images in shown)
     size = max(images.shape[-2] for images in shown), max(images.shape[-1] for images in shown)
-    same = [_brought_to(images, size).expand(-1, channels, -1, -1) for images in shown]
-    return sheet(torch.stack(same, 1).flatten(0, 1), len(same), words=tuple(panels))
+    return [_brought_to(images, size).expand(-1, channels, -1, -1) for images in shown]
 
 
 def visible(images: Tensor) -> Tensor:
@@ -219,4 +236,15 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return ImageFont.load_default()
 
 
-__all__ = ["MOST", "PANELS", "Layout", "bounded", "hidden_channels", "page", "panel_sheet", "sheet", "visible"]
+__all__ = [
+    "MOST",
+    "PANELS",
+    "Layout",
+    "bounded",
+    "hidden_channels",
+    "page",
+    "panel_sheet",
+    "sheet",
+    "turned_sheet",
+    "visible",
+]

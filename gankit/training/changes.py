@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, UsageError
-from gankit.options.schema import flattened, shown
+from gankit.options.schema import flattened
+from gankit.options.spelling import shown
 from gankit.runs.checkpoint import Checkpoint
 from gankit.training.session import Session
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.device import derive_seed
-from gankit.errors import GankitError, PluginError, UsageError
+from gankit.errors import GankitError, PluginError, UsageError, out_of_memory
 from gankit.nn.state import State
 from gankit.ops._torch import norms
 from gankit.plugin import DataSpec, Variant
@@ -22,7 +22,14 @@ def build_networks(variant: Variant[Any], spec: DataSpec, seed: int) -> dict[str
     """Freshly initialised networks for data of `spec`, the same for the same seed. Leaves global random state alone."""
     with fork_rng(torch.device("cpu")):
         torch.manual_seed(derive_seed(seed, "init"))
-        networks = variant.networks(spec)
+        try:
+            networks = variant.networks(spec)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            shapes = ", ".join(f"{name} {key.shape}" for name, key in spec.keys.items() if key.shape)
+            text = f"there is not enough memory for the networks of {type(variant).__name__} with these options"
+            raise UsageError(f"{text} and data of {shapes}") from error
     named = isinstance(networks, Mapping) and networks
     if not named or not all(isinstance(network, nn.Module) for network in networks.values()):
         raise PluginError(f"networks() of {type(variant).__name__} must return modules by name")

@@ -77,7 +77,7 @@ def _try(session: Session, data: Sequence[Dataset[Any]], size: int) -> None:
         try:
             copy = Session(type(session.variant)(resolved.options), data[0], replace(resolved, run=run))
             what = "take its first step"
-            copy.train_step(0)
+            copy.train_step(0, most=2)  # all further turns of a phase are like the second
             what = "draw samples"
             Drawer(copy.variant, copy.networks, copy.spec, lambda: data[::-1], copy.device).check()
             copy.close()

@@ -41,11 +41,13 @@ def resume(
                 raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")
             resolved = _with_steps(resolved, steps)
         if saved is not None and saved.step >= resolved.run.steps and not saved.state["owed"]:
+            directory.repair(saved)
             tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return resolved
         ready = _ready(directory, variant, source, resolved, saved, edits, tell)
         earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
-        replace_text(config, resolved.to_toml())
+        if saved is None:  # else the trainer writes it, once it has restored what is saved
+            replace_text(config, resolved.to_toml())
         Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
         return resolved
 
@@ -86,7 +88,6 @@ def _newest(directory: RunDir, resolved: Resolved, tell: OnEvent) -> Checkpoint 
         raise GankitError(f"{directory.path}: none of the checkpoints is intact ({', '.join(names)}).")
     if saved is not None:
         check_owner(saved, resolved)
-        directory.repair(saved)
     return saved
 
 
@@ -97,7 +98,8 @@ def _check_places(path: Path) -> None:
         if what := not_regular(log.stat().st_mode):
             raise GankitError(f"{log} is {what}, not a file. Move it away.")
     except FileNotFoundError:
-        pass
+        if log.is_symlink():
+            raise GankitError(f"{log} is a link to nowhere. Move it away.") from None
     except OSError as error:
         raise GankitError(f"{log} cannot be read: {error.strerror or error}. Move it away.") from error
     try:

@@ -110,12 +110,12 @@ class Session:
         if self.variant.averaged and decay > 0:
             self.ema = Ema({name: self.networks[name] for name in self.variant.averaged}, decay)
 
-    def train_step(self, index: int) -> None:
-        """Step `index`: every phase's turns, then the averages. Waits for nothing on the device."""
+    def train_step(self, index: int, most: int | None = None) -> None:
+        """Step `index`: every phase's turns, `most` of each if given, then the averages. Waits for nothing."""
         run = self.resolved.run
         self._fill(self._main, index)
         for turn in self.turns:
-            repeats = turn.repeats(index)
+            repeats = turn.repeats(index) if most is None else min(turn.repeats(index), most)
             if repeats:
                 turn.schedule(index, run.steps)
             for repetition in range(repeats):

@@ -29,6 +29,7 @@ from gankit.events import (
     TrainingDiverged,
     ignore,
 )
+from gankit.files import replace_text
 from gankit.plugin import Dataset
 from gankit.random_state import fork_rng
 from gankit.runs.checkpoint import Checkpoint
@@ -87,6 +88,8 @@ class Trainer:
             try:
                 if checkpoint is not None:
                     self.session.restore(checkpoint, self.tell)
+                    self.run_dir.repair(checkpoint)
+                    replace_text(self.run_dir.path / "config.toml", self.session.resolved.to_toml())  # of more steps
                     self._clock.start(checkpoint.state["seconds"])
                     self.best, self._saved = checkpoint.state["best"], first
                     owed = still_owed(self.run, first, checkpoint.state["owed"])

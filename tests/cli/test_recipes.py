@@ -11,8 +11,8 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 SOURCE = "\n\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
-VARIANTS = re.findall(r"^class (\w+)\((?:Variant|Plain)\)", SOURCE, re.MULTILINE)
-DATASETS = re.findall(r"^class (\w+)\(Dataset\)", SOURCE, re.MULTILINE)
+DATASETS = re.findall(r"^class (\w+)\((?:Dataset|Sides)\)", SOURCE, re.MULTILINE)
+VARIANTS = [name for name in re.findall(r"^class (\w+)\(", SOURCE, re.MULTILINE) if name not in DATASETS]
 
 # of a right variant: what is spoilt, by what, the check that must notice, and its reason
 BROKEN = {

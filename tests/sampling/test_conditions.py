@@ -146,8 +146,9 @@ def test_what_is_given_comes_before_rows_and_turns():
     variant, spec = Between(Config()), Sides(Config()).spec
     given = {"a": torch.ones(1, 2, 2), "mood": "wild", "goal": ["y", 0], "noise": "1,2,3"}
     batch, records = asked(variant, spec, None, given=given)
-    assert {name: len(rows) for name, rows in batch.items()} == {"a": 1, "label": 1, "mood": 1, "goal": 1, "noise": 1}
-    assert records == [{"a": 0, "mood": "wild", "goal": "y", "noise": [1, 2, 3], "label": "x"}]
+    assert {name: len(rows) for name, rows in batch.items()} == {"a": 2, "label": 2, "mood": 2, "goal": 2, "noise": 2}
+    assert records[0] == {"a": 0, "mood": "wild", "goal": "y", "noise": [1, 2, 3], "label": "x"}
+    assert records[1] == {**records[0], "goal": "x"}
     assert len(asked(variant, spec, 4, given=given)[1]) == 4
     assert conditions(make("text"), ROWS.spec, None, given={"text": ["a"] * 20}).n == 20
     assert conditions(make(), ROWS.spec, None).n == 16
@@ -181,3 +182,16 @@ def test_several_classes_in_turn_meet_in_every_pair():
     assert conditions(Dressed(Config()), spec, 8).words == ("a", "b", "c")
     parts = [asked(Dressed(Config()), spec, 2, first=first)[0]["coat"] for first in (0, 2, 4, 6)]
     assert torch.equal(torch.cat(parts), batch["coat"])
+
+
+def test_each_image_stands_with_each_class_given():
+    variant, spec = Between(Config()), Sides(Config()).spec
+    images = torch.stack([torch.full((1, 2, 2), value) for value in (-1.0, 0.0, 1.0)])
+    given = conditions(variant, spec, None, given={"a": images, "goal": ["y", "x"]})
+    assert (given.n, given.each, given.words) == (6, 2, ("y", "x"))
+    assert [record["a"] for record in given.records] == [0, 0, 1, 1, 2, 2]
+    assert given.batch["goal"].tolist() == [1, 0] * 3
+    pairs = conditions(variant, spec, None, given={"a": images[:2], "goal": ["y", "x"]})  # as many: one for each
+    assert (pairs.n, pairs.each) == (2, 1)
+    held_out = conditions(variant, spec, 4, given={"goal": ["y", "x"]}, rows=lambda: [Sides(Config(), "test")])
+    assert held_out.records[0]["a"] == held_out.records[1]["a"] != held_out.records[2]["a"]

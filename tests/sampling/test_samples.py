@@ -258,3 +258,19 @@ def test_infinite_pixels_are_neither_black_nor_white():
     found = checked(torch.tensor([[[[float("inf"), -float("inf"), 2.0]]]]), 1, spec, "image", "Tiny")
     assert found.isnan().flatten().tolist() == [True, True, False]
     assert float(found[..., 2]) == 1
+
+
+def test_classes_given_for_images_have_a_column_each(tmp_path):
+    run = train(tmp_path, Negative, steps=1, sample_n=2)
+    images = torch.stack([torch.full((1, 8, 8), value) for value in (-1.0, 0.0, 1.0)])
+    samples = run.sample(given={"image": images, "mood": ["1", "0"], "box": "0,0,1,1"})
+    assert samples.layout.words == ("1", "0")
+    page = samples.page().float()
+    assert page.shape[1] == 3 * 96 + 2 * 2  # the image, and one of it for each class
+    assert page.shape[0] > 3 * 96
+    row = page[-48, 48::98, 0]  # of the last image, which is white
+    assert row[0] == 255
+    assert row[1] < 20  # its negative
+    assert 120 < row[2] < 136  # mood 0 is class 1: grey
+    own = train(tmp_path / "own", Shown, steps=1, sample_n=2)
+    assert own.sample(4).layout.panels

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class BlobsConfig(Config):
     """Blobs."""
 
-    count: int = Field(20, ge=0)
+    count: int = Field(20, ge=0, lt=2**63 - 1)
     """Samples in the training split."""
     size: int = Field(8, ge=1)
     """Pixels a side."""
