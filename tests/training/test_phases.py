@@ -7,47 +7,13 @@ import math
 
 import pytest
 import torch
+from phase_toys import CPU, SGD, Toy, loss
 from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
-from torch import nn
 
 import gankit
 from gankit.errors import PluginError
-from gankit.options.run import RunConfig
 from gankit.plugin import Optim, Phase
-from gankit.training.optim import scheduled_betas, scheduled_ema, scheduled_lr
 from gankit.training.step import TrainStep
-from gankit.training.turn import Turn
-
-CPU = torch.device("cpu")
-SGD = Optim(kind="sgd", betas=(0.0, 0.0), lr=0.1)
-
-
-def two_lines() -> dict[str, nn.Module]:
-    torch.manual_seed(0)
-    return {"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)}
-
-
-class Toy:
-    """Phases run by hand, over networks of their own; an input of ones."""
-
-    def __init__(self, *phases: Phase, networks: dict[str, nn.Module] | None = None) -> None:
-        self.networks = networks or two_lines()
-        self.turns: list[Turn] = []
-        for phase in phases:
-            self.turns.append(Turn(phase, self.networks, "float32", CPU, self.turns))
-        self.step = TrainStep(10, 2, CPU, self.networks, torch.Generator(), dict, None)
-
-    def run(self, steps: int = 1) -> None:
-        for index in range(steps):
-            self.step.begin(index)
-            for turn in self.turns:
-                turn.schedule(index, 10)
-                for _ in range(turn.repeats(index)):
-                    turn.run([self.step])
-
-
-def loss(name: str):
-    return lambda step: {name: step.networks[name](torch.ones(2, 3)).square().sum()}
 
 
 def both(step):
@@ -208,82 +174,6 @@ def test_what_is_wrong_with_a_phase_is_named(case):
     assert text in str(caught.value)
 
 
-def drawn(step):
-    return step.shared("fake", lambda: step.networks["a"](torch.ones(2, 3)))
-
-
-def test_a_graph_used_twice_names_phase_and_key():
-    toy = Toy(
-        Phase(name="first", updates=("a",), loss=lambda step: {"x": drawn(step).square().sum()}, optim=SGD),
-        Phase(name="second", updates=("a",), loss=lambda step: {"x": drawn(step).square().sum()}, optim=SGD),
-    )
-    with pytest.raises(PluginError) as caught:
-        toy.run()
-    text = str(caught.value)
-    assert "phase 'second'" in text
-    assert "shared 'fake', whose graph phase 'first' has used up in this step: detach it" in text
-
-
-def test_a_graph_of_ones_own_used_twice_is_explained():
-    kept = []
-
-    def twice(step):
-        kept[:] = kept or [step.networks["a"](torch.ones(2, 3)).square().sum()]
-        return {"x": kept[0]}
-
-    toy = Toy(Phase(name="p", updates=("a",), loss=twice, optim=SGD))
-    toy.run()
-    with pytest.raises(PluginError, match="phase 'p': it backpropagates through a graph that is used up"):
-        toy.run()
-
-
-def test_a_network_that_is_updated_between_a_draw_and_its_use_is_named():
-    """Fused optimisers change weights without autograd's notice: without more, this gave wrong gradients silently."""
-    networks = {"a": nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), "b": nn.Linear(3, 3)}
-
-    def use(step):
-        return {"x": step.networks["b"](drawn(step)).sum()}
-
-    toy = Toy(
-        Phase(name="draws", updates=("b",), loss=lambda step: {"x": step.networks["b"](drawn(step).detach()).sum()}),
-        Phase(name="moves", updates=("a",), loss=loss("a")),
-        Phase(name="uses", updates=("a",), loss=use),
-        networks=networks,
-    )
-    with pytest.raises(PluginError) as caught:
-        toy.run()
-    assert "phase 'uses': it backpropagates through shared 'fake'" in str(caught.value)
-    assert "drawn from network 'a' before phase 'moves' updated that network" in str(caught.value)
-
-
-def test_something_else_that_was_changed_in_place_is_not_called_shared():
-    def spoiled(step):
-        x = step.networks["a"](torch.ones(2, 3)).exp()
-        y = x.sum()
-        x.add_(1)
-        return {"x": y * x.sum()}
-
-    with pytest.raises(PluginError, match="phase 'p': a tensor that its gradients need was changed in place"):
-        Toy(Phase(name="p", updates=("a",), loss=spoiled)).run()
-
-
-def test_buffers_that_change_between_two_uses_are_no_fault():
-    """Batch norm's running statistics change with every forward pass, and no gradient needs them."""
-    networks = {"a": nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), "b": nn.BatchNorm1d(3)}
-
-    def d(step):
-        fake = drawn(step).detach()
-        return {"x": step.networks["b"](fake).square().sum() + step.networks["b"](fake + 1).square().sum()}
-
-    toy = Toy(
-        Phase(name="d", updates=("b",), loss=d),
-        Phase(name="g", updates=("a",), loss=lambda step: {"x": step.networks["b"](drawn(step)).square().sum()}),
-        networks=networks,
-    )
-    toy.run(3)
-    assert all(p.isfinite().all() for p in networks["a"].parameters())
-
-
 class Logging(Tiny):
     """Logs what it does not minimise; one of the values is not a number."""
 
@@ -330,26 +220,6 @@ def test_noise_of_a_step_that_is_filled_anew_is_that_of_a_new_one():
     assert len(places) == 4  # two, and two more after a loss had asked for gradients of the first two
 
 
-@pytest.mark.parametrize(
-    ("optim", "lr", "betas"),
-    [
-        (Optim(lr=1.0, lr_end=0.2, schedule="linear", hold=0.0, until=0.5), {0: 1.0, 25: 0.6, 50: 0.2, 99: 0.2}, {}),
-        (Optim(lr=1.0, lr_end=2.0, schedule="cosine", hold=0.0), {0: 1.0, 50: 1.5, 100: 2.0}, {}),
-        (
-            Optim(lr=1.0, betas=(0.5, 0.9), betas_end=(0.0, 0.99), schedule="linear", hold=0.2, until=0.6),
-            {20: 1.0, 40: 0.5, 60: 0.0},
-            {20: (0.5, 0.9), 40: (0.25, 0.945), 60: (0.0, 0.99), 90: (0.0, 0.99)},
-        ),
-        (Optim(lr=1.0, betas_end=(0.1, 0.2)), {50: 1.0}, {50: (0.5, 0.999)}),
-    ],
-)
-def test_schedules_end_where_they_say(optim, lr, betas):
-    for step, expected in lr.items():
-        assert scheduled_lr(optim, step, 100) == pytest.approx(expected), step
-    for step, expected in betas.items():
-        assert scheduled_betas(optim, step, 100) == pytest.approx(expected), step
-
-
 @pytest.mark.parametrize(("kind", "name"), [("adam", "betas"), ("rmsprop", "alpha"), ("sgd", "momentum")])
 def test_scheduled_betas_reach_the_optimiser(kind, name):
     optim = Optim(kind=kind, betas=(0.4, 0.8), betas_end=(0.8, 0.4), schedule="linear", hold=0.0)
@@ -357,17 +227,6 @@ def test_scheduled_betas_reach_the_optimiser(kind, name):
     toy.run(6)
     expected = {"betas": (0.6, 0.6), "alpha": 0.6, "momentum": 0.6}[name]
     assert toy.turns[0].optimizers[0].optimizer.param_groups[0][name] == pytest.approx(expected)
-
-
-def test_a_schedule_that_ends_before_it_begins_is_refused():
-    with pytest.raises(ValueError, match=r"until \(0\.4\) must be more than hold \(0\.5\)"):
-        Optim(schedule="linear", until=0.4)
-
-
-def test_the_decay_of_averages_may_go_from_one_value_to_another():
-    assert [scheduled_ema(RunConfig(steps=100), step) for step in (0, 99)] == [0.999, 0.999]
-    run = RunConfig(steps=100, ema=0.9, ema_start=0.5, ema_until=0.5)
-    assert [scheduled_ema(run, step) for step in (0, 25, 50, 99)] == pytest.approx([0.5, 0.7, 0.9, 0.9])
 
 
 def test_losses_scaled_for_two_optimisers_and_a_shared_one():
