@@ -90,7 +90,7 @@ def test_unwritable_output(gankit, toy, run):
     assert "cannot write to /dev/null/runs" in outcome.err
     outcome = gankit("sample", run, "--out", "/dev/null/x.png")
     assert outcome.code == 2
-    assert "cannot write to /dev/null/x.png" in outcome.err
+    assert "cannot write to /dev/null" in outcome.err
 
 
 def test_failure_while_running(gankit, site, monkeypatch):
