@@ -104,7 +104,14 @@ def test_a_recipe_keeps_the_contract(recipe, gankit) -> None:
     assert outcome.code == 0, [check for check in outcome.data["checks"] if not check["ok"]]
 
 
-def test_a_recipe_trains_is_drawn_from_judged_and_resumed(recipe, gankit, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory) -> Path:
+    """Where the judges of the recipes' data are kept: training one takes longer than all else."""
+    return tmp_path_factory.mktemp("judges")
+
+
+def test_a_recipe_trains_is_drawn_from_judged_and_resumed(recipe, gankit, judges, monkeypatch) -> None:
+    monkeypatch.setenv("GANKIT_CACHE", str(judges))
     options = ("--batch-size", 8, "--sample-n", 6, "--log-every", 2, "--device", "cpu", "--json")
     run = gankit("run", recipe, "--steps", 6, *options).data["run"]
     assert gankit("sample", run, "--n", 3, "--json").data["n"] == 3
