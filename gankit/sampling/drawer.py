@@ -19,6 +19,9 @@ from gankit.sampling.draw import BATCH, NotAsked, called, defines, draw
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import PANELS, Layout, bounded
 
+NUMBERS = 10_000
+"""Most rows that figures are drawn from where no images are among them."""
+
 
 @dataclass(frozen=True)
 class Drawer:
@@ -40,7 +43,7 @@ class Drawer:
     def ask_for_sheet(self, n: int, *, seed: int) -> Asked | None:
         """What panels and figures are drawn from: held-out samples of what the variant requires, and all it asks for.
 
-        None if the variant has neither. No more rows than one draws from at once.
+        None if the variant has neither. Of images no more than one draws from at once.
         """
         own = type(self.variant)
         if not (defines(self.variant, "panels") or defines(self.variant, "figures")):
@@ -48,7 +51,8 @@ class Drawer:
         keys = {name: self.spec[name] for name in sorted(own.requires) if name in self.spec.keys}
         for produces in own.produces or ("",):
             keys |= asked_keys(self.variant, self.spec, produces)
-        return fill(own.__name__, keys, self.spec, min(n, BATCH), rows=self.rows, seed=seed)
+        most = BATCH if any(kind_of(key).pixels for key in keys.values()) else NUMBERS
+        return fill(own.__name__, keys, self.spec, min(n, most), rows=self.rows, seed=seed)
 
     def samples(
         self,
@@ -131,7 +135,7 @@ class Drawer:
         own = type(self.variant)
         if not defines(self.variant, "figures"):
             return {}
-        figures = self._call(self.variant.figures, sheet, min(sheet.n, BATCH), seed, produces)
+        figures = self._call(self.variant.figures, sheet, sheet.n, seed, produces)
         for name, picture in figures.items():
             if not re.fullmatch(r"[\w.-]+", name):
                 raise PluginError(

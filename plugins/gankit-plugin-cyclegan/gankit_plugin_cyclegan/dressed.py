@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gankit.plugin import Batch
 
 CHALK, BOARD = (236, 238, 224), (38, 74, 58)
-INK, PAPER, LINES = (32, 52, 140), (246, 240, 222), (168, 196, 224)
+INK, PAPER, LINES = (255, 214, 120), (24, 44, 110), (70, 104, 176)
 
 
 class DressedDigitsConfig(Config):
@@ -30,7 +30,7 @@ class DressedDigitsConfig(Config):
 
 
 class DressedDigits(Dataset[DressedDigitsConfig]):
-    """Handwritten digits in two dresses: chalk on a board (a), and ink on squared paper (b). Unpaired.
+    """Handwritten digits in two dresses: chalk on a board (a), and yellow ink on blue squared paper (b). Unpaired.
 
     ``a``, ``b``: uint8 (N, 3, size, size); ``label_a``, ``label_b``: int64 (N,), 0 to 9. In each split of ``digits``
     every second image of a digit wears a, the others b, so that none is in both: 719 and 723 train, 176 and 179 test.
@@ -83,7 +83,7 @@ def chalk(strokes: Tensor) -> Tensor:
 
 
 def ink(strokes: Tensor) -> Tensor:
-    """The same as ink on squared paper, whose squares are a quarter of the side and begin anywhere."""
+    """The same as yellow ink on blue squared paper, whose squares are a quarter of the side and begin anywhere."""
     import torch
 
     n, _, height, width = strokes.shape
