@@ -20,7 +20,7 @@ from gankit.cli.main import main
 from gankit.errors import GankitError
 from gankit.options.resolve import resolve
 
-CASES = 300
+CASES = 200
 SECONDS = 30
 
 

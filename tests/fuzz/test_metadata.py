@@ -105,12 +105,10 @@ def use_damaged(seed: int, place: Path, capsys: pytest.CaptureFixture[str]) -> s
 
 
 def use(random: Random, capsys: pytest.CaptureFixture[str]) -> str:
-    for arguments in (
-        ["list", "--json"],
-        random.choice((["list"], ["plugins", "list"], ["plugins", "list", "--json"], ["run", "--help"])),
-        random.choice((["plugins", "info", "odd"], ["run", "odd", "--dry-run"], ["plugins", "info", "odd-dots"])),
-        ["plugins", "info", "toy"],
-    ):
+    listings = ["list", "--json"], ["list", "--json"], ["list"], ["plugins", "list"], ["plugins", "list", "--json"]
+    looks = ["plugins", "info", "odd"], ["run", "odd", "--dry-run"], ["plugins", "info", "odd-dots"]
+    looks += ["plugins", "info", "toy"], ["run", "--help"]
+    for arguments in (random.choice(listings), random.choice(looks)):
         capsys.readouterr()
         code = main(arguments)
         out, err = capsys.readouterr()

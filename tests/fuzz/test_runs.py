@@ -18,7 +18,7 @@ from gankit.cli.main import main
 from gankit.errors import GankitError
 from gankit.run import Run
 
-CASES = 240
+CASES = 200
 SECONDS = 30
 """No operation may take so long; it is much, for machines that are busy."""
 

@@ -151,6 +151,11 @@ def test_text_becomes_values(name, text, value):
         ({"kind": "fancy", "hidden": 1}, "a fancy one needs hidden >= 2"),
         ({"size": "96"}, "size = '96': must be 64 or 128"),
         ({"widths": "1,x"}, "widths = 'x': must be a valid integer"),
+        ({"optim.betas": (0.5, 1.0)}, "optim.betas = (0.5, 1.0): each must be at least 0 and less than 1"),
+        ({"optim.betas_end": (-0.1, 0.9)}, "optim.betas_end = (-0.1, 0.9): each must be at least 0 and less than 1"),
+        ({"optim.lr": "inf"}, "optim.lr = 'inf': must be a finite number"),
+        ({"optim.lr": "nan"}, "optim.lr = 'nan': must be a finite number"),
+        ({"optim.weight_decay": float("inf")}, "optim.weight_decay = inf: must be a finite number"),
     ],
 )
 def test_wrong_options(options, words):
@@ -243,6 +248,8 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\0")
     (tmp_path / "wrong.toml").write_text("a = [1,")
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "deeper.toml").write_text("a = " + "[" * 25 + "]" * 25)
+    (tmp_path / "tables.toml").write_text(f"[{'a.' * 25}b]")
     (tmp_path / "long.toml").write_text("a = " + "9" * 5000)
     (tmp_path / "unknown.toml").write_text("[optim]\nlrr = 1")
     for name, words in {
@@ -250,6 +257,8 @@ def test_files_that_cannot_be_read(tmp_path):
         "binary.toml": "is not UTF-8 text: line 1",
         "wrong.toml": "is not TOML",
         "deep.toml": "is not TOML",
+        "deeper.toml": "is nested too deeply: no option is more than 20 levels down",
+        "tables.toml": "is nested too deeply",
         "long.toml": "is not TOML",
         "unknown.toml": "unknown option 'optim.lrr' in file .*; did you mean 'optim.lr'",
         ".": "cannot be read",
