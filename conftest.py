@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """For networks so small that threads would only wait for each other."""
+    """For networks so small that threads would only wait for each other. What a module shares is made so, too."""
     import torch
 
     threads = torch.get_num_threads()

@@ -47,13 +47,9 @@ class Line(Variant[Config]):
         return torch.zeros(request.n, 1, 4, 4)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """The networks are so small that threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """For all tests here."""
 
 
 @pytest.fixture

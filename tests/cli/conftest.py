@@ -17,7 +17,7 @@ from gankit.cli.main import main
 GOOD = (Path(__file__).parent / "toy_plugin.py").read_text(encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread(one_thread: None) -> None:
     """For all tests here."""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import tomli_w
-import torch
 from made_up import Site
 from mutations import CONTENT, ODD, PLACE, Damage, at_most, forbid_unpickling, mutate_value, report, seeds
 from tiny_gan import SMALL, Blobs, Tiny
@@ -25,13 +24,11 @@ SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def config(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Path]:
     """A whole config of the tiny GAN, that the command line finds the classes of."""
     folder = tmp_path_factory.mktemp("configs")
     (folder / "site").mkdir()
     Site(folder / "site").add("tiny", variants={"tiny": "tiny_gan:Tiny"}, datasets={"blobs": "tiny_gan:Blobs"})
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     resolved = resolve(Tiny, Blobs, variant="tiny", dataset="blobs", options={**SMALL, "workers": 0})
     (folder / "whole.toml").write_text(resolved.to_toml())
     with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +37,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.syspath_prepend(str(folder / "site"))
         patch.chdir(folder)
         yield folder / "whole.toml"
-    torch.set_num_threads(threads)
 
 
 def other_value(path: Path, random: Random) -> None:

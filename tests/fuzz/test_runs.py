@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import torch
 from made_up import Site
 from mutations import CONTENT, PLACE, Damage, at_most, files_of, forbid_unpickling, mutate_json, report, resign, seeds
 from tiny_gan import SMALL
@@ -24,13 +23,11 @@ SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Path]:
     """A run of the tiny GAN, of twelve steps, that the command line finds the classes of; all caches are filled."""
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "site").mkdir()
     Site(folder / "site").add("tiny", variants={"tiny": "tiny_gan:Tiny"}, datasets={"blobs": "tiny_gan:Blobs"})
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANKIT_CACHE", str(folder / "cache"))
         patch.delenv("GANKIT_DEBUG", raising=False)
@@ -40,7 +37,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         run = gankit.train("tiny", out=folder / "runs", **SMALL, workers=0)
         run.evaluate(2)
         yield run.path
-    torch.set_num_threads(threads)
 
 
 def read_everything(run: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread(one_thread: None) -> None:
     """For all tests here."""

@@ -11,7 +11,7 @@ from PIL import Image
 NAMES = tuple(f"{number}.png" for number in range(10))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread(one_thread: None) -> None:
     """For all tests here."""
 
