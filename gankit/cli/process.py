@@ -16,7 +16,7 @@ TRIM_THRESHOLD = 2**30
 """Bytes free at the end of the heap before malloc hands any back."""
 MMAP_THRESHOLD = 2**25
 """Bytes of a block that is mapped for itself, and handed back when it is freed: the largest bound that glibc takes."""
-SPINS = 3000
+SPINS = 1000
 """Turns of the loop in which an idle thread waits before it sleeps, tens of microseconds. GNU's own is 300,000."""
 
 _MALLOC_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")
