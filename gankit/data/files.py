@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from gankit.errors import UsageError
 from gankit.files import not_regular
 from gankit.options.spelling import give
 
-__all__ = ["SUFFIXES", "Listing", "directory", "held_out", "lines", "list_images", "named", "state_of"]
+__all__ = ["SUFFIXES", "Listing", "Root", "directory", "held_out", "lines", "list_images", "named", "state_of"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 """File name endings, in lower case, of the kinds of image that are read."""
@@ -68,15 +72,31 @@ def lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def directory(path: str | Path, option: str) -> Path:
-    """`path` as an existing directory; else a :class:`UsageError` that names `option`."""
+def _absolute(path: str) -> str:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        reason = "the directory's name is not UTF-8; rename it, or give a link to it"
+        if sys.getfilesystemencoding() != "utf-8":
+            reason += f". If it is only that names are {sys.getfilesystemencoding()} here: export LC_ALL=C.UTF-8"
+        raise ValueError(reason) from None
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
+Root = Annotated[str, AfterValidator(_absolute)]
+"""Type of an option that names a directory of data, "" if it is not given. Kept absolute, since a run may be resumed
+from another directory, and UTF-8, since config.toml is."""
+
+
+def directory(path: str | Path, option: str, of: str = "images") -> Path:
+    """`path` as an existing directory; else a :class:`UsageError` that names `option` and what it should hold."""
     if not str(path):
-        raise UsageError(f"{option} is not set; give a directory of images: {give(option, 'DIR')}")
+        raise UsageError(f"{option} is not set; give a directory of {of}: {give(option, 'DIR')}")
     root = Path(path).expanduser()
     if root.is_dir():
         return root
     wrong = "a file" if root.exists() else "not there"
-    raise UsageError(f"{option}: {root} is {wrong}; give a directory of images: {give(option, 'DIR')}")
+    raise UsageError(f"{option}: {root} is {wrong}; give a directory of {of}: {give(option, 'DIR')}")
 
 
 def list_images(root: Path) -> Listing:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from gankit.data.files import SUFFIXES, directory, list_images
+from gankit.data.files import SUFFIXES, Root, directory, list_images
 from gankit.data.layout import lay_out
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, DataSpec, Key
@@ -32,7 +30,7 @@ READING = frozenset({"cache", "cache_gib"})
 class FolderConfig(Config):
     """Options of a directory of images. Datasets that find other things beside the images add theirs to these."""
 
-    root: str = ""
+    root: Root = ""
     """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
     size: int = Field(64, ge=4, le=4096)
     """Height and width that images are brought to."""
@@ -46,19 +44,6 @@ class FolderConfig(Config):
     """Keep the decoded images: few in memory, more than 64 MiB on disk, for all runs (GANKIT_CACHE says where)."""
     cache_gib: float = Field(20.0, gt=0)
     """Most disk for such images of all data together, in GiB; those not used for longest make room."""
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, root: str) -> str:
-        """A run may be resumed from another directory, and its config.toml is UTF-8."""
-        try:
-            root.encode("utf-8")
-        except UnicodeEncodeError:
-            reason = "the directory's name is not UTF-8; rename it, or give a link to it"
-            if sys.getfilesystemencoding() != "utf-8":
-                reason += f". If it is only that names are {sys.getfilesystemencoding()} here: export LC_ALL=C.UTF-8"
-            raise ValueError(reason) from None
-        return os.path.abspath(os.path.expanduser(root)) if root else ""
 
 
 def image_store(config: FolderConfig, root: Path, files: Sequence[str], split: str) -> ImageStore:
