@@ -14,14 +14,14 @@ from torch import Tensor
 
 from gankit.dataset import Dataset, stream_of
 from gankit.errors import GankitError, UsageError
-from gankit.evaluate.figures import floor, measure, right_by_class
+from gankit.evaluate.figures import floor, measure, right_by_class, shares_by_class
 from gankit.evaluate.judged import draw_judged
 from gankit.evaluate.neighbours import write_neighbours
 from gankit.evaluate.own import measure_own
 from gankit.evaluate.patches import levels
 from gankit.evaluate.real import class_keys
 from gankit.evaluate.reference import Reference, reference_for
-from gankit.evaluate.table import METRICS, check_own
+from gankit.evaluate.table import METRICS, check_own, metric_of
 from gankit.evaluate.wanted import from_rows, held_to, in_turn
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
@@ -71,8 +71,9 @@ def evaluate(
         sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
     Returns:
-        ``metrics`` (name to float; only finite values), ``classes`` (accuracy by class key and class), ``judge`` (what
-        it is and its accuracy on held-out real images, or None), ``produces`` (the key compared with, or None), ``n``
+        ``metrics`` (name to float; only finite values), ``classes`` (accuracy by class key and class), ``shares``
+        (fraction of samples in which the judge sees each class, if `modes` is measured), ``judge`` (what it is and its
+        accuracy on held-out real images, or None), ``produces`` (the key compared with, or None), ``n``
         (0 if nothing was drawn), ``seed``, ``protocol`` (how the figures came about, among them `floor`: the same
         figures for held-out real images), ``notes``. JSON-able.
 
@@ -117,6 +118,7 @@ class _Found:
     figures: dict[str, float] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    shares: dict[str, dict[str, float]] = field(default_factory=dict)
     judge: dict[str, Any] | None = None
     n: int = 0
 
@@ -131,7 +133,7 @@ class _Found:
         if missing := sorted(self.figures.keys() - finite.keys()):
             self.notes.append(f"not defined for these samples: {', '.join(missing)}")
         protocol = {"metrics": self.ways, **self.protocol}
-        judged = {"metrics": finite, "classes": self.classes, "judge": self.judge, "n": self.n}
+        judged = {"metrics": finite, "classes": self.classes, "shares": self.shares, "judge": self.judge, "n": self.n}
         return {**judged, "protocol": protocol, "notes": self.notes}
 
 
@@ -157,6 +159,7 @@ def _compare(
     if sheet is not None:
         _write_sheet(sheet, samples.shown, reference, found.notes)
     found.classes = right_by_class(samples, real.data.spec) if "accuracy" in chosen else {}
+    found.shares = shares_by_class(samples.view, real.data.spec) if "modes" in chosen else {}
     found.judge = reference.judged.protocol() if reference.judged else None
     found.n = n
     found.protocol = _protocol(reference, floor(reference, chosen, PATCHED, seed))
@@ -180,22 +183,22 @@ def _choose(
     """The metrics that are measured, and what to say of it."""
     spec = train.spec
     why = _why_no_images(variant, spec, key)
-    applies, judge = set(variant.metrics), False
+    applies, told_otherwise = set(variant.metrics), set()
     if key is not None and not why:
         applies |= {"diversity", "memorised"}
         if min(spec.shape_of(key)[1:]) >= 7:
             applies.add("swd")
         if heads := class_keys(spec, key):
-            judge = True
-            applies |= {"fid_judge", "precision_recall"}
+            applies |= {"fid_judge", "precision_recall", "modes"}
+            told_otherwise.add("swd")  # patches say little where a judge can look; they are also the slowest
             if held_to(variant, train, key, heads):
                 applies.add("accuracy")
+                told_otherwise.add("modes")  # samples are drawn of all classes
     notes = [why] if why else []
     if metrics is None:
         if not applies:
             notes.append(f"{type(variant).__name__} has no metrics of its own either: there is nothing to measure")
-        # patches say little where a judge can look; they are also the slowest
-        return applies - ({"swd"} if judge and not (variant.metric or "").startswith("swd") else set()), notes
+        return applies - (told_otherwise - {metric_of(variant.metric or "")}), notes
     chosen, known = set(metrics), [*METRICS, *variant.metrics]
     for name in sorted(chosen - set(known)):
         near = get_close_matches(name, known, 1)

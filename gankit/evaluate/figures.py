@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import torch
+from torch import Tensor
 
 from gankit.dataset import DataSpec
 from gankit.evaluate.judged import JudgedSamples
-from gankit.evaluate.metrics import diversity, frechet_distance, precision_recall
+from gankit.evaluate.metrics import diversity, frechet_distance, modes, precision_recall
 from gankit.evaluate.neighbours import memorised
 from gankit.evaluate.patches import distance, levels
-from gankit.evaluate.reference import Reference
+from gankit.evaluate.reference import Reference, View
+
+SURE = 0.9
+"""Probability from which on the judge counts as sure of a class."""
 
 
 def measure(samples: JudgedSamples, reference: Reference, chosen: Set[str]) -> dict[str, float]:
     """The figures of the metrics `chosen`, by name; NaN where one is not defined."""
     train, test = reference.train, reference.test
     figures: dict[str, float] = {}
-    if "accuracy" in chosen:
-        right = {key: samples.predicted[key] == target for key, target in samples.wanted.items()}
+    if "accuracy" in chosen and samples.view is not None:
+        right = {key: samples.view.classes[key] == target for key, target in samples.wanted.items()}
         figures["accuracy"] = sum(float(hits.double().mean()) for hits in right.values()) / len(right)
         if len(right) > 1:
             figures |= {f"accuracy_{key}": float(hits.double().mean()) for key, hits in right.items()}
             figures["accuracy_all"] = float(torch.stack(list(right.values())).all(0).double().mean())
-    if samples.features is not None and train.features is not None:
-        if "fid_judge" in chosen:
-            figures["fid_judge"] = frechet_distance(train.features, samples.features)
-        if "precision_recall" in chosen:
-            few = min(len(train.features), len(samples.features)) <= 3
-            pair = (math.nan, math.nan) if few else precision_recall(train.features, samples.features)
-            figures["precision"], figures["recall"] = pair
+    if samples.view is not None and train.view is not None:
+        figures |= _seen(samples.view, train.view, train.classes, train.real.heads, chosen)
     if "diversity" in chosen:
         key = samples.group
         groups = (train.classes[key], samples.wanted[key]) if key else (None, None)
@@ -46,11 +45,39 @@ def measure(samples: JudgedSamples, reference: Reference, chosen: Set[str]) -> d
     return figures
 
 
+def _seen(
+    view: View, real: View, classes: Mapping[str, Tensor], heads: Mapping[str, int], chosen: Set[str]
+) -> dict[str, float]:
+    """The figures of `view`, what the judge sees in images, beside the `real` ones, whose `classes` are known."""
+    figures: dict[str, float] = {}
+    if "fid_judge" in chosen:
+        figures["fid_judge"] = frechet_distance(real.features, view.features)
+    if "precision_recall" in chosen:
+        few = min(len(real.features), len(view.features)) <= 3
+        pair = (math.nan, math.nan) if few else precision_recall(real.features, view.features)
+        figures["precision"], figures["recall"] = pair
+    if "modes" in chosen:
+        known, drawn = (torch.stack([given[name] for name in heads], 1) for given in (classes, view.classes))
+        figures["modes"], figures["modes_kl"] = modes(known, drawn, math.prod(heads.values()))
+        figures["sure"] = float((view.sure >= SURE).double().mean())
+    return figures
+
+
+def shares_by_class(view: View | None, spec: DataSpec) -> dict[str, dict[str, float]]:
+    """Fraction of samples in which the judge sees each class, by class key and name of class."""
+    found = {}
+    for key, classes in (view.classes if view else {}).items():
+        counts = torch.bincount(classes, minlength=len(spec[key].names)).double() / max(len(classes), 1)
+        found[key] = dict(zip(spec[key].names, counts.tolist(), strict=True))
+    return found
+
+
 def right_by_class(samples: JudgedSamples, spec: DataSpec) -> dict[str, dict[str, float]]:
     """Accuracy by class key and name of class, of the classes that were wanted."""
     found: dict[str, dict[str, float]] = {}
-    for key, target in samples.wanted.items():
-        hits = samples.predicted[key] == target
+    seen = samples.view.classes if samples.view else {}
+    for key, target in samples.wanted.items() if seen else ():
+        hits = seen[key] == target
         found[key] = {spec[key].names[c]: float(hits[target == c].double().mean()) for c in target.unique().tolist()}
     return found
 
@@ -61,11 +88,8 @@ def floor(reference: Reference, chosen: Set[str], most: int, seed: int) -> dict[
     found: dict[str, float] = {}
     if test is None:
         return found
-    if train.features is not None and test.features is not None:
-        if "fid_judge" in chosen:
-            found["fid_judge"] = frechet_distance(train.features, test.features)
-        if "precision_recall" in chosen and min(len(train.features), len(test.features)) > 3:
-            found["precision"], found["recall"] = precision_recall(train.features, test.features)
+    if train.view is not None and test.view is not None:
+        found |= _seen(test.view, train.view, train.classes, train.real.heads, chosen)
     if "swd" in chosen:
         some = min(most, len(test.rows), len(train.rows))
         wanted = levels(some, train.real.shape, seed)

@@ -15,7 +15,7 @@ from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SHOWN, SIDE
 from gankit.evaluate.patches import Level, Patches
 from gankit.evaluate.real import subset
-from gankit.evaluate.reference import Reference, fit, look
+from gankit.evaluate.reference import Reference, View, Views, fit
 from gankit.evaluate.wanted import held_to
 from gankit.events import OnEvent
 from gankit.sampling.conditions import Asked, conditions
@@ -39,10 +39,8 @@ class JudgedSamples:
     """float (n, C, h, w) of 8-bit precision, at most 32 pixels a side."""
     wanted: dict[str, Tensor]
     """Class that a sample is held to, int64 (n,), by the judge's heads."""
-    predicted: dict[str, Tensor]
-    """Class that the judge sees, int64 (n,), by its heads."""
-    features: Tensor | None
-    """The judge's, (n, D)."""
+    view: View | None
+    """What the judge sees in them; None without a judge."""
     patches: Patches | None
     """Those of the first samples, if they are asked for."""
     shown: Tensor
@@ -90,12 +88,11 @@ class _Seen:
     def __init__(
         self, reference: Reference, n: int, levels: list[Level] | None, device: torch.device, heads: Iterable[str]
     ) -> None:
-        self.real, self.n, self.device = reference.train.real, n, device
-        self.judge = reference.judged.judge if reference.judged else None
+        self.real, self.n = reference.train.real, n
+        self._views = Views(reference.judged.judge, n, device) if reference.judged else None
         self.patches = Patches(levels, self.real.shape[0]) if levels else None
         self.wanted = {head: Gathered(n) for head in heads}
-        self._small, self._features = Gathered(n), Gathered(n)
-        self._predicted = {head: Gathered(n) for head in self.real.heads}
+        self._small = Gathered(n)
         self._keep = set(subset(n, SHEET).tolist())
         self._shown = Gathered(len(self._keep))
         self._count = self._broken = 0
@@ -107,11 +104,8 @@ class _Seen:
         self._size = tuple(images.shape[2:])
         images = fit(to_float(to_uint8(images)), self.real.shape)  # as a user sees them: 8 bits a channel
         self._small.add(reduce_to(images, SIDE))
-        if self.judge is not None:
-            features, classes = look(self.judge, images, self.device)
-            self._features.add(features)
-            for head, kept in self._predicted.items():
-                kept.add(classes[head])
+        if self._views is not None:
+            self._views.add(images)
         if self.patches is not None:
             self.patches.add(images)
         if kept_rows := [i for i in range(len(images)) if self._count + i in self._keep]:
@@ -122,8 +116,7 @@ class _Seen:
         return JudgedSamples(
             self._small.rows(),
             {head: kept.rows() for head, kept in self.wanted.items()},
-            {head: kept.rows() for head, kept in self._predicted.items()},
-            self._features.rows() if self.judge is not None else None,
+            self._views.views() if self._views is not None else None,
             self.patches,
             self._shown.rows(),
         )

@@ -87,6 +87,22 @@ def diversity(
     return sum(ratios) / len(ratios), min(ratios)
 
 
+def modes(real: Tensor, fake: Tensor, count: int) -> tuple[int, float]:
+    """How many of `count` modes are among the samples, and KL(samples || real images) of their shares, in nats.
+
+    A mode is a class, or a combination of K of them: int64 (N, K) and (M, K). Srivastava et al. 2017 (VEEGAN), section
+    4. Half a real image is added to each mode: what none of them shows is unlikely, not impossible.
+    """
+    if len(fake) == 0:
+        return 0, float("nan")
+    _, mode = torch.cat([real, fake]).unique(dim=0, return_inverse=True)
+    several = int(mode.max()) + 1
+    known, drawn = (torch.bincount(part, minlength=several).double() for part in mode.split([len(real), len(fake)]))
+    likely = (known + 0.5) / (len(real) + 0.5 * count)
+    share = drawn / len(fake)
+    return int((drawn > 0).sum()), float(torch.special.xlogy(share, share / likely).sum())
+
+
 def reduce_to(images: Tensor, size: int) -> Tensor:
     """Float images whose longer side is at most `size`, by averaging areas."""
     height, width = images.shape[-2:]

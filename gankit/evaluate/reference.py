@@ -26,6 +26,42 @@ LIMIT = 5000
 """Most real images of a split that are compared with."""
 
 
+class Views:
+    """What the judge sees in images, which are shown to it a few at a time."""
+
+    def __init__(self, judge: Judge, n: int, device: torch.device) -> None:
+        self._judge, self._device = judge, device
+        self._features, self._sure = Gathered(n), Gathered(n)
+        self._classes = {name: Gathered(n) for name in judge.names}
+
+    @torch.no_grad()
+    def add(self, images: Tensor) -> None:
+        """Shows it the next images, float (N, C, H, W)."""
+        features = self._judge.features(reduce_to(images, LARGEST).to(self._device))
+        best = {name: logits.softmax(1).max(1) for name, logits in self._judge.classify(features).items()}
+        self._features.add(features.cpu())
+        self._sure.add(torch.stack([one.values for one in best.values()]).amin(0).cpu())
+        for name, one in best.items():
+            self._classes[name].add(one.indices.cpu())
+
+    def views(self) -> View:
+        """Of all images."""
+        classes = {name: kept.rows() for name, kept in self._classes.items()}
+        return View(self._features.rows(), classes, self._sure.rows())
+
+
+@dataclass(frozen=True)
+class View:
+    """What the judge sees in N images."""
+
+    features: Tensor
+    """(N, D)."""
+    classes: dict[str, Tensor]
+    """The likeliest class, int64 (N,), by class key."""
+    sure: Tensor
+    """Probability of that class, (N,); of several class keys the smallest."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Real images of one split, as far as metrics need them."""
@@ -35,8 +71,8 @@ class Split:
     """Indices into `real`, int64 (N,)."""
     small: Tensor
     """float (N, C, h, w), at most 32 pixels a side."""
-    features: Tensor | None
-    """The judge's, float (N, D); None without a judge."""
+    view: View | None
+    """What the judge sees in them; None without a judge."""
     classes: Batch
     """int64 (N,) by class key."""
 
@@ -78,13 +114,6 @@ def reference_for(
     return made
 
 
-@torch.no_grad()
-def look(judge: Judge, images: Tensor, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-    """The judge's features (N, D) and predicted classes (N,) by key, on the CPU, of float images (N, C, H, W)."""
-    seen = judge.features(reduce_to(images, LARGEST).to(device))
-    return seen.cpu(), {name: logits.argmax(1).cpu() for name, logits in judge.classify(seen).items()}
-
-
 def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Float images (N, C, H, W) in the size of `shape`: averaged if larger, interpolated if smaller."""
     size = shape[1:]
@@ -97,14 +126,14 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def _split(real: RealImages, judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:
     rows = subset(len(real), LIMIT)
-    small, features = Gathered(len(rows)), Gathered(len(rows))
+    small, views = Gathered(len(rows)), Views(judge, len(rows), device) if judge is not None else None
     classes = {name: Gathered(len(rows)) for name in real.heads}
     for part in progress(rows.split(at_once(real.shape)), f"looking at the {real.data.split} split", tell):
         images, described = real.floats(part, max(real.shape[1:]))
         small.add(reduce_to(images, SIDE))
         for name, kept in classes.items():
             kept.add(described[name])
-        if judge is not None:
-            features.add(look(judge, images, device)[0])
-    seen = features.rows() if judge is not None else None
-    return Split(real, rows, small.rows(), seen, {name: kept.rows() for name, kept in classes.items()})
+        if views is not None:
+            views.add(images)
+    known = {name: kept.rows() for name, kept in classes.items()}
+    return Split(real, rows, small.rows(), views.views() if views is not None else None, known)

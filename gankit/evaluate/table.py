@@ -33,6 +33,11 @@ METRICS: Mapping[str, Metric] = {
         "fraction of samples among the real images, and of real images among the samples",
         {"precision": "larger", "recall": "larger"},
     ),
+    "modes": Metric(
+        "classes, or combinations of several, that the judge sees in samples; KL divergence of their shares from those "
+        "of the training images, in nats; fraction of samples of whose class it is at least 90% sure",
+        {"modes": "larger", "modes_kl": "smaller", "sure": "larger"},
+    ),
     "diversity": Metric(
         "distance between samples of a class over that between real images of it",
         {"diversity": "larger", "diversity_min": "larger"},
@@ -45,19 +50,30 @@ METRICS: Mapping[str, Metric] = {
         "fraction of samples nearer to one training image than 99% of real images are", {"memorised": "smaller"}
     ),
 }
-"""What can be measured of samples that are images. `fid_judge` and `precision_recall` need classes of them, `accuracy`
-also a variant that can be asked for one."""
+"""What can be measured of samples that are images. `fid_judge`, `precision_recall` and `modes` need classes of them,
+`accuracy` also a variant that can be asked for one."""
+
+
+def metric_of(figure: str) -> str | None:
+    """The name in :data:`METRICS` of what gives `figure`; None if nothing does."""
+    found = _find(figure)
+    return found and found[0]
 
 
 def better(figure: str, own: Mapping[str, Direction] | None = None) -> Direction | None:
     """Which values of `figure` are better, also of a variant's `own` metrics; None if nothing gives such a figure."""
     if own and figure in own:
         return own[figure]
-    for metric in METRICS.values():
-        for name, direction in metric.figures.items():
+    found = _find(figure)
+    return found and found[1]
+
+
+def _find(figure: str) -> tuple[str, Direction] | None:
+    for metric, what in METRICS.items():
+        for name, direction in what.figures.items():
             stem, several, _ = name.partition("<")
             if figure == name or (several and figure.startswith(stem) and figure != stem):
-                return direction
+                return metric, direction
     return None
 
 

@@ -3,10 +3,11 @@
 import json
 import math
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
-from evaluation_toys import Constant, Copier, Free, Painter, Reader, Shapes, ShapesConfig, parts
+from evaluation_toys import SHAPE, Constant, Copier, Free, Painter, Reader, Shapes, ShapesConfig, parts
 
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
@@ -68,6 +69,37 @@ def test_a_collapsed_generator_is_found_out() -> None:
     assert bad["accuracy"] >= 0.95  # which alone would not show it
     assert bad["diversity"] == 0
     assert bad["recall"] < 0.2 < good["recall"]
+
+
+def test_without_conditions_the_modes_are_counted() -> None:
+    class Narrow(Free):
+        def wanted(self, batch: dict[str, torch.Tensor], n: int) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.ones(n, dtype=torch.int64), torch.arange(n) % 2
+
+    class Blank(Constant):
+        conditions = frozenset()
+        metric = None
+
+    good, bad, blank = (evaluate(*parts(one()), n=60) for one in (Free, Narrow, Blank))
+    assert (good["metrics"]["modes"], bad["metrics"]["modes"]) == (6, 2)  # three shapes in two inks
+    assert good["metrics"]["modes_kl"] < 0.1 < math.log(2.5) < bad["metrics"]["modes_kl"]
+    assert good["metrics"]["sure"] > 0.8
+    assert good["protocol"]["floor"]["modes"] == 6
+    assert blank["metrics"]["modes"] == 1
+    assert sum(good["shares"]["shape"].values()) == pytest.approx(1)
+    assert good["shares"]["shape"] == pytest.approx(dict.fromkeys(SHAPE, 1 / 3), abs=0.05)
+    assert bad["shares"] == {"shape": pytest.approx({"bar": 0, "column": 1, "frame": 0}, abs=0.05), "ink": ANY}
+    asked = evaluate(*parts(Painter()), n=60)
+    assert not {"modes", "modes_kl", "sure"} & set(asked["metrics"])  # of what is asked for all classes are drawn
+    assert asked["shares"] == {}
+    assert evaluate(*parts(Painter()), n=60, metrics=["modes"])["metrics"]["modes"] == 6
+
+
+def test_a_metric_of_modes_picks_the_best_also_where_classes_are_asked_for() -> None:
+    class Wide(Painter):
+        metric = "modes_kl"
+
+    assert {"accuracy", "modes_kl"} <= set(evaluate(*parts(Wide()), n=60)["metrics"])
 
 
 def test_a_copying_generator_is_found_out() -> None:

@@ -122,3 +122,36 @@ class TestSlicedWasserstein:
     def test_refuses(self, n: int, shape: tuple[int, int, int]) -> None:
         with pytest.raises(ValueError, match="needs images of at least 7x7 pixels"):
             levels(n, shape)
+
+
+class TestModes:
+    def test_equals_the_closed_form(self) -> None:
+        real = torch.tensor([[0]] * 30 + [[1]] * 10)
+        fake = torch.tensor([[0]] * 5 + [[1]] * 15)
+        likely = [30.5 / 41, 10.5 / 41]
+        expected = 0.25 * math.log(0.25 / likely[0]) + 0.75 * math.log(0.75 / likely[1])
+        assert measure.modes(real, fake, 2) == (2, pytest.approx(expected))
+
+    def test_of_equal_shares_it_is_nothing(self) -> None:
+        classes = torch.cartesian_prod(torch.arange(4), torch.arange(5)).repeat(50, 1)
+        assert measure.modes(classes, classes[torch.randperm(1000)], 20) == (20, pytest.approx(0, abs=1e-12))
+
+    def test_one_mode_of_many_equal_ones_is_as_far_as_there_are_modes(self) -> None:
+        real = torch.arange(1000)[:, None].repeat(100, 1)
+        assert measure.modes(real, torch.full((50, 1), 7), 1000) == (1, pytest.approx(math.log(1000)))
+
+    def test_what_no_real_image_shows_is_unlikely_and_not_impossible(self) -> None:
+        count, distance = measure.modes(torch.zeros(10, 1, dtype=torch.int64), torch.ones(5, 1, dtype=torch.int64), 2)
+        assert (count, distance) == (1, pytest.approx(math.log(11 / 0.5)))
+
+    def test_of_nothing_it_is_not_defined(self) -> None:
+        count, distance = measure.modes(torch.zeros(3, 2, dtype=torch.int64), torch.zeros(0, 2, dtype=torch.int64), 4)
+        assert count == 0
+        assert math.isnan(distance)
+        assert measure.modes(torch.zeros(0, 1, dtype=torch.int64), torch.zeros(4, 1, dtype=torch.int64), 2)[0] == 1
+
+    def test_more_combinations_than_a_number_holds(self) -> None:
+        classes = torch.randint(2, (100, 90), generator=torch.Generator().manual_seed(0))
+        count, distance = measure.modes(classes, classes, 2**90)
+        assert count == 100
+        assert math.isfinite(distance)
