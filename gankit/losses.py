@@ -1,6 +1,6 @@
-"""Penalty and divergence terms: pure functions of tensors.
+"""Penalty, pairing and divergence terms: pure functions of tensors.
 
-The adversarial terms on a discriminator's logits are ops, :func:`gankit.ops.patchgan_d_loss` and
+The other adversarial terms on a discriminator's logits are ops, :func:`gankit.ops.patchgan_d_loss` and
 :func:`gankit.ops.patchgan_g_loss`; they take logits of any shape, a plain (N,) among them.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def gradient_penalty(
@@ -27,8 +28,7 @@ def gradient_penalty(
     pass ``step.generator``. Returns a float32 scalar (float64 for float64), differentiable in the discriminator's
     weights, and not in x. Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3.
     """
-    if real.shape != fake.shape:
-        raise ValueError(f"real and fake must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
+    _check_pairs(real, fake)
     shape = (real.shape[0], *(1,) * (real.dim() - 1))
     mix = torch.rand(shape, generator=generator, device=real.device, dtype=real.dtype)
     points = torch.lerp(real.detach(), fake.detach(), mix)
@@ -38,10 +38,71 @@ def gradient_penalty(
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """Mean of |grad D(x)|^2 over real x: (N, ...) -> scalar; the published penalty is gamma / 2 times this.
 
-    What :func:`gradient_penalty` says of `discriminator` and dtypes holds. Mescheder et al. 2018, "Which Training
-    Methods for GANs do actually Converge?", equation 9.
+    `discriminator` is called once, with the points: who keeps what it returned has the logits for the adversarial term
+    too. What :func:`gradient_penalty` says of it and of dtypes holds. Mescheder et al. 2018, "Which Training Methods
+    for GANs do actually Converge?", equation 9.
     """
     return _gradient_norm(discriminator, real.detach(), squared=True).mean()
+
+
+def r2_penalty(discriminator: Callable[[Tensor], Tensor], fake: Tensor) -> Tensor:
+    """Mean of |grad D(x)|^2 over drawn x: (N, ...) -> scalar; the published penalty is gamma / 2 times this.
+
+    :func:`r1_penalty` of what a generator draws; no gradient flows into `fake`. Mescheder et al. 2018, equation 10.
+    """
+    return r1_penalty(discriminator, fake)
+
+
+def approx_penalty(
+    discriminator: Callable[[Tensor], Tensor],
+    points: Tensor,
+    *,
+    logits: Tensor | None = None,
+    scale: float = 0.01,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean of ((D(x + scale e) - D(x)) / scale)^2 over `points` x, e standard normal: (N, ...) -> scalar.
+
+    In expectation |grad D(x)|^2, up to terms of scale^2, so it stands for :func:`r1_penalty` on reals and for
+    :func:`r2_penalty` on fakes without a second derivative. One e a point: unbiased, but not exact.
+
+    `logits`, if given, are ``discriminator(points)``, with their graph: it is then called once, else twice. It must
+    answer the same to the same input, so no dropout and no random augmentation inside it. In 16 bits the logits are
+    rounded by about as much as a step of 0.01 moves them: take a larger `scale` there. What :func:`gradient_penalty`
+    says of `discriminator`, `generator` and dtypes holds. ValueError if `scale` is not positive, or `logits` are not
+    of `points`. "Adversarial Flow Models" (2026), with the difference divided by `scale`.
+    """
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"scale must be a positive number, got {scale}")
+    points = points.detach()
+    noise = torch.randn(points.shape, generator=generator, device=points.device, dtype=points.dtype)
+    if logits is None:
+        logits = discriminator(points)
+    moved = discriminator(torch.add(points, noise, alpha=scale))
+    if moved.shape != logits.shape:
+        raise ValueError(f"logits must be those of points, of shape {tuple(moved.shape)}, got {tuple(logits.shape)}")
+    difference = _wide(moved) - _wide(logits)
+    return (difference.flatten(1).sum(1) if difference.dim() > 1 else difference).div(scale).square().mean()
+
+
+def relativistic_d_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of softplus(-(real - fake)) over pairs of logits: the discriminator's loss, scalar.
+
+    `real`, `fake`: logits of one shape and dtype; the n-th real is paired with the n-th fake. Returns float32 (float64
+    for float64). Jolicoeur-Martineau 2019, "The relativistic discriminator", equation 3; Huang et al. 2024, "The GAN is
+    dead; long live the GAN!", section 2.1.
+    """
+    _check_pairs(real, fake)
+    return F.softplus(_wide(fake) - _wide(real)).mean()
+
+
+def relativistic_g_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of softplus(-(fake - real)): the generator's loss, the mirror image of :func:`relativistic_d_loss`.
+
+    It needs the logits of reals too; they may be without a graph, as nothing of the generator is in them.
+    """
+    _check_pairs(real, fake)
+    return F.softplus(_wide(real) - _wide(fake)).mean()
 
 
 def kl_normal(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -73,12 +134,28 @@ def _gradient_norm(discriminator: Callable[[Tensor], Tensor], points: Tensor, *,
     with torch.enable_grad():
         logits = discriminator(points)
         (gradient,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
-    gradient = gradient.flatten(1)
-    if gradient.dtype in (torch.float16, torch.bfloat16):
-        gradient = gradient.float()
-    total = gradient.square().sum(1)
+    total = _wide(gradient.flatten(1)).square().sum(1)
     # the root's slope is infinite at 0, where a dead discriminator is; its square is smooth
     return total if squared else (total + torch.finfo(total.dtype).tiny).sqrt()
 
 
-__all__ = ["feature_matching", "gradient_penalty", "kl_normal", "r1_penalty"]
+def _wide(values: Tensor) -> Tensor:
+    """16-bit numbers as float32, others as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _check_pairs(real: Tensor, fake: Tensor) -> None:
+    if real.shape != fake.shape:
+        raise ValueError(f"real and fake must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
+
+
+__all__ = [
+    "approx_penalty",
+    "feature_matching",
+    "gradient_penalty",
+    "kl_normal",
+    "r1_penalty",
+    "r2_penalty",
+    "relativistic_d_loss",
+    "relativistic_g_loss",
+]

@@ -100,15 +100,19 @@ class Step(ABC):
         """
 
     @overload
-    def augment(self, images: Tensor) -> Tensor: ...
+    def augment(self, images: Tensor, *, p: Tensor | float | None = None) -> Tensor: ...
     @overload
-    def augment(self, images: Tensor, along: Tensor) -> tuple[Tensor, Tensor]: ...
+    def augment(self, images: Tensor, along: Tensor, *, p: Tensor | float | None = None) -> tuple[Tensor, Tensor]: ...
     @abstractmethod
-    def augment(self, images: Tensor, along: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def augment(
+        self, images: Tensor, along: Tensor | None = None, *, p: Tensor | float | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Differentiable augmentation, if it is switched on (``--augment.diff``), else the images themselves.
 
         Call it on everything a discriminator sees, real and fake, in every phase. `along`, maps (N, C', H, W) that
-        belong to the images (masks, a second domain), are moved and cut like them and keep their values.
+        belong to the images (masks, a second domain), are moved and cut like them and keep their values. `p`, a number
+        or a scalar tensor (that of `gankit.nn.AdaptiveProbability`), is the probability with which an image gets each
+        part of the augmentation; None: it gets all.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from torch import Tensor
 from gankit.data.moves import pick
 from gankit.errors import PluginError, UsageError
 
-__all__ = ["DiffAugment", "Policy", "check_along"]
+__all__ = ["DiffAugment", "Policy", "check_along", "check_p"]
 
 Policy = Literal["color", "translation", "cutout"]
 
@@ -35,22 +35,36 @@ class DiffAugment:
         self.policy = tuple(name for name in _DRAWS if name in policy)
 
     @overload
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+    def __call__(self, images: Tensor, generator: torch.Generator, *, p: Tensor | float | None = None) -> Tensor: ...
     @overload
-    def __call__(self, images: Tensor, generator: torch.Generator, along: Tensor) -> tuple[Tensor, Tensor]: ...
     def __call__(
-        self, images: Tensor, generator: torch.Generator, along: Tensor | None = None
+        self, images: Tensor, generator: torch.Generator, along: Tensor, *, p: Tensor | float | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        along: Tensor | None = None,
+        *,
+        p: Tensor | float | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """`images` (N, C, H, W), float, augmented with draws from `generator`, which is on the same device.
 
         `along` (N, C', H, W), of any type, is moved and cut by the same draws, and the pair is returned: zeros come in
         and stand in the box that is cut out; ``color`` leaves it alone. Differentiable like the images.
+
+        `p`, a number or a scalar tensor: each image gets each of the policy's parts with that probability, by a draw of
+        its own (Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 2.3). None:
+        every image gets all. :class:`PluginError` for a number outside of [0, 1] or a tensor that is no scalar.
         """
         self.used = True
+        check_p(p)
         if along is not None:
             check_along(images, along)
         for name in self.policy:
             apply = _DRAWS[name](images, generator)
+            if p is not None:
+                apply = partial(_where, _uniform(images, 1, generator)[0] < p, apply)
             images = apply(images)
             if along is not None and name != "color":
                 along = apply(along)
@@ -63,6 +77,20 @@ def check_along(images: Tensor, along: Tensor) -> None:
         n, _, height, width = images.shape
         wanted = f"({n}, channels, {height}, {width})"
         raise PluginError(f"step.augment: `along` must be {wanted} like its images, its shape is {tuple(along.shape)}")
+
+
+def check_p(p: Tensor | float | None) -> None:
+    """:class:`PluginError` unless `p` can be a probability; of a tensor only the shape is looked at, not the value."""
+    if isinstance(p, Tensor):
+        if p.numel() != 1:
+            raise PluginError(f"step.augment: `p` must be a number or a scalar tensor, not of shape {tuple(p.shape)}")
+    elif p is not None and not 0 <= p <= 1:
+        raise PluginError(f"step.augment: `p` is a probability, from 0 to 1, not {p}")
+
+
+def _where(chosen: Tensor, apply: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """`apply` to the images that are chosen, (N, 1, 1, 1) bool; the others as they are."""
+    return torch.where(chosen, apply(images), images)
 
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """Thin modules over the ops, and the blocks that several variants share."""
 
+from gankit.nn.adaptive_probability import AdaptiveProbability
 from gankit.nn.image_pool import ImagePool
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.leaky_relu import LeakyReLU
@@ -9,6 +10,7 @@ from gankit.nn.resnet import ResNetGenerator
 from gankit.nn.state import State
 
 __all__ = [
+    "AdaptiveProbability",
     "ImagePool",
     "InstanceNormAct2d",
     "LeakyReLU",

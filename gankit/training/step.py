@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gankit.data.augment import DiffAugment, check_along
+from gankit.data.augment import DiffAugment, check_along, check_p
 from gankit.errors import PluginError
 from gankit.plugin import DataSpec, Step
 
@@ -98,15 +98,16 @@ class TrainStep(Step):
         """What was drawn under a shared key."""
         return self._shared[key]
 
-    def augment(self, images: Tensor, along: Tensor | None = None) -> Any:
+    def augment(self, images: Tensor, along: Tensor | None = None, *, p: Tensor | float | None = None) -> Any:
         if self._diff_augment is None:
+            check_p(p)
             if along is None:
                 return images
             check_along(images, along)
             return images, along
         if along is None:
-            return self._diff_augment(images, self.generator)
-        return self._diff_augment(images, self.generator, along)
+            return self._diff_augment(images, self.generator, p=p)
+        return self._diff_augment(images, self.generator, along, p=p)
 
     def log(self, name: str, value: Tensor) -> None:
         if not isinstance(value, Tensor) or value.numel() != 1:

@@ -18,8 +18,8 @@ VARIANTS = [name for name in re.findall(r"^class (\w+)\(", SOURCE, re.MULTILINE)
 BROKEN = {
     "state on the variant": (
         "Adaptive",
-        "ada.p.add_(",
-        "self.seen = getattr(self, 'seen', 0) + 1\n            ada.p.add_(",
+        "ada.adapt(real)",
+        "self.seen = getattr(self, 'seen', 0) + 1\n        ada.adapt(real)",
         "saving",
         "the variant's attribute 'seen' changes from step to step",
     ),

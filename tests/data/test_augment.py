@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gankit.data.augment import DiffAugment, check_along
+from gankit.data.augment import DiffAugment, check_along, check_p
 from gankit.errors import PluginError, UsageError
 
 POLICIES = ["color", "translation", "cutout"]
@@ -175,3 +175,60 @@ def test_on_a_gpu() -> None:
     DiffAugment(POLICIES)(images, there).sum().backward()
     assert images.grad is not None
     assert images.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("policy", [*[[name] for name in POLICIES], POLICIES])
+def test_each_image_is_augmented_with_a_probability(policy: Sequence[str]) -> None:
+    images = torch.rand(400, 3, 16, 16, generator=generator()) + 1
+    augment = DiffAugment(policy)
+    assert torch.equal(augment(images, generator(1), p=0.0), images)
+    with torch.no_grad():
+        state = torch.tensor(0.0)
+        assert torch.equal(augment(images, generator(1), p=state), images)
+        state.fill_(0.3)
+        seen = augment(images, generator(1), p=state)
+    assert torch.equal(seen, augment(images, generator(1), p=0.3))
+    # some translations are by no pixel at all
+    still = {"translation": 1 / 25}
+    expected = 1.0
+    for name in policy:
+        expected *= 1 - 0.3 * (1 - still.get(name, 0))
+    kept = (seen == images).flatten(1).all(1).float().mean()
+    assert abs(kept - expected) < 0.08
+    assert not (augment(images, generator(1), p=1.0) == images).flatten(1).all(1).float().mean() > 0.1
+
+
+def test_what_goes_along_is_chosen_alike_and_derivatives_stand() -> None:
+    images = torch.rand(50, 2, 8, 8, generator=generator()) + 1
+    places = DiffAugment(["translation", "cutout"])
+    seen, along = places(images, generator(1), images, p=0.5)
+    assert torch.equal(seen, along)
+    assert 0 < (seen == images).flatten(1).all(1).sum() < 50
+    few = images[:3].double().requires_grad_()
+
+    def squared(images: Tensor) -> Tensor:
+        return DiffAugment(POLICIES)(images, generator(2), p=0.5).square()
+
+    assert torch.autograd.gradcheck(squared, (few,))
+    assert torch.autograd.gradgradcheck(squared, (few,))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_probability_keeps_type_and_layout(number: int, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    images = torch.rand(number, 3, 8, 8, generator=generator()).to(dtype).contiguous(memory_format=layout)
+    seen = DiffAugment(POLICIES)(images, generator(1), p=0.5)
+    assert (seen.shape, seen.dtype) == (images.shape, dtype)
+    assert not number or seen.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1.5, "not 1.5"), (-0.1, "not -0.1"), (float("nan"), "not nan"), (torch.zeros(2), r"not of shape \(2,\)")],
+)
+def test_what_is_no_probability_is_refused(p: Tensor | float, text: str) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    for call in (lambda: DiffAugment(POLICIES)(images, generator(), p=p), lambda: check_p(p)):
+        with pytest.raises(PluginError, match=text):
+            call()

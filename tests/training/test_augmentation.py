@@ -42,6 +42,20 @@ def test_maps_are_augmented_along_with_images_if_it_is_switched_on():
             session.new_step(0).augment(images, along=maps[..., :4])
 
 
+def test_images_are_augmented_with_the_probability_that_is_asked_for():
+    image, step = torch.ones(200, 1, 8, 8), make_session(augment={"diff": ("cutout",)}).new_step(0)
+    assert torch.equal(step.augment(image, p=0.0), image)
+    chosen = (step.augment(image, p=torch.tensor(0.25)) != image).flatten(1).any(1)
+    assert 20 < chosen.sum() < 80
+    seen, along = step.augment(image, along=image, p=0.5)
+    assert torch.equal(seen, along)
+    off = make_session().new_step(0)
+    assert off.augment(image, p=0.5) is image
+    for one in (step, off):
+        with pytest.raises(PluginError, match="`p` is a probability, from 0 to 1, not 2"):
+            one.augment(image, p=2)
+
+
 class Plain(Tiny):
     """Calls step.augment nowhere."""
 
