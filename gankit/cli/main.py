@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import bench, doctor, evaluate, interpolate, plugins, process, sample, train, translate
+from gankit.cli import animate, bench, doctor, evaluate, interpolate, plugins, process, sample, train, translate
 from gankit.cli.explain import INTERRUPTED, explain
 from gankit.cli.output import warn
 from gankit.cli.streams import discard, forgive, only_data_on_stdout
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
     """The commands in the order of use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "eval"]
+        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
         order += ["list", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -53,6 +53,7 @@ def build() -> typer.Typer:
     app.command("translate")(translate.translate)
     app.command("reconstruct")(translate.reconstruct)
     app.command("interpolate")(interpolate.interpolate)
+    app.command("animate")(animate.animate)
     app.command("eval")(evaluate.evaluate)
     app.command("list")(plugins.list_all)
     app.add_typer(plugins.app, name="plugins")

@@ -86,6 +86,7 @@ def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[in
         option("out", path, Path("runs"), "Where runs are kept. [default: runs]"),
         option("resume", bool, False, f"Go on with the latest run of {name} on this dataset, if there is one."),
         option("dry_run", bool, False, "Print networks, phases, data and memory, and stop."),
+        option("show", bool, False, "Draw each new sheet, or figure, on the terminal."),
         option("json", bool, False, "Print the result as JSON; all else goes to stderr."),
     ]
 

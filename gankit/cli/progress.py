@@ -19,14 +19,16 @@ SILENCE = 5.0
 
 
 @contextmanager
-def reporter(*, json: bool) -> Iterator[Reporter]:
+def reporter(*, json: bool, show: bool = False) -> Iterator[Reporter]:
     """A listener for `on_event`; live if stdout is a terminal and not taken by JSON. It, and whatever else is printed
-    meanwhile, may lose its reader: the work goes on."""
+    meanwhile, may lose its reader: the work goes on. With `show` a live one draws each new sheet or figure."""
     with unheard():
         if json or not sys.stdout.isatty():
+            if show:
+                warn("note: --show draws on a terminal, and stdout is none")
             yield Reporter(json=json)
             return
-        live = Live()
+        live = Live(show=show)
         try:
             yield live
         finally:
@@ -61,6 +63,8 @@ class Reporter:
                 self.metrics = event.metrics
                 if event.metrics:
                     self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
+            case events.Sampled():
+                self.sampled(event)
             case events.Note():
                 self.line(event.text)
             case events.Progress():
@@ -101,6 +105,9 @@ class Reporter:
             self.line(f"{event.what}: {event.done}/{event.total}  {left} left")
             self.told = now
 
+    def sampled(self, event: Any) -> None:
+        """Called when a sheet, or a figure, was drawn."""
+
     def _begins(self, event: Any) -> bool:
         """Whether `event` is the first of its work, which may go on from where an earlier sitting left it."""
         begins = event.done == 0 or event.what != self.what
@@ -114,13 +121,16 @@ class Reporter:
 
 
 class Live(Reporter):
-    """A progress bar by rich."""
+    """A progress bar by rich; with `show`, the newest sheet or figure above it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, show: bool = False) -> None:
         super().__init__()
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-        self.bar = Progress(
+        from gankit.cli.blocks import PictureAbove
+
+        self.show = show
+        self.bar = PictureAbove(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -154,6 +164,10 @@ class Live(Reporter):
         self.bar.update(self.work, completed=event.done)
         if event.done == event.total:
             self._forget_work()
+
+    def sampled(self, event: Any) -> None:
+        if self.show and event.path.suffix == ".png":
+            self.bar.draw(event.path)
 
     def _forget_work(self) -> None:
         if self.work is not None:

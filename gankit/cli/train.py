@@ -121,19 +121,19 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
             say("\n\n".join(describe(plan) for plan in plans))
         return
 
-    with watching(json=json) as (report, tell):
+    with watching(json=json, show=settings["show"]) as (report, tell):
         run = api.train(name, **what, out=settings["out"], resume=settings["resume"], on_event=tell, **options)
         conclude(run, report, json=json)
 
 
 @contextmanager
-def watching(*, json: bool) -> Iterator[tuple[Reporter, OnEvent]]:
+def watching(*, json: bool, show: bool = False) -> Iterator[tuple[Reporter, OnEvent]]:
     """Who listens to a training: what shows it (and keeps the last figures), and all, TensorBoard where it is there."""
     from gankit.cli.progress import reporter
     from gankit.events import together
     from gankit.tensorboard import TensorBoard, available
 
-    with reporter(json=json) as report:
+    with reporter(json=json, show=show) as report:
         if not available():
             yield report, report
             return
@@ -144,6 +144,7 @@ def watching(*, json: bool) -> Iterator[tuple[Reporter, OnEvent]]:
 def resume(
     run: RunArgument,
     steps: Annotated[int | None, typer.Option(help="Train up to this step, instead of the run's own end.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Draw each new sheet, or figure, on the terminal.")] = False,
     json: Json = False,
 ) -> None:
     """Go on with a run from its newest checkpoint."""
@@ -151,7 +152,7 @@ def resume(
     from gankit.api import open_run
 
     opened = open_run(run)
-    with watching(json=json) as (report, tell):
+    with watching(json=json, show=show) as (report, tell):
         opened = opened.resume(steps, tell)
         conclude(opened, report, json=json)
 

@@ -84,7 +84,7 @@ class RunConfig(Config):
 
 RESERVED = frozenset(RunConfig.model_fields) | {
     *("variant", "dataset", "preset", "whole", "data"),
-    *("out", "config", "dry_run", "resume", "json", "help"),
+    *("out", "config", "dry_run", "resume", "show", "json", "help"),
 }
 """Names that a variant's own options cannot have."""
 
