@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gankit.plugin import Batch
 
-COUNT = {"train": 20_000, "test": 20_000}
+COUNT = {"train": 100_000, "test": 20_000}
 
 
 class DensitiesConfig(Config):
@@ -38,9 +38,10 @@ class DensitiesConfig(Config):
 
 
 class Densities(Dataset[DensitiesConfig]):
-    """Numbers from a mixture of Gaussians: 20,000 to train on, 20,000 to test with.
+    """Numbers from a mixture of Gaussians: 100,000 to train on, 20,000 to test with.
 
-    ``x``: float32 (N, 1). The two splits are drawn with seeds of their own.
+    ``x``: float32 (N, 1). ``component``: which of the Gaussians each comes from. The two splits are drawn with seeds of
+    their own.
     """
 
     Config = DensitiesConfig
@@ -51,17 +52,20 @@ class Densities(Dataset[DensitiesConfig]):
 
         super().__init__(config, split)
         generator = torch.Generator().manual_seed(2 * config.seed + (split == "test"))
-        which = torch.randint(len(config.means), (COUNT[split],), generator=generator)
+        self._component = torch.randint(len(config.means), (COUNT[split],), generator=generator)
         deviations = config.deviations * len(config.means) if len(config.deviations) == 1 else config.deviations
-        mean, deviation = (torch.tensor(values, dtype=torch.float32) for values in (config.means, deviations))
-        self._x = (mean[which] + deviation[which] * torch.randn(COUNT[split], generator=generator)).unsqueeze(1)
+        mean, deviation = (
+            torch.tensor(values, dtype=torch.float32)[self._component] for values in (config.means, deviations)
+        )
+        self._x = (mean + deviation * torch.randn(COUNT[split], generator=generator)).unsqueeze(1)
 
     @property
     def spec(self) -> DataSpec:
-        return DataSpec(keys={"x": Key(kind="vector", shape=(1,))})
+        names = tuple(map(str, range(len(self.config.means))))
+        return DataSpec(keys={"x": Key(kind="vector", shape=(1,)), "component": Key(kind="class", names=names)})
 
     def __len__(self) -> int:
         return len(self._x)
 
     def batch(self, indices: torch.Tensor) -> Batch:
-        return {"x": self._x.index_select(0, indices)}
+        return {"x": self._x.index_select(0, indices), "component": self._component.index_select(0, indices)}

@@ -1,4 +1,4 @@
-"""What the theory says of a pair of densities, computed from samples of both on a grid of the line."""
+"""What the theory says of a pair of densities, and how far a GAN is from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gankit_plugin_theory.mixture import Mixture
 
-def edges(x: Tensor, bins: int) -> Tensor:
-    """Borders of `bins` equal parts of the line, (bins + 1,), a little wider than the numbers `x`."""
-    low, high = float(x.min()), float(x.max())
-    margin = 0.05 * (high - low) + 1e-3
-    return torch.linspace(low - margin, high + margin, bins + 1, dtype=torch.float64)
+
+def quantiles(count: int, device: torch.device) -> Tensor:
+    """`count` numbers that divide the standard normal distribution into equal parts, float32 (count, 1).
+
+    What a map makes of them is its density without the chance of drawing.
+    """
+    parts = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return torch.special.ndtri(parts).float().unsqueeze(1).to(device)
 
 
 def density(x: Tensor, borders: Tensor) -> Tensor:
@@ -32,22 +36,30 @@ def jensen_shannon(p: Tensor, q: Tensor) -> float:
     return float((divergence(p) + divergence(q)) / 2)
 
 
+def ideal(p: Tensor, q: Tensor) -> Tensor:
+    """The best discriminator's answer in each part (Goodfellow et al. 2014, proposition 1); 1/2 where nothing is."""
+    return torch.where(p + q > 0, p / (p + q).clamp_min(1e-300), 0.5)
+
+
 @torch.no_grad()
-def compare(real: Tensor, fake: Tensor, discriminator: Callable[[Tensor], Tensor], bins: int) -> dict[str, float]:
+def compare(
+    mixture: Mixture, real: Tensor, fake: Tensor, discriminator: Callable[[Tensor], Tensor], bins: int
+) -> dict[str, float]:
     """How far a GAN is from where the game ends (Goodfellow et al. 2014, proposition 1 and theorem 1).
 
     ``jsd``: divergence of p_data and p_g. ``d_error``: |D - p_data / (p_data + p_g)|, as a mean over p_data.
-    ``v_error``: |V - (-log 4)|. From `real` and `fake`, (N, 1) and (M, 1), in `bins` parts of the line.
+    ``v_error``: |V - (-log 4)|. ``modes``: how many components of `mixture` the fakes cover. From `real` and `fake`,
+    (N, 1) and (M, 1), in `bins` parts of the line; p_data is that of `mixture`, in closed form.
     """
-    borders = edges(real, bins)
-    p, q = density(real, borders), density(fake, borders)
+    borders = mixture.borders(bins)
+    p, q = mixture.mass(borders), density(fake, borders)
     centres = ((borders[1:] + borders[:-1]) / 2).float().unsqueeze(1).to(real.device)
     answer = discriminator(centres).sigmoid().flatten().double().cpu()
-    ideal = p / (p + q).clamp_min(1e-300)
     log = torch.nn.functional.logsigmoid
     v = float(log(discriminator(real)).double().mean() + log(-discriminator(fake)).double().mean())
     return {
         "jsd": jensen_shannon(p, q),
-        "d_error": float((p * (answer - ideal).abs()).sum()),
+        "d_error": float((p * (answer - ideal(p, q)).abs()).sum()),
         "v_error": abs(v + math.log(4)),
+        "modes": float(mixture.covered(fake)),
     }

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gankit.plugin import Networks
 
 
+EIGHT = (-7.0, -5.0, -3.0, -1.0, 1.0, 3.0, 5.0, 7.0)
+"""Means of eight Gaussians, of which a generator may miss some."""
+
+
 class TheoryConfig(Config):
     """Options of the variant ``theory``."""
 
@@ -24,11 +28,11 @@ class TheoryConfig(Config):
     """Width of the two hidden layers of each network."""
     loss: Literal["non-saturating", "saturating"] = "non-saturating"
     """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))) as in the minimax game."""
-    d_turns: int = Field(2, ge=1)
+    d_turns: int = Field(4, ge=1)
     """Updates of the discriminator in a step: the theory asks for the best discriminator at all times."""
     grid: int = Field(100, ge=20, le=2000)
     """Points of the line at which densities are compared and drawn."""
-    d_optim: Optim = Optim(lr=2e-3, betas=(0.5, 0.99), schedule="cosine", hold=0.3)
+    d_optim: Optim = Optim(lr=5e-3, betas=(0.5, 0.99), schedule="cosine", hold=0.3)
     """Optimiser of the discriminator."""
     g_optim: Optim = Optim(lr=1e-3, betas=(0.5, 0.99), schedule="cosine", hold=0.3)
     """Optimiser of the generator."""
@@ -39,32 +43,49 @@ class Theory(Variant[TheoryConfig]):
 
     Config = TheoryConfig
     dataset = "densities"
-    requires = frozenset({"x"})
+    requires = frozenset({"x", "component"})
     produces = ("x",)
-    averaged = ("generator",)
+    averaged = ("generator", "discriminator")
     metric = "jsd"
-    metrics: ClassVar = {"jsd": "smaller", "d_error": "smaller", "v_error": "smaller"}
+    metrics: ClassVar = {"jsd": "smaller", "d_error": "smaller", "v_error": "smaller", "modes": "larger"}
     presets: ClassVar = {
         "default": {
-            "steps": 3000,
-            "batch_size": 512,
+            "steps": 2000,
+            "batch_size": 1024,
             "sample_n": 1000,
-            "sample_every": 250,
+            "sample_every": 100,
             "eval_every": 500,
             "eval_n": 1000,
             "ema": 0.99,
             "workers": 0,
         },
         "eight": {
-            "steps": 6000,
+            "steps": 3000,
             "batch_size": 512,
             "sample_n": 1000,
-            "sample_every": 500,
-            "eval_every": 1000,
+            "sample_every": 100,
+            "eval_every": 500,
+            "eval_n": 1000,
+            "grid": 300,
             "ema": 0.99,
             "workers": 0,
             "hidden": 128,
-            "data.means": (-7.0, -5.0, -3.0, -1.0, 1.0, 3.0, 5.0, 7.0),
+            "data.means": EIGHT,
+            "data.deviations": (0.3,),
+        },
+        "collapse": {
+            "steps": 1500,
+            "batch_size": 256,
+            "sample_n": 1000,
+            "sample_every": 100,
+            "eval_every": 500,
+            "ema": 0.99,
+            "workers": 0,
+            "grid": 300,
+            "d_turns": 1,
+            "d_optim": {"lr": 1e-3, "betas": (0.9, 0.99), "schedule": "constant"},
+            "g_optim": {"lr": 1e-2, "betas": (0.9, 0.99), "schedule": "constant"},
+            "data.means": EIGHT,
             "data.deviations": (0.3,),
         },
     }
@@ -97,20 +118,25 @@ class Theory(Variant[TheoryConfig]):
         return networks["generator"](codes)
 
     def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        from gankit_plugin_theory.mixture import Mixture
         from gankit_plugin_theory.picture import draw
 
-        return {"densities": draw(networks, request.noise(request.n, 1), request.batch.get("x"), self.config.grid)}
+        mixture = Mixture.of(request.batch["x"], request.batch["component"])
+        return {"densities": draw(networks, mixture, request.device, self.config.grid)}
 
     def measure(
         self, networks: Networks, batches: Iterable[Mapping[str, Tensor]], generator: torch.Generator
     ) -> dict[str, float]:
         import torch
 
-        from gankit_plugin_theory.measures import compare
+        from gankit_plugin_theory.measures import compare, quantiles
+        from gankit_plugin_theory.mixture import Mixture
 
-        real = torch.cat([batch["x"] for batch in batches])
-        noise = torch.randn(20_000, 1, generator=generator, device=real.device)
-        return compare(real, networks["generator"](noise), networks["discriminator"], self.config.grid)
+        held_out = list(batches)
+        real = torch.cat([batch["x"] for batch in held_out])
+        mixture = Mixture.of(real, torch.cat([batch["component"] for batch in held_out]))
+        fake = networks["generator"](quantiles(100_000, real.device))
+        return compare(mixture, real, fake, networks["discriminator"], self.config.grid)
 
     def _fake(self, step: Step) -> Tensor:
         return step.shared("fake", lambda: step.networks["generator"](step.noise(step.size, 1)))

@@ -1,27 +1,30 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 import torch
 from gankit_plugin_theory import Theory
 from gankit_plugin_theory.densities import Densities, DensitiesConfig
-from gankit_plugin_theory.measures import compare, density, edges, jensen_shannon
 from gankit_plugin_theory.variant import TheoryConfig
+from PIL import Image
 from pydantic import ValidationError
 
 import gankit
 from gankit.errors import UsageError
+from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
+from gankit.sampling.animation import animate
 
 SMALL = {"steps": 20, "batch_size": 64, "sample_n": 50, "eval_every": 0}
 
 
 def test_the_numbers_follow_the_mixture() -> None:
     data = Densities(DensitiesConfig(means=(-3.0, 3.0), deviations=(0.5, 0.1)))
-    x = data.batch(torch.arange(len(data)))["x"]
-    assert x.shape == (20_000, 1)
+    batch = data.batch(torch.arange(len(data)))
+    x = batch["x"]
+    assert x.shape == (100_000, 1)
+    assert torch.equal(batch["component"], (x > 0).long().flatten())
     low, high = x[x < 0], x[x > 0]
     assert len(low) / len(x) == pytest.approx(0.5, abs=0.02)
     assert (low.mean(), low.std()) == (pytest.approx(-3, abs=0.02), pytest.approx(0.5, abs=0.02))
@@ -37,46 +40,39 @@ def test_a_mixture_that_is_none_is_refused(wrong: dict) -> None:
         DensitiesConfig(**wrong)
 
 
-def test_jensen_shannon_at_its_ends() -> None:
-    p = torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=torch.float64)
-    assert jensen_shannon(p, p) == 0
-    assert jensen_shannon(p, p.flip(0)) == pytest.approx(math.log(2))
-
-
-def test_a_density_counts_what_lies_outside() -> None:
-    borders = edges(torch.tensor([[0.0], [1.0]]), 4)
-    assert density(torch.tensor([[-9.0], [0.1], [9.0], [9.0]]), borders).tolist() == [0.5, 0, 0, 0.5]
-
-
-def test_the_ideal_pair_has_no_error() -> None:
-    """The same numbers on both sides, and D = 1/2 everywhere: the end of the game."""
-    x = torch.randn(5000, 1, generator=torch.Generator().manual_seed(0))
-    measured = compare(x, x, lambda points: torch.zeros(len(points), 1), 50)
-    assert measured["jsd"] == 0
-    assert measured["d_error"] == pytest.approx(0, abs=1e-12)
-    assert measured["v_error"] == pytest.approx(0, abs=1e-6)
-
-
-def test_a_blind_discriminator_is_seen_to_be_wrong() -> None:
-    generator = torch.Generator().manual_seed(0)
-    real, fake = (torch.randn(5000, 1, generator=generator) + shift for shift in (0, 4))
-    measured = compare(real, fake, lambda points: torch.zeros(len(points), 1), 50)
-    assert measured["jsd"] > 0.5
-    assert measured["d_error"] > 0.4
-
-
 def test_images_are_refused() -> None:
     with pytest.raises(UsageError, match="one number a sample"):
         Theory(TheoryConfig()).networks(DataSpec(keys={"x": Key(kind="image", shape=(1, 8, 8))}))
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_numbers_are_drawn_and_the_picture_is_there(tmp_path: Path) -> None:
-    run = gankit.train("theory", out=tmp_path, **SMALL)
-    samples = run.sample(7)
-    assert samples.values.shape == (7, 1)
-    picture = run.path / "samples" / "000020-densities.png"
-    assert picture.stat().st_size > 5000
+@pytest.mark.parametrize("preset", sorted(Theory.presets))
+def test_numbers_are_drawn_and_the_picture_is_there(preset: str, tmp_path: Path) -> None:
+    run = gankit.train("theory", preset=preset, out=tmp_path, **SMALL)
+    assert run.sample(7).values.shape == (7, 1)
+    assert animate(run.path, tmp_path / "moving.gif", "densities") == 2
+    with Image.open(tmp_path / "moving.gif") as moving:
+        assert (moving.n_frames, moving.size) == (2, (600, 450))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(tmp_path: Path) -> None:
+    def kill(event: object) -> None:
+        if isinstance(event, Saved) and event.step == 8:
+            raise Killed
+
+    options = {**SMALL, "checkpoint_every": 8}
+    whole = gankit.train("theory", out=tmp_path / "one", **options)
+    with pytest.raises(Killed):
+        gankit.train("theory", out=tmp_path / "two", on_event=kill, **options)
+    resumed = gankit.open_run(tmp_path / "two" / "theory-densities").resume()
+    for part in ("weights", "ema", "optimizers"):
+        name = f"checkpoints/step-000020/{part}.safetensors"
+        assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes(), part
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -84,5 +80,6 @@ def test_it_comes_near_the_end_of_the_game(tmp_path: Path) -> None:
     run = gankit.train("theory", out=tmp_path, **{**SMALL, "steps": 600, "batch_size": 256, "sample_every": 0})
     metrics = run.evaluate(1000)["metrics"]
     assert metrics["jsd"] < 0.05
-    assert metrics["d_error"] < 0.15
-    assert metrics["v_error"] < 0.15
+    assert metrics["d_error"] < 0.1
+    assert metrics["v_error"] < 0.1
+    assert metrics["modes"] == 1
