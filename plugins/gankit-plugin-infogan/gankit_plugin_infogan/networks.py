@@ -12,10 +12,7 @@ from gankit.errors import UsageError
 from gankit.nn import LeakyReLU
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
-from gankit_plugin_infogan.variant import InfoGANConfig
-
-FEATURES = 256
-"""Width of the layer that the discriminator and the reader of codes share last."""
+from gankit_plugin_infogan.config import InfoGANConfig
 
 
 def build(config: InfoGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
@@ -31,27 +28,30 @@ def build(config: InfoGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
             f"Choose another size ({give('data.size', 32)})."
         )
     return {
-        "generator": Generator(config.z + config.continuous, config.classes, config.width, spec.image_shape),
-        "discriminator": Discriminator(config.width, spec.image_shape),
-        "reader": Reader(config.classes, config.continuous),
+        "generator": Generator(config, spec.image_shape),
+        "discriminator": Discriminator(config, spec.image_shape),
+        "reader": Reader(config),
     }
 
 
 class Generator(nn.Module):
     """(N, z + L) noise and continuous codes and (N,) categorical codes to (N, C, H, W) images in [-1, 1]."""
 
-    def __init__(self, z: int, classes: int, width: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, config: InfoGANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         channels, height, wide = shape
-        self.classes = classes
-        self.start = (4 * width, height // 4, wide // 4)
+        width, hidden = config.width, config.hidden
+        self.classes = config.classes
+        self.start = (2 * width, height // 4, wide // 4)
+        flat = math.prod(self.start)
+        codes = config.z + len(config.continuous) + config.classes
         self.enter = nn.Sequential(
-            *(nn.Linear(z + classes, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU()),
-            *(nn.Linear(512, math.prod(self.start), bias=False), nn.BatchNorm1d(math.prod(self.start)), nn.ReLU()),
+            *(nn.Linear(codes, hidden), nn.BatchNorm1d(hidden), nn.ReLU()),
+            *(nn.Linear(hidden, flat), nn.BatchNorm1d(flat), nn.ReLU()),
         )
         self.layers = nn.Sequential(
-            *(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU()),
-            *(nn.ConvTranspose2d(2 * width, channels, 4, 2, 1), nn.Tanh()),
+            *(nn.ConvTranspose2d(2 * width, width, 4, 2, 1), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh()),
         )
 
     def forward(self, codes: Tensor, code: Tensor) -> Tensor:
@@ -60,18 +60,19 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) images to (N, 256) features, and those to (N, 1) logits."""
+    """(N, C, H, W) images to (N, hidden) features, and those to (N, 1) logits."""
 
-    def __init__(self, width: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, config: InfoGANConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         channels, height, wide = shape
+        width, hidden = config.width, config.hidden
         flat = 2 * width * (height // 4) * (wide // 4)
         self.body = nn.Sequential(
             *(nn.Conv2d(channels, width, 4, 2, 1), LeakyReLU(0.1)),
-            *(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), LeakyReLU(0.1)),
-            *(nn.Flatten(), nn.Linear(flat, FEATURES, bias=False), nn.BatchNorm1d(FEATURES), LeakyReLU(0.1)),
+            *(nn.Conv2d(width, 2 * width, 4, 2, 1), nn.BatchNorm2d(2 * width), LeakyReLU(0.1)),
+            *(nn.Flatten(), nn.Linear(flat, hidden), nn.BatchNorm1d(hidden), LeakyReLU(0.1)),
         )
-        self.head = nn.Linear(FEATURES, 1)
+        self.head = nn.Linear(hidden, 1)
 
     def features(self, images: Tensor) -> Tensor:
         return self.body(images)
@@ -81,14 +82,16 @@ class Discriminator(nn.Module):
 
 
 class Reader(nn.Module):
-    """(N, 256) features to logits (N, K) of the categorical code and means (N, L) of the continuous ones."""
+    """(N, hidden) features to logits (N, K) of the categorical code, and of the continuous ones means and the
+    logarithms of standard deviations, (N, L) each."""
 
-    def __init__(self, classes: int, continuous: int) -> None:
+    def __init__(self, config: InfoGANConfig) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(FEATURES, 128, bias=False), nn.BatchNorm1d(128), LeakyReLU(0.1))
-        self.head = nn.Linear(128, classes + continuous)
-        self.classes = classes
+        continuous = len(config.continuous)
+        self.body = nn.Sequential(nn.Linear(config.hidden, 128), nn.BatchNorm1d(128), LeakyReLU(0.1))
+        self.head = nn.Linear(128, config.classes + 2 * continuous)
+        self.sizes = (config.classes, continuous, continuous)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        read = self.head(self.body(features))
-        return read[:, : self.classes], read[:, self.classes :]
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits, mean, log_deviation = self.head(self.body(features)).split(self.sizes, 1)
+        return logits, mean, log_deviation

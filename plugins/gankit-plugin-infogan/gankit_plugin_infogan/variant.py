@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
-from gankit.plugin import Config, DataSpec, Key, Optim, Phase, SampleRequest, Step, Variant
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Key, Phase, SampleRequest, Step, Variant
+from gankit_plugin_infogan.config import InfoGANConfig
 
 if TYPE_CHECKING:
     import torch
@@ -15,26 +16,18 @@ if TYPE_CHECKING:
 
     from gankit.plugin import Networks
 
-
-class InfoGANConfig(Config):
-    """Options of the variant ``infogan``."""
-
-    z: int = Field(62, ge=1)
-    """Length of the noise vector."""
-    classes: int = Field(10, ge=2, le=1000)
-    """Values of the categorical code."""
-    continuous: int = Field(2, ge=0, le=16)
-    """Number of continuous codes, uniform in [-1, 1]: c1, c2, ..."""
-    width: int = Field(16, ge=4)
-    """Channels of the discriminator's first layer; each layer further in has twice as many."""
-    information: float = Field(1.0, ge=0)
-    """Weight of the mutual information."""
-    noise: float = Field(0.2, ge=0)
-    """Standard deviation of the noise added to what the discriminator sees."""
-    d_optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
-    """Optimiser of the discriminator and of the network that reads the codes."""
-    g_optim: Optim = Optim(lr=5e-4, betas=(0.5, 0.999))
-    """Optimiser of the generator."""
+PAPER: Mapping[str, Any] = {
+    "dataset": "mnist",
+    "steps": 5000,
+    "batch_size": 128,
+    "sample_n": 100,
+    "eval_every": 1000,
+    "eval_n": 1000,
+    "ema": 0.0,
+    "width": 64,
+    "hidden": 1024,
+    "noise": 0.0,
+}
 
 
 class InfoGAN(Variant[InfoGANConfig]):
@@ -44,20 +37,23 @@ class InfoGAN(Variant[InfoGANConfig]):
     dataset = "digits"
     averaged = ("generator",)
     metric = "agreement"
-    metrics: ClassVar = {"agreement": "larger"}
+    metrics: ClassVar = {"agreement": "larger", "slant": "larger", "width": "larger"}
     presets: ClassVar = {
         "default": {"steps": 4000, "batch_size": 64, "sample_n": 80, "eval_every": 1000, "eval_n": 1000},
+        "paper": PAPER,
     }
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit_plugin_infogan.networks import build
 
+        for name in (self.config.categorical, *self.config.continuous):
+            if name in spec.keys:
+                raise UsageError(f"a code has the name {name!r}, and so has a key of the data; rename the code")
         return build(self.config, spec)
 
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
-        names = tuple(map(str, range(self.config.classes)))
-        continuous = {f"c{i + 1}": Key(kind="vector") for i in range(self.config.continuous)}
-        return {"code": Key(kind="class", names=names), **continuous}
+        continuous = {name: Key(kind="vector") for name in self.config.continuous}
+        return {self.config.categorical: Key(kind="class", names=self.config.value_names), **continuous}
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
@@ -70,40 +66,62 @@ class InfoGAN(Variant[InfoGANConfig]):
         """Noise and the continuous codes, those that were asked for as they were asked: (n, z + continuous)."""
         import torch
 
-        c, n = self.config, request.n
-        noise = request.noise(n, c.z)
-        drawn = torch.rand(n, c.continuous, generator=request.generator, device=request.device) * 2 - 1
-        for i in range(c.continuous):
-            if (asked := request.batch.get(f"c{i + 1}")) is not None:
+        names, n = self.config.continuous, request.n
+        noise = request.noise(n, self.config.z)
+        drawn = torch.rand(n, len(names), generator=request.generator, device=request.device) * 2 - 1
+        for i, name in enumerate(names):
+            if (asked := request.batch.get(name)) is not None:
                 drawn[:, i] = asked.view(n)
         return torch.cat([noise, drawn], 1)
 
     def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
-        return networks["generator"](codes, request.batch["code"])
+        return networks["generator"](codes, request.batch[self.config.categorical])
+
+    def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        """Of each continuous code: a row a value of the categorical one, the code from -2 to 2, all else the same."""
+        from gankit_plugin_infogan.traversals import picture
+
+        noise = request.noise(1, self.config.z)
+        names = self.config.continuous
+        return {
+            name: picture(networks["generator"], noise, self.config.classes, i, len(names))
+            for i, name in enumerate(names)
+        }
 
     def measure(
         self, networks: Networks, batches: Iterable[Mapping[str, Tensor]], generator: torch.Generator
     ) -> dict[str, float]:
-        """Held-out images whose label is the one that the code read off them stands for, at best, one to one."""
+        """`agreement`: held-out images whose label is the one that the code read off them stands for, one to one.
+
+        `slant`, `width`: how monotonically the continuous code that does so best moves them on drawn images.
+        """
         import torch
+
+        from gankit_plugin_infogan.traversals import correlations
 
         read, label = [], []
         for batch in batches:
             if "label" not in batch:
-                return {"agreement": float("nan")}
-            logits, _ = networks["reader"](networks["discriminator"].features(batch["image"]))
+                break
+            logits, *_ = networks["reader"](networks["discriminator"].features(batch["image"]))
             read.append(logits.argmax(1).cpu())
             label.append(batch["label"].cpu())
-        return {"agreement": agreement(torch.cat(read), torch.cat(label))}
+        noise = torch.randn(10, self.config.z, generator=generator, device=generator.device)
+        moved = correlations(networks["generator"], noise, self.config.classes, len(self.config.continuous))
+        return {
+            "agreement": agreement(torch.cat(read), torch.cat(label)) if read else math.nan,
+            **{name: max((abs(value) for value in by_code), default=math.nan) for name, by_code in moved.items()},
+        }
 
     def _fake(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Images, and the categorical and continuous codes that they were drawn from; both phases see the same."""
         import torch
 
         def draw() -> tuple[Tensor, Tensor, Tensor]:
-            c, n, random = self.config, step.size, {"generator": step.generator, "device": step.device}
-            code = torch.randint(c.classes, (n,), **random)
-            continuous = torch.rand(n, c.continuous, **random) * 2 - 1
+            c, n = self.config, step.size
+            code = torch.randint(c.classes, (n,), generator=step.generator, device=step.device)
+            uniform = torch.rand(n, len(c.continuous), generator=step.generator, device=step.device)
+            continuous = uniform * 2 - 1
             image = step.networks["generator"](torch.cat([step.noise(n, c.z), continuous], 1), code)
             return image, code, continuous
 
@@ -115,16 +133,33 @@ class InfoGAN(Variant[InfoGANConfig]):
             seen = seen + self.config.noise * step.noise(*seen.shape)
         return step.networks["discriminator"].features(seen)
 
-    def _information(self, step: Step, features: Tensor, code: Tensor, continuous: Tensor) -> Tensor:
-        """What is missing to the codes' entropy, in nats up to a constant: the bound of section 5 of the paper."""
+    def _information(self, step: Step, features: Tensor, code: Tensor, continuous: Tensor) -> dict[str, Tensor]:
+        """What is missing to the codes' information, to be minimised; logs that information in nats, a lower bound.
+
+        L_I = H(c) + E log Q(c | x), equation 5 of the paper.
+        """
         from torch.nn import functional as F
 
-        logits, mean = step.networks["reader"](features)
+        c = self.config
+        logits, mean, log_deviation = step.networks["reader"](features)
         missing = F.cross_entropy(logits, code)
-        step.log("read", (logits.argmax(1) == code).float().mean())
-        if continuous.shape[1]:  # unit variance, as in the authors' code
-            missing = missing + 0.5 * (mean - continuous).square().sum(1).mean()
-        return self.config.information * missing
+        step.log(f"nats of {c.categorical}", math.log(c.classes) - missing)
+        if not c.continuous:
+            return {"information": c.information * missing}
+        square = (mean - continuous).square()
+        if c.deviation == "read":
+            unlikely = 0.5 * square * (-2 * log_deviation).exp() + log_deviation
+            bound = math.log(2) - 0.5 * math.log(2 * math.pi) - unlikely.mean(0)
+        else:
+            unlikely = 0.5 * square
+            # of the Gaussian whose deviation fits best: with 1 even what is read without error has less than 0 nats
+            bound = math.log(2) - 0.5 * (2 * math.pi * math.e * square.mean(0)).log()
+        for name, nats in zip(c.continuous, bound, strict=True):
+            step.log(f"nats of {name}", nats)
+        return {
+            "information": c.information * missing,
+            "continuous_information": c.continuous_information * unlikely.sum(1).mean(),
+        }
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_d_loss
@@ -135,7 +170,7 @@ class InfoGAN(Variant[InfoGANConfig]):
         drawn = self._features(step, fake.detach())
         return {
             "adversarial": patchgan_d_loss(judge.score(real), judge.score(drawn), kind="bce"),
-            "information": self._information(step, drawn, code, continuous),
+            **self._information(step, drawn, code, continuous),
         }
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
@@ -145,18 +180,25 @@ class InfoGAN(Variant[InfoGANConfig]):
         drawn = self._features(step, fake)
         return {
             "adversarial": patchgan_g_loss(step.networks["discriminator"].score(drawn), kind="bce"),
-            "information": self._information(step, drawn, code, continuous),
+            **self._information(step, drawn, code, continuous),
         }
 
 
 def agreement(code: Tensor, label: Tensor) -> float:
     """Fraction of samples whose code and label, int64 (N,) each, go together under the best one-to-one assignment."""
+    pairs = assignment(code, label)
+    right = sum(int(((code == one) & (label == other)).sum()) for one, other in pairs.items())
+    return right / len(code) if len(code) else math.nan
+
+
+def assignment(code: Tensor, label: Tensor) -> dict[int, int]:
+    """Which label each code stands for, one to one, so that as many of the samples as possible agree."""
     import torch
     from scipy.optimize import linear_sum_assignment
 
     if not len(code):
-        return float("nan")
+        return {}
     together = torch.zeros(int(code.max()) + 1, int(label.max()) + 1)
     together.index_put_((code, label), torch.ones(len(code)), accumulate=True)
     rows, columns = linear_sum_assignment(together.numpy(), maximize=True)
-    return float(together[rows, columns].sum()) / len(code)
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
