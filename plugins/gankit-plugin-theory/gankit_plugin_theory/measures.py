@@ -48,7 +48,7 @@ def compare(
     """How far a GAN is from where the game ends (Goodfellow et al. 2014, proposition 1 and theorem 1).
 
     ``jsd``: divergence of p_data and p_g. ``d_error``: |D - p_data / (p_data + p_g)|, as a mean over p_data.
-    ``v_error``: |V - (-log 4)|. ``modes``: how many components of `mixture` the fakes cover. From `real` and `fake`,
+    ``v_error``: |V - (-log 4)|. ``covered``: how many components of `mixture` the fakes cover. From `real` and `fake`,
     (N, 1) and (M, 1), in `bins` parts of the line; p_data is that of `mixture`, in closed form.
     """
     borders = mixture.borders(bins)
@@ -61,5 +61,5 @@ def compare(
         "jsd": jensen_shannon(p, q),
         "d_error": float((p * (answer - ideal(p, q)).abs()).sum()),
         "v_error": abs(v + math.log(4)),
-        "modes": float(mixture.covered(fake)),
+        "covered": float(mixture.covered(fake)),
     }

@@ -47,14 +47,14 @@ class Theory(Variant[TheoryConfig]):
     produces = ("x",)
     averaged = ("generator", "discriminator")
     metric = "jsd"
-    metrics: ClassVar = {"jsd": "smaller", "d_error": "smaller", "v_error": "smaller", "modes": "larger"}
+    metrics: ClassVar = {"jsd": "smaller", "d_error": "smaller", "v_error": "smaller", "covered": "larger"}
     presets: ClassVar = {
         "default": {
-            "steps": 2000,
+            "steps": 1000,
             "batch_size": 1024,
             "sample_n": 1000,
-            "sample_every": 100,
-            "eval_every": 500,
+            "sample_every": 25,
+            "eval_every": 250,
             "eval_n": 1000,
             "ema": 0.99,
             "workers": 0,

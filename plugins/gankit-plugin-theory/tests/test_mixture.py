@@ -73,7 +73,7 @@ def test_the_end_of_the_game_has_no_error() -> None:
     assert measured["jsd"] < 5e-4
     assert measured["d_error"] < 1e-3
     assert measured["v_error"] == pytest.approx(0, abs=1e-6)
-    assert measured["modes"] == 1
+    assert measured["covered"] == 1
 
 
 def test_the_best_discriminator_of_another_generator_has_no_error() -> None:
@@ -91,4 +91,4 @@ def test_a_blind_discriminator_is_seen_to_be_wrong() -> None:
     measured = compare(mixture(0, deviation=1), x, x + 4, lambda points: torch.zeros(len(points), 1), 50)
     assert measured["jsd"] > 0.5
     assert measured["d_error"] > 0.4
-    assert measured["modes"] == 0
+    assert measured["covered"] == 0

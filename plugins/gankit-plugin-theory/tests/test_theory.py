@@ -82,4 +82,4 @@ def test_it_comes_near_the_end_of_the_game(tmp_path: Path) -> None:
     assert metrics["jsd"] < 0.05
     assert metrics["d_error"] < 0.1
     assert metrics["v_error"] < 0.1
-    assert metrics["modes"] == 1
+    assert metrics["covered"] == 1
