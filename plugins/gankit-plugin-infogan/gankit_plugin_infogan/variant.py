@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gankit.plugin import Networks
 
 PAPER: Mapping[str, Any] = {
-    "dataset": "mnist",
     "steps": 5000,
     "batch_size": 128,
     "sample_n": 100,
@@ -34,7 +33,7 @@ class InfoGAN(Variant[InfoGANConfig]):
     """GAN that finds the classes of its data by itself and draws the one it is asked for (Chen et al. 2016)."""
 
     Config = InfoGANConfig
-    dataset = "digits"
+    dataset = "mnist"
     averaged = ("generator",)
     metric = "agreement"
     metrics: ClassVar = {"agreement": "larger", "slant": "larger", "width": "larger"}
