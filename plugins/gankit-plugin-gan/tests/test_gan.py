@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from gankit_plugin_gan import GAN
+from gankit_plugin_gan.mnist import Mnist, MnistConfig
 from gankit_plugin_gan.variant import GANConfig
 from torch import nn
 from torch.nn import functional as F
@@ -148,3 +149,21 @@ def test_a_run_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path) -> None
     whole = gankit.train("gan", out=tmp_path / "whole", steps=6, **SMALL)
     half = gankit.train("gan", out=tmp_path / "half", steps=3, **SMALL).resume(6)
     assert torch.equal(whole.sample(8).images, half.sample(8).images)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_learns_to_draw_digits_of_every_kind(tmp_path: Path) -> None:
+    """700 steps at 14x14: training images are near, those of most digits, which they are not before the first step."""
+    digits = Mnist(MnistConfig(size=14))
+    real = digits.batch(torch.arange(len(digits)))
+    pixels = real["image"].flatten(1).float() / 127.5 - 1
+    options = {"g_hidden": (256, 256), "optim": {"lr": 1e-3}, "data": {"size": 14}, "eval_every": 0, "sample_n": 10}
+    near, shares = {}, torch.zeros(10)
+    for steps in (1, 700):
+        run = gankit.train("gan", out=tmp_path / str(steps), steps=steps, sample_every=0, ema=0.99, **options)
+        images = run.sample(300).images
+        far, row = torch.cdist(images.flatten(1), pixels).min(1)
+        near[steps], shares = far.mean().item(), real["label"][row].bincount(minlength=10) / 300
+    assert near[700] < near[1] / 2
+    assert (shares > 0.01).sum() >= 8
+    assert shares.max() < 0.4
