@@ -1,6 +1,7 @@
 """Thin modules over the ops, and the blocks that several variants share."""
 
 from gankit.nn.adaptive_probability import AdaptiveProbability
+from gankit.nn.conv2d import Conv2d
 from gankit.nn.image_pool import ImagePool
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.leaky_relu import LeakyReLU
@@ -11,6 +12,7 @@ from gankit.nn.state import State
 
 __all__ = [
     "AdaptiveProbability",
+    "Conv2d",
     "ImagePool",
     "InstanceNormAct2d",
     "LeakyReLU",

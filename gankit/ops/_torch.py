@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["MISSING", "batched", "call_directly", "function_apply", "lerp_all_", "norms", "transformed"]
+__all__ = ["MISSING", "batched", "call_directly", "function_apply", "goes_on_to", "lerp_all_", "norms", "transformed"]
 
 MISSING: list[str] = []
 """What this torch lacks."""
@@ -90,6 +90,23 @@ def function_apply(function: type[torch.autograd.Function]) -> Callable[..., Any
 def call_directly(op: Any) -> Callable[..., Any]:
     """What an op's `__call__` hands its arguments on to: a third of a microsecond less for each call."""
     return getattr(op, "_op", op)
+
+
+_will_execute = _look_up("torch._C._will_engine_execute_node")
+
+
+def goes_on_to(node: Any) -> bool:
+    """Whether the backward pass that is running goes on to `node`, one of `ctx.next_functions`.
+
+    `ctx.needs_input_grad` says what could be asked for, not what is: where ``torch.autograd.grad`` or
+    ``backward(inputs=...)`` wants something else, the work would be for nothing. True where torch does not tell.
+    """
+    if node is None or _will_execute is None:
+        return node is not None
+    try:
+        return bool(_will_execute(node))
+    except RuntimeError:  # torch does not say it of a leaf that autograd.grad was asked for, which is a yes
+        return True
 
 
 # -- many tensors at once ----------------------------------------------------------------------------------------------
