@@ -99,7 +99,7 @@ def dcgan_networks(channels: int = 3, z: int = 100, width: int = 64) -> tuple[nn
 def dcgan_loop(session: Session) -> Loop:
     """DCGAN at 64x64 (Adam 2e-4)."""
     images, _ = images_and_labels(session)
-    device, precision, size = session.device, session.resolved.run.precision, session.loader.batch_size
+    device, precision, size = session.device, session.precision, session.loader.batch_size
     generator, discriminator = dcgan_networks(images.shape[1])
     generator.to(device, memory_format=session.memory_format)  # type: ignore[call-overload]
     discriminator.to(device, memory_format=session.memory_format)  # type: ignore[call-overload]

@@ -37,10 +37,24 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def check_precision(precision: Precision, device: torch.device) -> None:
-    """float16 needs loss scaling, which only CUDA has."""
-    if precision == "fp16" and device.type != "cuda":
+def resolve_precision(choice: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """``auto`` is bf16 where the device computes with it, else float32; fp16 needs the loss scaling that CUDA has."""
+    if choice == "auto":
+        return "bf16" if _computes_bf16(device) else "float32"
+    if choice == "fp16" and device.type != "cuda":
         raise UsageError(f"precision 'fp16' needs a CUDA device, not {device.type!r}. Use bf16 or float32.")
+    return choice
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether it multiplies bfloat16 numbers itself: elsewhere each is made a float32 first, which takes longer."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    # a torch that does not say it has no fast bfloat16 here for all that is known
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -86,7 +86,7 @@ def bench_step(
         "against": loop.__name__ if loop else "minimal_loop",
         "batch_size": resolved.run.batch_size,
         "image": list(session.spec.image_shape),
-        "precision": resolved.run.precision,
+        "precision": session.precision,
         "ema": resolved.run.ema if session.ema else 0.0,
         **{key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()},
         **described,
@@ -109,7 +109,7 @@ def minimal_loop(session: Session) -> Loop:
         if turn.phase.shares is None
         for one in turn.optimizers
     }
-    precision, device = other.resolved.run.precision, other.device
+    precision, device = other.precision, other.device
 
     def loop(index: int) -> None:
         main = other.new_step(index)

@@ -72,7 +72,7 @@ def step(
     dataset: Annotated[str | None, typer.Option(help="Dataset; the variant's own if not given.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset of the variant.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples in a batch.")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bf16 or fp16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16, fp16 or auto.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; trainer and loop take turns.")] = 20,
     device: Device = "cpu",
     options: Set = None,

@@ -42,8 +42,8 @@ class RunConfig(Config):
     """Seed of everything random in the run."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32."""
+    precision: Literal["float32", "bf16", "fp16", "auto"] = "float32"
+    """Arithmetic of the networks; bf16 and fp16 by autocast, weights stay float32; auto is bf16 where it is native."""
     accumulate: int = Field(1, ge=1, lt=2**63)
     """Batches over whose gradients an optimiser steps: over their mean."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"

@@ -84,7 +84,7 @@ def make_plan(session: Session) -> Plan:
         preset=resolved.preset,
         stage=resolved.stage,
         device=str(session.device),
-        precision=run.precision,
+        precision=session.precision,
         memory_format=str(session.memory_format).removeprefix("torch.").removesuffix("_format"),
         steps=run.steps,
         batch_size=run.batch_size,
@@ -148,7 +148,7 @@ def activations(session: Session) -> int:
             network._apply(mode.from_tensor)
         peak = _run(session, networks)
     # under autocast most of what is kept is half as wide
-    return peak if session.resolved.run.precision == "float32" else peak // 2
+    return peak if session.precision == "float32" else peak // 2
 
 
 def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gankit.data.augment import DiffAugment
 from gankit.data.feed import Feed
 from gankit.data.loader import Loader
-from gankit.device import check_precision, make_generator, memory_format, resolve_device
+from gankit.device import make_generator, memory_format, resolve_device, resolve_precision
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.events import Note, OnEvent, TrainingDiverged, ignore
 from gankit.plugin import Dataset, Variant
@@ -52,18 +52,18 @@ class Session:
         self.variant, self.dataset, self.resolved = variant, dataset, resolved
         self.spec = dataset.spec
         self.device = resolve_device(run.device)
-        check_precision(run.precision, self.device)
+        self.precision = resolve_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, self.spec, run.seed)
         convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
-        self.memory_format = memory_format(run.memory_format, run.precision, self.device, convolves)
+        self.memory_format = memory_format(run.memory_format, self.precision, self.device, convolves)
         for network in self.networks.values():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
         self.weights = Weights(self.networks)
-        self.turns = Turns(variant, self.networks, run.precision, self.device)
+        self.turns = Turns(variant, self.networks, self.precision, self.device)
         self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=self.device.type == "cuda")
         self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None

@@ -142,7 +142,7 @@ def test_text_becomes_values(name, text, value):
         ({"ema": 1.0}, "ema = 1.0: must be less than 1"),
         ({"seed": -1}, "seed = -1: must be greater than or equal to 0"),
         ({"device": "cuda:x"}, "device = 'cuda:x': must be auto, cpu, cuda, cuda:N or mps"),
-        ({"precision": "fp8"}, "precision = 'fp8': must be 'float32', 'bf16' or 'fp16'"),
+        ({"precision": "fp8"}, "precision = 'fp8': must be 'float32', 'bf16', 'fp16' or 'auto'"),
         ({"augment.diff": "color,shear"}, "augment.diff = 'shear': must be 'color'"),
         ({"hidden": None}, "hidden = None: must be a valid integer"),
         ({"stage": 3}, "stage = 3: must be less than or equal to 2"),
