@@ -1,0 +1,129 @@
+"""The variant in training: its losses by hand, schedules, presets, resuming, and that it learns."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from gankit_plugin_r3gan import R3GAN
+from torch.nn import functional as F
+
+import gankit
+from gankit.api import make_session
+from gankit.training.session import Session
+
+TINY = {"batch_size": 8, "sample_n": 10, "width": 8, "z": 8, "eval_every": 0, "data": {"size": 8}}
+
+
+def session(**options: object) -> Session:
+    made = make_session("r3gan", "digits", **{**TINY, "steps": 10, "augment_p": 0.0, **options})
+    made.begin()
+    return made
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_losses_are_those_of_the_paper() -> None:
+    made = session(gamma=3.0)
+    step = made.new_step(0)
+    judge, images = made.networks["discriminator"], step.batch["image"]
+    terms = made.variant._discriminator(step)
+    fakes = step.shared("fakes", lambda: None).detach()
+    real, fake = images.clone().requires_grad_(), fakes.clone().requires_grad_()
+    logits = judge(real), judge(fake)
+    slopes = [
+        torch.autograd.grad(one.sum(), x)[0].square().sum((1, 2, 3)).mean()
+        for one, x in zip(logits, (real, fake), strict=True)
+    ]
+    assert terms["pairs"].item() == pytest.approx(F.softplus(logits[1] - logits[0]).mean().item(), rel=1e-5)
+    assert terms["penalty"].item() == pytest.approx(1.5 * float(sum(slopes)), rel=1e-4)
+    mirrored = made.variant._generator(step)["pairs"]
+    assert mirrored.item() == pytest.approx(F.softplus(logits[0] - logits[1]).mean().item(), rel=1e-5)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_approximate_penalty_is_near_the_exact_one() -> None:
+    """The same weights and batch; the finite differences averaged over many directions."""
+    exact, approx = session(gamma=2.0), session(gamma=2.0, penalty="approx")
+    for one in (exact, approx):
+        for _ in range(3):
+            one.train_step(0)
+    for name, network in approx.networks.items():
+        network.load_state_dict(exact.networks[name].state_dict())
+    step = exact.new_step(5)
+    want = exact.variant._judged(step, step.batch["image"])[2].item()
+    with torch.no_grad():
+        drawn = [approx.variant._judged(step, step.batch["image"])[2].item() for _ in range(300)]
+    assert sum(drawn) / len(drawn) == pytest.approx(want, rel=0.1)
+
+
+def test_gamma_grows_with_pixels_and_everything_goes_its_way_by_one_ramp() -> None:
+    made = session(optim={"until": 0.5, "lr_end": 5e-5})
+    variant = made.variant
+    step = made.new_step(0)
+    assert variant.gamma(made.spec, 1.0) == 8 * 8 / 1024
+    seen = []
+    for index in (0, 1, 4, 5, 9):
+        step.index = index
+        seen.append(variant.gamma(made.spec, variant.ramp(step)) / variant.gamma(made.spec, 1.0))
+    assert seen[0] == 1
+    assert seen == sorted(seen, reverse=True)
+    assert seen[3] == seen[4] == pytest.approx(0.1)
+    optimizer = made.turns["discriminator"].optimizers[0]
+    optimizer.schedule(5, 10)
+    assert optimizer.optimizer.param_groups[0]["betas"] == pytest.approx((0.0, 0.99))
+    assert optimizer.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_augmentation_comes_in_with_the_ramp_or_follows_the_discriminator() -> None:
+    made = session(augment={"diff": ("cutout",)}, augment_p=1.0)
+    step = made.new_step(0)
+    images = torch.ones(8, 1, 8, 8)
+    assert torch.equal(made.variant._augment(step, images), images)
+    step.index = 9
+    assert (made.variant._augment(step, images) == 0).flatten(1).any(1).all()
+    made = session(adaptive=True)
+    ada = made.networks["ada"]
+    made.train_step(0)
+    assert ada.calls == 1
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.usefixtures("one_thread")
+def test_every_preset_runs_and_samples(preset: str, tmp_path: Path) -> None:
+    narrow = {"widths": (16, 8)} if preset == "paper" else {"width": 8}
+    small = {"steps": 2, "batch_size": 8, "sample_n": 9, "eval_every": 0, "data": {"size": 8}, **narrow}
+    run = gankit.train("r3gan", "digits", preset=preset, out=tmp_path, **small)
+    samples = run.sample(3)
+    assert samples.images.shape == (3, 1, 8, 8)
+    assert R3GAN.presets[preset]["steps"] > 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": "approx", "augment": {"diff": ("translation", "cutout")}},
+        {"adaptive": True, "conditional": True, "san": True, "augment": {"diff": ("color",)}},
+    ],
+)
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_that_is_resumed_is_the_one_that_was_not(options: dict[str, object], tmp_path: Path) -> None:
+    made = {**TINY, **options, "checkpoint_every": 3}
+    whole = gankit.train("r3gan", "digits", out=tmp_path / "whole", steps=6, **made)
+    cut = gankit.train("r3gan", "digits", out=tmp_path / "cut", steps=6, **made)
+    shutil.rmtree(cut.path / "checkpoints" / "step-000006")  # as if it had been killed before it wrote that
+    resumed = cut.resume()
+    assert torch.equal(whole.sample(4, seed=1).images, resumed.sample(4, seed=1).images)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_class_that_is_asked_for_is_drawn(tmp_path: Path) -> None:
+    """150 steps on the digits in their own 8x8: most samples are what was asked for, where a tenth would be chance."""
+    options = {"steps": 150, "batch_size": 32, "width": 16, "conditional": True, "sample_every": 0, "eval_every": 0}
+    fast = {"optim": {"lr": 6e-3, "lr_end": 5e-4}, "ema": 0.9, "gamma": 0.2, "data": {"size": 8}}
+    run = gankit.train("r3gan", "digits", out=tmp_path, **options, **fast)
+    metrics = run.evaluate(300)["metrics"]
+    assert metrics["accuracy"] >= 0.35
+    assert metrics["diversity"] > 0.4
