@@ -135,7 +135,7 @@ def rows(rounds: int) -> Iterator[dict[str, Any]]:
     for loop in (cgan_loop, cgan_loop_fused):
         for ema in (0.999, 0.0):
             yield bench_step("cgan", "digits", loop=loop, rounds=rounds, ema=ema, **cgan)
-    dcgan: dict[str, Any] = {"data": {"size": 64}, "batch_size": 16, "device": "cpu"}
+    dcgan: dict[str, Any] = {"preset": "paper", "noise": "normal", "ema": 0.999, "batch_size": 16, "device": "cpu"}
     yield bench_step("dcgan", "digits", loop=dcgan_loop, rounds=max(3, rounds // 2), **dcgan)
 
 

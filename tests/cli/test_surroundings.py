@@ -60,7 +60,7 @@ def test_pointers_that_are_no_text(gankit, run, tmp_path):
 
 def test_a_data_root_that_is_no_text(site, tmp_path):
     images(tmp_path / BYTES)
-    code, _, err = command(site, "run", "dcgan", "--data.root", BYTES, cwd=tmp_path)
+    code, _, err = command(site, "run", "dcgan", "--dataset", "folder", "--data.root", BYTES, cwd=tmp_path)
     assert code == 2
     assert err.startswith(rb"error: data.root = 'n\udcff': the directory's name is not UTF-8; rename it")
     assert not (tmp_path / "runs").exists()
@@ -76,6 +76,8 @@ def test_a_locale_of_ascii(site, tmp_path):
     assert code == 0, err
     assert rb"gr\u00fcn" in out
     images(tmp_path / "café")
-    code, _, err = command(site, "run", "dcgan", "--data.root", "café", cwd=tmp_path, locale=PLAIN)
+    code, _, err = command(
+        site, "run", "dcgan", "--dataset", "folder", "--data.root", "café", cwd=tmp_path, locale=PLAIN
+    )
     assert code == 2
     assert b"LC_ALL=C.UTF-8" in err

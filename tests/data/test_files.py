@@ -132,7 +132,8 @@ def test_lines_end_at_newlines_only() -> None:
 def test_a_pipe_in_a_folder_does_not_stop_a_run(tmp_path: Path) -> None:
     paint(tmp_path / "good.png", 7)
     os.mkfifo(tmp_path / "pipe.png")
-    command = [sys.executable, "-m", "gankit", "run", "dcgan", "--data.root", str(tmp_path), "--dry-run"]
+    options = ["--dataset", "folder", "--data.root", str(tmp_path), "--dry-run"]
+    command = [sys.executable, "-m", "gankit", "run", "dcgan", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
@@ -30,10 +31,11 @@ def build(config: DCGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
         raise UsageError(f"dcgan draws square images, and the dataset's are {height} x {width}")
     base, doublings = split_size(height)
     shape = (channels, base, doublings)
-    return {
-        "generator": init_normal(Generator(config.z, shape, config.g_width, config.kernel, config.bias)),
-        "discriminator": init_normal(Discriminator(shape, config.d_width, config.kernel, config.bias)),
-    }
+    generator = Generator(
+        config.z, shape, config.g_width, config.kernel, bias=config.bias, last_norm=config.g_last_norm
+    )
+    discriminator = Discriminator(shape, config.d_width, config.kernel, bias=config.bias, norm=config.d_norm)
+    return {"generator": init_normal(generator), "discriminator": init_normal(discriminator)}
 
 
 def split_size(size: int) -> tuple[int, int]:
@@ -66,45 +68,66 @@ def _widths(width: int, doublings: int) -> list[int]:
     return [width * min(2**level, _WIDEST) for level in range(doublings)]
 
 
-def _up(inputs: int, outputs: int, kernel: int, bias: bool = False) -> nn.ConvTranspose2d:
+def _up(inputs: int, outputs: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
     """Doubles height and width exactly, with a kernel of 4 as with one of 5."""
     return nn.ConvTranspose2d(inputs, outputs, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
 
 
-def _down(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+def _down(inputs: int, outputs: int, kernel: int, bias: bool) -> nn.Conv2d:
     """Halves height and width."""
-    return nn.Conv2d(inputs, outputs, kernel, 2, (kernel - 1) // 2, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, 2, (kernel - 1) // 2, bias=bias)
+
+
+class _MapBias(nn.Module):
+    """A bias for every value of maps (N, C, H, W), as a linear layer has that they are the reshaped output of."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels, side, side))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.bias
 
 
 class Generator(nn.Module):
     """(N, z) noise to (N, C, S, S) images in [-1, 1]; `shape` is (C, base, doublings) with S = base * 2^doublings."""
 
-    def __init__(self, z: int, shape: tuple[int, int, int], width: int, kernel: int, bias: bool) -> None:
+    def __init__(
+        self, z: int, shape: tuple[int, int, int], width: int, kernel: int, *, bias: bool, last_norm: bool
+    ) -> None:
         super().__init__()
         channels, base, doublings = shape
         widths = _widths(width, doublings)[::-1]
         layers: list[nn.Module] = [nn.ConvTranspose2d(z, widths[0], base, bias=False)]
+        if bias:
+            layers.append(_MapBias(widths[0], base))
         for wide, narrow in pairwise(widths):
-            layers += [nn.BatchNorm2d(wide), nn.ReLU(True), _up(wide, narrow, kernel)]
-        layers += [nn.BatchNorm2d(width), nn.ReLU(True), _up(width, channels, kernel, bias), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+            layers += [nn.BatchNorm2d(wide), nn.ReLU(True), _up(wide, narrow, kernel, bias)]
+        last = [nn.BatchNorm2d(width)] if last_norm else []
+        self.layers = nn.Sequential(*layers, *last, nn.ReLU(True), _up(width, channels, kernel, bias), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z[:, :, None, None])
 
 
 class Discriminator(nn.Module):
-    """(N, C, S, S) images to (N,) logits; `shape` is (C, base, doublings) with S = base * 2^doublings."""
+    """(N, C, S, S) images to (N,) logits; `shape` is (C, base, doublings) with S = base * 2^doublings.
 
-    def __init__(self, shape: tuple[int, int, int], width: int, kernel: int, bias: bool) -> None:
+    Where no batch norm follows a convolution, its bias is added by the activation, in the same pass.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, kernel: int, *, bias: bool, norm: str) -> None:
         super().__init__()
         channels, base, doublings = shape
         widths = _widths(width, doublings)
-        # The first layer has no norm; its bias, if any, is added by the activation, in the same pass.
-        layers: list[nn.Module] = [_down(channels, width, kernel), LeakyReLU(0.2, width if bias else None)]
+        without = bias or norm == "none"  # without a norm there is nothing else to shift by
+        layers: list[nn.Module] = [_down(channels, width, kernel, False), LeakyReLU(0.2, width if without else None)]
         for narrow, wide in pairwise(widths):
-            layers += [_down(narrow, wide, kernel), nn.BatchNorm2d(wide), LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=bias))
+            if norm == "batch":
+                layers += [_down(narrow, wide, kernel, bias), nn.BatchNorm2d(wide), LeakyReLU(0.2)]
+            else:
+                layers += [_down(narrow, wide, kernel, False), LeakyReLU(0.2, wide)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=without))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()

@@ -30,14 +30,48 @@ def test_parameters_at_64_are_those_of_the_reference() -> None:
     assert parameters(build(64)) == {"generator": 3_576_704, "discriminator": 2_765_568}
 
 
-def test_parameters_of_faces48_are_those_of_the_tutorial_less_what_batch_norm_makes_idle() -> None:
-    weights = {
-        "generator": 100 * 512 * 9 + 25 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 3),
-        "discriminator": 25 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 512 * 9,
+def test_faces_has_the_layers_and_parameters_of_the_document() -> None:
+    """A linear layer to 3x3x512, four 5x5 convolutions each way, biases everywhere, no norm before the last layer."""
+    options = {key: value for key, value in DCGAN.presets["faces"].items() if key in DCGAN.Config.model_fields}
+    networks = build(48, **options)
+    assert parameters(networks) == {
+        "generator": 101 * 4608
+        + (25 * 512 + 1) * 256
+        + (25 * 256 + 1) * 128
+        + (25 * 128 + 1) * 64
+        + (25 * 64 + 1) * 3
+        + 2 * (512 + 256 + 128),
+        "discriminator": (25 * 3 + 1) * 64
+        + (25 * 64 + 1) * 128
+        + (25 * 128 + 1) * 256
+        + (25 * 256 + 1) * 512
+        + (4608 + 1)
+        + 2 * (128 + 256 + 512),
     }
-    rest = {"generator": 2 * (512 + 256 + 128 + 64) + 3, "discriminator": 64 + 2 * (128 + 256 + 512) + 1}
-    options = {key: value for key, value in DCGAN.presets["faces48"].items() if key in DCGAN.Config.model_fields}
-    assert parameters(build(48, **options)) == {name: weights[name] + rest[name] for name in weights}
+    kinds = [type(layer).__name__ for layer in networks["generator"].layers]
+    block = ["BatchNorm2d", "ReLU", "ConvTranspose2d"]
+    assert kinds == ["ConvTranspose2d", "_MapBias", *block * 3, "ReLU", "ConvTranspose2d", "Tanh"]
+    kinds = [type(layer).__name__ for layer in networks["discriminator"].layers]
+    assert kinds == ["Conv2d", "LeakyReLU", *["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3, "Conv2d"]
+
+
+def test_the_first_layer_with_its_bias_is_a_linear_layer() -> None:
+    start = build(48, bias=True, g_width=2, z=5)["generator"].layers[:2]
+    nn.init.normal_(start[1].bias)
+    linear = nn.Linear(5, 16 * 9)
+    linear.weight.data = start[0].weight.flatten(1).t()
+    linear.bias.data = start[1].bias.flatten()
+    z = torch.randn(4, 5)
+    torch.testing.assert_close(start(z[:, :, None, None]), linear(z).view(4, 16, 3, 3))
+
+
+def test_without_a_norm_the_discriminator_looks_at_each_image_by_itself() -> None:
+    discriminator = build(16, d_norm="none", d_width=4)["discriminator"]
+    images = torch.rand(5, 3, 16, 16)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.layers)
+    torch.testing.assert_close(discriminator(images)[1:2], discriminator(images[1:2]))
+    for layer in discriminator.layers:
+        assert not isinstance(layer, LeakyReLU) or layer.bias is not None
 
 
 @pytest.mark.parametrize("kernel", [4, 5])

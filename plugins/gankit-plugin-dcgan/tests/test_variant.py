@@ -81,8 +81,31 @@ def test_bce_losses_are_those_of_the_formula() -> None:
     torch.testing.assert_close(g, bce(fake, torch.ones(6)))
 
 
-def test_the_generator_takes_its_turns() -> None:
-    assert [phase.repeat for phase in DCGAN(DCGAN.Config(g_turns=2)).phases()] == [1, 2]
+def test_the_generator_takes_its_turns_with_the_same_noise() -> None:
+    variant = DCGAN(DCGAN.Config(g_turns=3, g_width=4, d_width=4))
+    discriminator, first, *more = variant.phases()
+    assert [phase.shares for phase in more] == ["generator", "generator"]
+    step = OneStep(variant)
+    discriminator.loss(step)
+    noise = step.kept["noise"]
+    assert torch.equal(first.loss(step)["g"], more[0].loss(step)["g"])  # nothing has stepped in between
+    with torch.no_grad():
+        step.networks["generator"].layers[0].weight.mul_(2)
+    assert not torch.equal(first.loss(step)["g"], more[0].loss(step)["g"])  # drawn anew by what the generator now is
+    assert step.kept["noise"] is noise
+
+
+def test_r1_is_the_squared_slope_at_the_reals() -> None:
+    variant = DCGAN(DCGAN.Config(r1=3.0, d_norm="none", g_width=4, d_width=4))
+    step = OneStep(variant)
+    terms = variant.phases()[0].loss(step)
+    images = step.images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(step.networks["discriminator"](images).sum(), images)
+    torch.testing.assert_close(terms["r1"], 1.5 * slope.square().sum((1, 2, 3)).mean())
+    plain = DCGAN(DCGAN.Config(d_norm="none", g_width=4, d_width=4))
+    torch.testing.assert_close(terms["d"], plain.phases()[0].loss(step)["d"])
+    with pytest.raises(ValueError, match="set d_norm to none"):
+        DCGAN.Config(r1=1.0)
 
 
 @pytest.mark.parametrize(("noise", "most"), [("normal", 6.0), ("uniform", 1.0)])
@@ -104,7 +127,7 @@ def test_noise_is_of_the_kind_asked_for(noise: str, most: float) -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(DCGAN.presets))
-@pytest.mark.parametrize("dataset", ["folder", "digits"])
+@pytest.mark.parametrize("dataset", ["folder", "digits", "emoji-faces"])
 def test_every_preset_resolves_and_builds(roses: Path, preset: str, dataset: str) -> None:
     dataset_class = load_dataset(dataset)
     options = {"data.root": str(roses)} if dataset == "folder" else {}
@@ -122,6 +145,7 @@ def test_sixty_seven_images_to_samples(roses: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     run = gankit.api.train(
         "dcgan",
+        "folder",
         data={"root": str(roses), "size": 16},
         steps=3,
         eval_every=2,
@@ -150,8 +174,40 @@ def test_grey_digits_and_two_turns(tmp_path: Path) -> None:
 
 def test_a_folder_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.root is not set"):
-        gankit.api.train("dcgan", steps=1, out=tmp_path)
+        gankit.api.train("dcgan", "folder", steps=1, out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("preset", sorted(DCGAN.presets))
+def test_every_preset_takes_two_steps_and_samples(preset: str, tmp_path: Path) -> None:
+    options = {**TINY, "steps": 2, "eval_every": 0, "data": {"kinds": ("animal",)}}
+    run = gankit.api.train("dcgan", preset=preset, out=tmp_path, **options)
+    assert run.sample(3).images.shape[:2] == (3, 3)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("options", [{"preset": "faces"}, {"d_norm": "none", "r1": 1.0}])
+def test_a_run_goes_on_as_if_it_had_not_been_interrupted(options: dict[str, Any], tmp_path: Path) -> None:
+    options = {**TINY, **options, "eval_every": 0, "data": {"kinds": ("animal",), "size": 16}}
+    whole = gankit.api.train("dcgan", out=tmp_path / "whole", steps=6, **options)
+    half = gankit.api.train("dcgan", out=tmp_path / "half", steps=3, **options).resume(6)
+    assert torch.equal(whole.sample(8).images, half.sample(8).images)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_it_learns(tmp_path: Path) -> None:
+    """Digits of 8x8: what it draws comes near to what it is shown, and differs as much."""
+    sizes = {"g_width": 16, "d_width": 16, "batch_size": 32, "z": 16, "sample_n": 4}
+    options = {**sizes, "data": {"size": 8}, "ema": 0.98, "optim": {"lr": 1e-3}, "eval_every": 0, "workers": 0}
+    trained, fresh = (
+        gankit.api.train("dcgan", "digits", steps=steps, out=tmp_path, **options).evaluate(
+            200, metrics=["swd", "diversity"]
+        )["metrics"]
+        for steps in (400, 1)
+    )
+    assert trained["swd"] < fresh["swd"] / 2
+    assert trained["diversity"] > 0.6
 
 
 def test_public_names() -> None:
