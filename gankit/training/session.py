@@ -186,6 +186,7 @@ class Session:
             "stage": self.resolved.stage,
             "config": self.resolved.to_dict(),
             "device": self.device.type,
+            "precision": self.precision,
             "seconds": round(seconds, 3),
             "best": dict(best) if best else None,
             "owed": list(owed),
@@ -197,17 +198,20 @@ class Session:
     def restore(self, checkpoint: Checkpoint, tell: OnEvent = ignore) -> None:
         """Continues from `checkpoint`. :class:`GankitError` names its folder if it is another variant's, or damaged.
 
-        On another kind of device, or with another torch, it goes on all the same, but `tell` is told that the result is
-        not that of an uninterrupted run.
+        On another kind of device, in another precision, or with another torch, it goes on all the same, but `tell` is
+        told that the result is not that of an uninterrupted run.
         """
         state = checkpoint.state
         check_owner(checkpoint, self.resolved)
         self._start_averages()
         for name in self.parts:
             self.restore_part(name, checkpoint)
-        then, now = (state["device"], state["versions"].get("torch")), (self.device.type, torch.__version__)
+        precision = state.get("precision", self.precision)
+        then = (state["device"], precision, state["versions"].get("torch"))
+        now = (self.device.type, self.precision, torch.__version__)
         if then != now:
-            text = f"Trained so far on {then[0]} with torch {then[1]}, going on on {now[0]} with torch {now[1]}"
+            so_far, from_now = (f"on {where} in {how} with torch {version}" for where, how, version in (then, now))
+            text = f"Trained so far {so_far}, going on {from_now}"
             tell(Note(text=f"{text}: the result will differ from an uninterrupted run's."))
 
     def restore_part(self, name: str, checkpoint: Checkpoint) -> None:

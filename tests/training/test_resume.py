@@ -144,6 +144,17 @@ def test_another_device_or_torch_is_said(tmp_path, monkeypatch):
     assert any("so far on cuda" in e.text and "will differ" in e.text for e in events if isinstance(e, Note))
 
 
+def test_another_precision_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("gankit.device._computes_bf16", lambda device: False)
+    gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, precision="auto", **SMALL)
+    monkeypatch.setattr("gankit.device._computes_bf16", lambda device: True)
+    events = []
+    gankit.open_run(tmp_path / "tiny-blobs", Tiny, Blobs).resume(steps=14, on_event=events.append)
+    (said,) = [e.text for e in events if isinstance(e, Note)]
+    assert "so far on cpu in float32 with" in said
+    assert "on cpu in bf16 with" in said
+
+
 def test_a_run_being_trained_is_not_touched(tmp_path):
     with pytest.raises(Stop):
         gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=stop_at(5), **SMALL)
