@@ -23,17 +23,19 @@ class InfoGANConfig(Config):
     """Names of these values, in their order; none: 0, 1, ... They too may be given when it is seen what they draw."""
     continuous: tuple[str, ...] = ("c1", "c2")
     """Names of the continuous codes, uniform in [-1, 1]. They, not their number, may be changed in a finished run."""
-    width: int = Field(32, ge=1)
+    width: int = Field(16, ge=1)
     """Channels of the layers next to the image; those further in have twice as many."""
-    hidden: int = Field(512, ge=1)
+    hidden: int = Field(256, ge=1)
     """Width of the fully connected layers of the generator and the discriminator."""
     information: float = Field(1.0, ge=0)
     """Weight of the mutual information of the categorical code."""
-    continuous_information: float = Field(1.0, ge=0)
+    continuous_information: float = Field(0.5, ge=0)
     """Weight of that of the continuous codes."""
     deviation: Literal["one", "read"] = "one"
     """How surely continuous codes are read: with a standard deviation of 1, as in the paper, or one read off, too."""
-    noise: float = Field(0.2, ge=0)
+    consistency: float = Field(1.0, ge=0)
+    """Weight of what the codes read off two views of a real image share (Ji et al. 2019); the paper has none: 0."""
+    noise: float = Field(0.1, ge=0)
     """Standard deviation of the noise added to what the discriminator sees."""
     d_optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
     """Optimiser of the discriminator and of the network that reads the codes."""

@@ -25,6 +25,8 @@ PAPER: Mapping[str, Any] = {
     "ema": 0.0,
     "width": 64,
     "hidden": 1024,
+    "continuous_information": 1.0,
+    "consistency": 0.0,
     "noise": 0.0,
 }
 
@@ -38,7 +40,7 @@ class InfoGAN(Variant[InfoGANConfig]):
     metric = "agreement"
     metrics: ClassVar = {"agreement": "larger", "slant": "larger", "width": "larger"}
     presets: ClassVar = {
-        "default": {"steps": 4000, "batch_size": 64, "sample_n": 80, "eval_every": 1000, "eval_n": 1000},
+        "default": {"steps": 4000, "batch_size": 64, "sample_n": 100, "eval_every": 1000, "eval_n": 1000},
         "paper": PAPER,
     }
 
@@ -127,6 +129,7 @@ class InfoGAN(Variant[InfoGANConfig]):
         return step.shared("fake", draw)
 
     def _features(self, step: Step, images: Tensor) -> Tensor:
+        """What the discriminator makes of `images`, through noise."""
         seen = step.augment(images)
         if self.config.noise:
             seen = seen + self.config.noise * step.noise(*seen.shape)
@@ -170,7 +173,24 @@ class InfoGAN(Variant[InfoGANConfig]):
         return {
             "adversarial": patchgan_d_loss(judge.score(real), judge.score(drawn), kind="bce"),
             **self._information(step, drawn, code, continuous),
+            **self._consistency(step, real),
         }
+
+    def _consistency(self, step: Step, real: Tensor) -> dict[str, Tensor]:
+        """What is missing to a categorical code that is the same for the real images and another view of them.
+
+        A code that is read so follows what survives being turned and sheared: the digit, not how it is written.
+        """
+        if not self.config.consistency:
+            return {}
+        from gankit_plugin_infogan.views import shared_information, view
+
+        reader = step.networks["reader"]
+        other = self._features(step, view(step.batch["image"], step.generator))
+        one, same = (reader(features)[0].float().softmax(1) for features in (real, other))
+        shared = shared_information(one, same)
+        step.log("nats of views", shared)
+        return {"consistency": self.config.consistency * (math.log(self.config.classes) - shared)}
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss

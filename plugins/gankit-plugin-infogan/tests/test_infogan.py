@@ -108,7 +108,14 @@ def test_without_continuous_codes(tmp_path: Path) -> None:
 def test_codes_come_to_be_read(deviation: str, tmp_path: Path) -> None:
     """Nats stay below the codes' entropies, and rise."""
     settings = {"steps": 240, "batch_size": 32, "log_every": 20, "sample_every": 0, "deviation": deviation}
-    settings |= {"width": 8, "hidden": 64, "noise": 0.0, "d_optim": {"lr": 2e-3}, "g_optim": {"lr": 5e-3}}
+    settings |= {
+        "width": 8,
+        "hidden": 64,
+        "noise": 0.0,
+        "consistency": 0.0,
+        "d_optim": {"lr": 2e-3},
+        "g_optim": {"lr": 5e-3},
+    }
     run = gankit.train("infogan", out=tmp_path, **{**SMALL, **settings})
     digit = [row["generator/nats of digit"] for row in run.log]
     assert all(nats < math.log(10) for nats in digit)
