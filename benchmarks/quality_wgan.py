@@ -39,7 +39,7 @@ def row(path: Path) -> dict[str, Any]:
         raise SystemExit(f"{path}: {len(steps)} evaluations with fid_judge and estimate; 3 or more are needed")
     fid = [evaluated[step]["fid_judge"] for step in steps]
     held_out = [evaluated[step]["estimate"] for step in steps]
-    training = [logged[step] for step in steps]
+    training = [logged[max(at for at in logged if at <= step)] for step in steps]
     return {
         "quality": "wgan",
         "dataset": run.config.dataset,
