@@ -29,11 +29,11 @@ class GANConfig(Config):
     """Widths of the generator's hidden layers."""
     d_hidden: tuple[int, ...] = (256, 256)
     """Widths of the discriminator's hidden layers."""
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
     """Part of the discriminator's hidden units that is left out at random in training."""
-    noise: float = Field(0.3, ge=0)
+    noise: float = Field(0.1, ge=0)
     """Standard deviation of the noise added to what the discriminator sees; it keeps it from learning by heart."""
-    optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
+    optim: Optim = Optim(lr=5e-4, betas=(0.5, 0.999))
     """Optimiser of both networks."""
 
     @field_validator("g_hidden", "d_hidden")
@@ -44,9 +44,9 @@ class GANConfig(Config):
         return widths
 
 
-_RUN = {"steps": 12_000, "batch_size": 128, "sample_n": 80, "sample_every": 1000, "eval_every": 2000, "eval_n": 1000}
+_RUN = {"steps": 24_000, "batch_size": 64, "sample_n": 80, "sample_every": 3000, "eval_every": 3000, "eval_n": 1000}
 # The document's perceptrons as they stand there: nothing is added, samples are those of the last weights.
-_DOCUMENT = _RUN | {"dropout": 0.0, "noise": 0.0, "ema": 0.0}
+_DOCUMENT = _RUN | {"steps": 12_000, "batch_size": 128, "optim.lr": 2e-4, "noise": 0.0, "ema": 0.0}
 
 
 class GAN(Variant[GANConfig]):
