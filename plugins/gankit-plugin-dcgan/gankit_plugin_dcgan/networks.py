@@ -34,7 +34,7 @@ def build(config: DCGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
     generator = Generator(
         config.z, shape, config.g_width, config.kernel, bias=config.bias, last_norm=config.g_last_norm
     )
-    discriminator = Discriminator(shape, config.d_width, config.kernel, bias=config.bias, norm=config.d_norm)
+    discriminator = Discriminator(shape, config.d_width, config.kernel, bias=config.bias)
     return {"generator": init_normal(generator), "discriminator": init_normal(discriminator)}
 
 
@@ -111,23 +111,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, S, S) images to (N,) logits; `shape` is (C, base, doublings) with S = base * 2^doublings.
+    """(N, C, S, S) images to (N,) logits; `shape` is (C, base, doublings) with S = base * 2^doublings."""
 
-    Where no batch norm follows a convolution, its bias is added by the activation, in the same pass.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], width: int, kernel: int, *, bias: bool, norm: str) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, kernel: int, *, bias: bool) -> None:
         super().__init__()
         channels, base, doublings = shape
         widths = _widths(width, doublings)
-        without = bias or norm == "none"  # without a norm there is nothing else to shift by
-        layers: list[nn.Module] = [_down(channels, width, kernel, False), LeakyReLU(0.2, width if without else None)]
+        # The first layer has no norm; its bias, if any, is added by the activation, in the same pass.
+        layers: list[nn.Module] = [_down(channels, width, kernel, False), LeakyReLU(0.2, width if bias else None)]
         for narrow, wide in pairwise(widths):
-            if norm == "batch":
-                layers += [_down(narrow, wide, kernel, bias), nn.BatchNorm2d(wide), LeakyReLU(0.2)]
-            else:
-                layers += [_down(narrow, wide, kernel, False), LeakyReLU(0.2, wide)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=without))
+            layers += [_down(narrow, wide, kernel, bias), nn.BatchNorm2d(wide), LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=bias))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()

@@ -65,15 +65,6 @@ def test_the_first_layer_with_its_bias_is_a_linear_layer() -> None:
     torch.testing.assert_close(start(z[:, :, None, None]), linear(z).view(4, 16, 3, 3))
 
 
-def test_without_a_norm_the_discriminator_looks_at_each_image_by_itself() -> None:
-    discriminator = build(16, d_norm="none", d_width=4)["discriminator"]
-    images = torch.rand(5, 3, 16, 16)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.layers)
-    torch.testing.assert_close(discriminator(images)[1:2], discriminator(images[1:2]))
-    for layer in discriminator.layers:
-        assert not isinstance(layer, LeakyReLU) or layer.bias is not None
-
-
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize(("size", "channels"), [(8, 3), (16, 1), (28, 1), (32, 1), (40, 3), (48, 3), (64, 3), (128, 1)])
 def test_images_come_out_at_every_size(size: int, channels: int, kernel: int) -> None:
