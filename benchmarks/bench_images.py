@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gankit.bench import append
 from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.data.loader import Loader
 from gankit.events import ignore
@@ -161,9 +162,7 @@ def main() -> None:
             f"ratio {measured['ratio']}, peak {measured['peak_mib']} MiB ({measured['own_mib']} its own)",
             file=sys.stderr,
         )
-        if arguments.json:
-            with arguments.json.open("a") as file:
-                file.write(json.dumps(measured) + "\n")
+        append(measured, arguments.json)
 
 
 if __name__ == "__main__":

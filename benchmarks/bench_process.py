@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from gankit.bench import append
 from gankit.bench.run import machine
 from gankit.cli.process import SPINS
 
@@ -140,9 +141,7 @@ def main() -> None:
                 f"busy {others}  {row['setting']:14} {row['median_s']:7.2f} s ({row['p10_s']:.2f}-{row['p90_s']:.2f})  "
                 f"ratio {row['ratio_median']:.3f}  processor {row['cpu_seconds']:.1f} s  peak {row['peak_mib']} MiB"
             )
-            if arguments.json:
-                with arguments.json.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({**row, **machine(torch.device("cpu"))}) + "\n")
+            append({**row, **machine(torch.device("cpu"))}, arguments.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
 import sys
 import weakref
@@ -27,7 +26,7 @@ from gankit_plugin_r3gan.variant import R3GANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.bench import measure
+from gankit.bench import append, measure
 from gankit.bench.clock import clock_for
 from gankit.bench.run import machine
 from gankit.device import autocast
@@ -245,9 +244,7 @@ def main() -> None:
             f"{row['kept_mib']:7.1f} MiB  gradient off by {row['gradient_error']:.1e}",
             file=sys.stderr,
         )
-        if arguments.json:
-            with arguments.json.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+        append(row, arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ They keep no average, log nothing, watch nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.bench import append
 from gankit.bench.step import Loop, bench_step
 from gankit.device import autocast
 from gankit.training.session import Session
@@ -150,9 +150,7 @@ def main() -> None:
             f"by hand {row['loop_ms']:8.3f} ms  ratio {row['ratio']:.3f}  (ema {row['ema']})",
             file=sys.stderr,
         )
-        if arguments.json:
-            with arguments.json.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+        append(row, arguments.json)
 
 
 if __name__ == "__main__":

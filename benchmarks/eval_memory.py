@@ -1,6 +1,6 @@
 """Peak memory of ``evaluate`` on large images, by the system's own account: a row in ``results/memory.jsonl``.
 
-``python benchmarks/eval_memory.py --out benchmarks/results/memory.jsonl`` judges 1000 samples of a made-up generator
+``python benchmarks/eval_memory.py --json benchmarks/results/memory.jsonl`` judges 1000 samples of a made-up generator
 against made-up images with classes, with all metrics and the sheet of neighbours; the judge is trained in the same
 process. ``--translate`` draws from held-out images in place of noise. Memory is managed as ``gankit eval`` does
 (`gankit.cli.process`), or with ``--malloc default`` as Python does.
@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gankit.bench import append
 from gankit.evaluate import METRICS, evaluate
 from gankit.plugin import Config, Dataset, DataSpec, Key, Phase, SampleRequest, Variant
 from gankit.version import __version__
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="training images; half as many are held out")
     parser.add_argument("--translate", action="store_true")
     parser.add_argument("--malloc", choices=("gankit", "default"), default="gankit")
-    parser.add_argument("--out", type=Path, help="JSON lines to append the row to")
+    parser.add_argument("--json", type=Path, help="append the row to this file")
     options = parser.parse_args()
     train, test = MadeUp(options.size, options.images), MadeUp(options.size, options.images // 2, "test")
     torch.manual_seed(0)
@@ -122,11 +123,8 @@ def main() -> None:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    line = json.dumps(row)
-    if options.out:
-        with options.out.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    sys.stdout.write(line + "\n")
+    append(row, options.json)
+    print(json.dumps(row))
 
 
 CHILD = """

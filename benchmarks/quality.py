@@ -1,6 +1,6 @@
 """What a variant's default run is worth: trained from several seeds and judged, a JSON row a run.
 
-    python benchmarks/quality.py VARIANT [--seeds 0,1,2] [--n 1000] [--out FILE] [--keep DIR] [-- OPTIONS OF THE RUN]
+    python benchmarks/quality.py VARIANT [--seeds 0,1,2] [--n 1000] [--json FILE] [--keep DIR] [-- OPTIONS OF THE RUN]
 
 Each run is ``gankit run VARIANT`` in a process of its own, with the options behind ``--``, and then ``gankit eval`` of
 its best checkpoint. The rows are committed as ``benchmarks/results/quality/VARIANT.jsonl``.
@@ -18,10 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import gankit
-from gankit.runs.environment import environment
+from gankit.bench import append
 
 
 def command(*arguments: str) -> tuple[dict[str, Any], float]:
@@ -59,7 +57,7 @@ def row(variant: str, seed: int, n: int, out: Path, options: list[str]) -> dict[
         "floor": judged["protocol"].get("floor", {}),
         "shares": judged["shares"],
         "judge": judged["judge"] and judged["judge"]["accuracy_on_real"],
-        **environment(torch.device("cpu"), type(run.variant), type(run.dataset())),
+        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -69,7 +67,7 @@ def main() -> None:
     parser.add_argument("variant")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--n", type=int, default=1000, help="samples that are judged")
-    parser.add_argument("--out", type=Path, help="JSON lines to append the rows to")
+    parser.add_argument("--json", type=Path, help="append the rows to this file")
     parser.add_argument("--keep", type=Path, help="directory for the runs, which are removed otherwise")
     given, options = sys.argv[1:], []
     if "--" in given:
@@ -80,11 +78,8 @@ def main() -> None:
         for seed in map(int, arguments.seeds.split(",")):
             out = arguments.keep or Path(scratch, str(seed))
             found = row(arguments.variant, seed, arguments.n, out, options)
-            line = json.dumps(found)
-            sys.stdout.write(line + "\n")
-            if arguments.out:
-                with arguments.out.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            append(found, arguments.json)
+            print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the codes of an InfoGAN stand for, measured on its samples.
 
-    python benchmarks/quality_infogan.py RUN... [--n 1000] [--out FILE]
+    python benchmarks/quality_infogan.py RUN... [--n 1000] [--json FILE]
 
 Prints a JSON row a run: how many of `n` samples show the digit, by the judge, that their categorical code stands for
 under the best one-to-one assignment; the judge's accuracy on real images; how monotonically each continuous code moves
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from gankit_plugin_infogan.traversals import correlations
 from gankit_plugin_infogan.variant import agreement, assignment
 
 import gankit
+from gankit.bench import append
 from gankit.data.images import to_float, to_uint8
 from gankit.evaluate import RealImages, judge_for
 from gankit.runs.environment import environment
@@ -75,14 +75,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--n", type=int, default=1000, help="samples")
-    parser.add_argument("--out", type=Path, help="JSON lines to append the rows to")
+    parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
     for path in arguments.runs:
-        line = json.dumps(row(path, arguments.n))
-        sys.stdout.write(line + "\n")
-        if arguments.out:
-            with arguments.out.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        found = row(path, arguments.n)
+        append(found, arguments.json)
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

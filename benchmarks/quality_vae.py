@@ -1,6 +1,6 @@
 """The autoencoders as gankit trains them, beside the same written by hand in plain torch, and beside PCA.
 
-    python benchmarks/quality_vae.py [--seeds 0,1,2] [--out FILE]
+    python benchmarks/quality_vae.py [--seeds 0,1,2] [--json FILE]
 
 Prints a JSON row a variant and seed: held-out bound (nats an image) and squared error (of a pixel in [-1, 1]) of the
 best checkpoint; of a loop with as many steps of as large batches, measured as often; and the squared error of as many
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gankit
+from gankit.bench import append
 from gankit.runs.environment import environment
 
 Measure = Callable[[Tensor], dict[str, float]]
@@ -135,15 +135,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0", help="comma-separated")
     parser.add_argument("--variants", default="vae,ae", help="comma-separated")
-    parser.add_argument("--out", type=Path, help="JSON lines to append the rows to")
+    parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
     for variant in arguments.variants.split(","):
         for seed in map(int, arguments.seeds.split(",")):
-            line = json.dumps(row(variant, seed))
-            sys.stdout.write(line + "\n")
-            if arguments.out:
-                with arguments.out.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            found = row(variant, seed)
+            append(found, arguments.json)
+            print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import gankit
+from gankit.bench import append
 from gankit.runs.environment import environment
 
 
@@ -59,14 +59,12 @@ def row(path: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="directories of runs, runs/wgan-mnist")
-    parser.add_argument("--out", type=Path, help="JSON lines to append the rows to")
+    parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
     for path in arguments.runs:
-        line = json.dumps(row(path))
-        sys.stdout.write(line + "\n")
-        if arguments.out:
-            with arguments.out.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        found = row(path)
+        append(found, arguments.json)
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from gankit.bench.cases import Case, op_cases
 from gankit.bench.clock import Clock, EventClock, HostClock
 from gankit.bench.plot import check_plot, plot_ops
+from gankit.bench.rows import append
 from gankit.bench.run import bench_ops, measure
 from gankit.bench.table import print_ops
 
@@ -11,6 +12,7 @@ __all__ = [
     "Clock",
     "EventClock",
     "HostClock",
+    "append",
     "bench_ops",
     "check_plot",
     "measure",

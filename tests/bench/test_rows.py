@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from gankit.bench import bench_ops, check_plot, measure, op_cases, plot_ops, print_ops
+from gankit.bench import append, bench_ops, check_plot, measure, op_cases, plot_ops, print_ops
 from gankit.bench import run as bench_run
 
 
@@ -84,3 +85,14 @@ def test_plot_complains_before_measuring(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ValueError, match=r"pip install 'gankit\[plot\]'"):
         check_plot(tmp_path / "ops.png")
+
+
+def test_rows_are_appended_a_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "quality" / "gan.jsonl"
+    for row in ({"ratio": 0.5, "name": "ü"}, {"ratio": float("inf")}):
+        append(row, file)
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+        {"ratio": 0.5, "name": "ü"},
+        {"ratio": float("inf")},
+    ]
+    append({"ratio": 1}, None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from safetensors import safe_open
 
 import gankit
 from gankit.errors import UsageError
-from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
+from gankit.run import Run
 
 SMALL = {"steps": 3, "batch_size": 2, "sample_n": 2, "g_width": 4, "d_width": 4, "blocks": 1, "eval_every": 0}
 
@@ -83,24 +84,8 @@ def test_both_directions_of_a_run(tmp_path: Path) -> None:
         run.sample(1, given={"b": photo})
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(tmp_path: Path) -> None:
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Callable[..., Run]) -> None:
     """The pools, which hold more than a batch, come back too."""
-
-    def kill(event: object) -> None:
-        if isinstance(event, Saved) and event.step == 4:
-            raise Killed
-
-    options = {**SMALL, "steps": 8, "pool": 6, "checkpoint_every": 4}
-    whole = gankit.train("cyclegan", out=tmp_path / "one", **options)
-    with pytest.raises(Killed):
-        gankit.train("cyclegan", out=tmp_path / "two", on_event=kill, **options)
-    resumed = gankit.open_run(tmp_path / "two" / "cyclegan-dressed-digits").resume()
-    name = "checkpoints/step-000008/weights.safetensors"
-    assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes()
-    with safe_open(whole.path / name, "pt") as file:
+    whole = resumes_exactly("cyclegan", **{**SMALL, "steps": 8, "pool": 6})
+    with safe_open(whole.path / "checkpoints/step-000008/weights.safetensors", "pt") as file:
         assert any(key.startswith("pool_a.") for key in file.keys())  # noqa: SIM118

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
@@ -55,9 +56,9 @@ class DrawnEmoji(Dataset[Any]):
         self.members = [drawing for drawing in self.select() if drawing.split == split]
         self._drawings  # noqa: B018  # opened here, so that what is missing is said before anything begins
 
+    @abstractmethod
     def select(self) -> Sequence[Drawing]:
         """The drawings of both splits."""
-        raise NotImplementedError
 
     @property
     def in_memory(self) -> bool:  # type: ignore[override]

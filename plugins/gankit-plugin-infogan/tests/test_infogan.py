@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from gankit_plugin_infogan.variant import agreement, assignment
 
 import gankit
 from gankit.errors import UsageError
-from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
+from gankit.run import Run
 
 SMALL = {
     "steps": 3,
@@ -75,24 +76,8 @@ def test_codes_can_be_named_when_it_is_seen_what_they_do(tmp_path: Path) -> None
         renamed.sample(1, given={"c1": 0})
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(tmp_path: Path) -> None:
-    def kill(event: object) -> None:
-        if isinstance(event, Saved) and event.step == 2:
-            raise Killed
-
-    options = {**SMALL, "steps": 4, "checkpoint_every": 2, "deviation": "read"}
-    whole = gankit.train("infogan", out=tmp_path / "one", **options)
-    with pytest.raises(Killed):
-        gankit.train("infogan", out=tmp_path / "two", on_event=kill, **options)
-    resumed = gankit.open_run(tmp_path / "two" / "infogan-mnist").resume()
-    for part in ("weights", "ema", "optimizers"):
-        name = f"checkpoints/step-000004/{part}.safetensors"
-        assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes(), part
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Callable[..., Run]) -> None:
+    resumes_exactly("infogan", **{**SMALL, "steps": 4, "deviation": "read"})
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from pydantic import ValidationError
 
 import gankit
 from gankit.errors import UsageError
-from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
+from gankit.run import Run
 from gankit.sampling.animation import animate
 
 SMALL = {"steps": 20, "batch_size": 64, "sample_n": 50, "eval_every": 0}
@@ -55,24 +56,8 @@ def test_numbers_are_drawn_and_the_picture_is_there(preset: str, tmp_path: Path)
         assert (moving.n_frames, moving.size) == (2, (600, 450))
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(tmp_path: Path) -> None:
-    def kill(event: object) -> None:
-        if isinstance(event, Saved) and event.step == 8:
-            raise Killed
-
-    options = {**SMALL, "checkpoint_every": 8}
-    whole = gankit.train("theory", out=tmp_path / "one", **options)
-    with pytest.raises(Killed):
-        gankit.train("theory", out=tmp_path / "two", on_event=kill, **options)
-    resumed = gankit.open_run(tmp_path / "two" / "theory-densities").resume()
-    for part in ("weights", "ema", "optimizers"):
-        name = f"checkpoints/step-000020/{part}.safetensors"
-        assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes(), part
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Callable[..., Run]) -> None:
+    resumes_exactly("theory", **SMALL)
 
 
 @pytest.mark.usefixtures("one_thread")

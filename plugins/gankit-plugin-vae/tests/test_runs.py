@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from gankit_plugin_vae import AE, VAE
 
 import gankit
 from gankit.errors import UsageError
-from gankit.events import Saved
+from gankit.run import Run
 
 SMALL = {"steps": 4, "batch_size": 8, "sample_n": 4, "eval_every": 0}
 NARROW = {"ae": {"width": 4}, "vae": {"hidden": 16}}
@@ -39,23 +40,9 @@ def test_images_are_reconstructed_and_what_lies_between_them_drawn(name: str, tm
     assert run.interpolate(rows=2, frames=4).images.shape == (8, 1, 28, 28)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", ["ae", "vae"])
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(name: str, tmp_path: Path) -> None:
-    def kill(event: object) -> None:
-        if isinstance(event, Saved) and event.step == 2:
-            raise Killed
-
-    options = {**SMALL, **NARROW[name], "checkpoint_every": 2}
-    whole = gankit.train(name, out=tmp_path / "one", **options)
-    with pytest.raises(Killed):
-        gankit.train(name, out=tmp_path / "two", on_event=kill, **options)
-    resumed = gankit.open_run(tmp_path / "two" / whole.path.parent.name).resume()
-    weights = "checkpoints/step-000004/weights.safetensors"
-    assert (whole.path / weights).read_bytes() == (resumed.path / weights).read_bytes()
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(name: str, resumes_exactly: Callable[..., Run]) -> None:
+    resumes_exactly(name, **SMALL, **NARROW[name])
 
 
 @pytest.mark.parametrize("name", ["ae", "vae"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import gankit
 from gankit.errors import UsageError
 from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
+from gankit.run import Run
 
 SMALL = {"steps": 3, "batch_size": 8, "sample_n": 4, "eval_every": 0, "g_width": 4, "d_width": 4, "many_turns": 2}
 WAYS = ["clip", "gp", "approx"]
@@ -102,21 +104,8 @@ def test_the_estimate_is_what_the_critic_says_of_both(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(way: str, tmp_path: Path) -> None:
-    class Killed(Exception):
-        pass
-
-    def kill(event: object) -> None:
-        if isinstance(event, Saved) and event.step == 2:
-            raise Killed
-
-    options = {**SMALL, "steps": 4, "lipschitz": way, "checkpoint_every": 2}
-    whole = gankit.train("wgan", out=tmp_path / "one", **options)
-    with pytest.raises(Killed):
-        gankit.train("wgan", out=tmp_path / "two", on_event=kill, **options)
-    resumed = gankit.open_run(tmp_path / "two" / whole.path.parent.name).resume()
-    weights = "checkpoints/step-000004/weights.safetensors"
-    assert (whole.path / weights).read_bytes() == (resumed.path / weights).read_bytes()
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(way: str, resumes_exactly: Callable[..., Run]) -> None:
+    resumes_exactly("wgan", **{**SMALL, "steps": 4, "lipschitz": way})
 
 
 @pytest.mark.parametrize("way", ["gp", "approx"])
