@@ -3,7 +3,8 @@
     python benchmarks/quality.py VARIANT [--seeds 0,1,2] [--n 1000] [--json FILE] [--keep DIR] [-- OPTIONS OF THE RUN]
 
 Each run is ``gankit run VARIANT`` in a process of its own, with the options behind ``--``, and then ``gankit eval`` of
-its best checkpoint. The rows are committed as ``benchmarks/results/quality/VARIANT.jsonl``.
+its best checkpoint; ``course`` has the evaluations while it trained. The rows are committed as
+``benchmarks/results/quality/VARIANT.jsonl``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ def row(variant: str, seed: int, n: int, out: Path, options: list[str]) -> dict[
         "seconds": trained["seconds"],
         "minutes_in_all": round(minutes, 1),
         "peak_mib": round(peak),
+        "course": {
+            str(entry["step"]): {name: round(value, 4) for name, value in entry["metrics"].items()}
+            for entry in run.log
+            if "metrics" in entry
+        },
         "n": judged["n"],
         "metrics": judged["metrics"],
         "floor": judged["protocol"].get("floor", {}),

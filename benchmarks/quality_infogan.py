@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +52,32 @@ def row(path: Path, n: int) -> dict[str, Any]:
         "agreement": round(agreement(code, label), 4),
         "judge_accuracy": round(judged.accuracy["label"], 4),
         **{name: [round(value, 3) for value in by_code] for name, by_code in moved.items()},
-        "values": [
-            classes[stands_for[value]] if value in stands_for else str(value) for value in code.unique().tolist()
-        ],
-        "continuous": names(moved, options.continuous),
+        "values": value_names(stands_for, classes, options.classes),
+        "continuous": code_names(moved, options.continuous),
         **environment(torch.device("cpu"), type(run.variant), type(run.dataset())),
     }
 
 
-def names(moved: dict[str, list[float]], otherwise: tuple[str, ...]) -> list[str]:
-    """Names of the continuous codes: after what one moves best of all, if nearly monotonically."""
-    found = list(otherwise)
+def value_names(stands_for: dict[int, int], classes: Sequence[str], count: int) -> list[str]:
+    """Names of the values 0 to count - 1: what each stands for; of those that stand for nothing one that is left."""
+    found = {value: classes[label] for value, label in stands_for.items()}
+    left = iter([name for name in (*classes, *map(str, range(count))) if name not in found.values()])
+    return [found[value] if value in found else next(left) for value in range(count)]
+
+
+def code_names(moved: dict[str, list[float]], before: Sequence[str]) -> list[str]:
+    """Names of the continuous codes: after what one moves best of all, if nearly monotonically, else as before."""
+    found: dict[int, str] = {}
     for name, by_code in moved.items():
         strength = [abs(value) for value in by_code]
         best = max(range(len(strength)), key=strength.__getitem__, default=0)
         others = [abs(values[best]) for other, values in moved.items() if other != name and values]
         if strength and strength[best] >= 0.8 and strength[best] >= max(others):
             found[best] = name
-    return found
+    left = iter([f"c{i}" for i in range(1, 2 * len(before) + 1) if f"c{i}" not in before])
+    return [
+        found[i] if i in found else name if name not in found.values() else next(left) for i, name in enumerate(before)
+    ]
 
 
 def main() -> None:

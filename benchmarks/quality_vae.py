@@ -133,7 +133,7 @@ def _pixels(run: gankit.Run, split: Any) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="0", help="comma-separated")
+    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--variants", default="vae,ae", help="comma-separated")
     parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()

@@ -14,20 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gankit_plugin_infogan.moments import rank_correlation
 
 import gankit
 from gankit.bench import append
 from gankit.runs.environment import environment
-
-
-def rank_correlation(a: list[float], b: list[float]) -> float:
-    """Spearman's: the correlation of the ranks, ties sharing the mean of theirs."""
-
-    def ranks(values: list[float]) -> torch.Tensor:
-        x = torch.tensor(values, dtype=torch.float64)
-        return ((x[None] < x[:, None]).sum(1) + (x[None] <= x[:, None]).sum(1)).double()
-
-    return float(torch.corrcoef(torch.stack([ranks(a), ranks(b)]))[0, 1])
 
 
 def row(path: Path) -> dict[str, Any]:
@@ -40,6 +31,10 @@ def row(path: Path) -> dict[str, Any]:
     fid = [evaluated[step]["fid_judge"] for step in steps]
     held_out = [evaluated[step]["estimate"] for step in steps]
     training = [logged[max(at for at in logged if at <= step)] for step in steps]
+
+    def correlation(estimate: list[float]) -> float:
+        return round(float(rank_correlation(torch.tensor(fid), torch.tensor(estimate))), 3)
+
     return {
         "quality": "wgan",
         "dataset": run.config.dataset,
@@ -50,8 +45,8 @@ def row(path: Path) -> dict[str, Any]:
         "fid_judge": [round(value, 3) for value in fid],
         "estimate": [round(value, 4) for value in held_out],
         "estimate_in_training": [round(value, 4) for value in training],
-        "rank_correlation": round(rank_correlation(fid, held_out), 3),
-        "rank_correlation_in_training": round(rank_correlation(fid, training), 3),
+        "rank_correlation": correlation(held_out),
+        "rank_correlation_in_training": correlation(training),
         **environment(torch.device("cpu"), type(run.variant), type(run.dataset())),
     }
 

@@ -85,7 +85,7 @@ def bench_step(
         "dataset": resolved.dataset,
         "against": loop.__name__ if loop else "minimal_loop",
         "batch_size": resolved.run.batch_size,
-        "image": list(session.spec.image_shape),
+        "image": list(session.spec.image_shape) if session.spec.images else None,
         "precision": session.precision,
         "ema": resolved.run.ema if session.ema else 0.0,
         **{key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()},
@@ -94,7 +94,7 @@ def bench_step(
 
 
 def minimal_loop(session: Session) -> Loop:
-    """The least that trains the same networks by the same losses: no averages, log, watch, schedule or augmentation.
+    """The least that trains the same networks by the same losses: no averages, log, watch or schedule.
 
     It has networks and a data stream of its own. Gradients are zeroed and taken as in any torch example, so those of
     networks that are not learning are computed as well, and thrown away; the optimisers are torch's by default.

@@ -77,9 +77,16 @@ def check_training(
     def saving() -> str:
         return _check_saving(made[0], lambda: session(resolve(stage)))
 
+    def sixteen_bits() -> str:
+        origin = resolve(stage)
+        low = session(replace(origin, run=origin.run.model_copy(update={"precision": "bf16"})))
+        for name, network in low.networks.items():
+            network.load_state_dict(made[0].networks[name].state_dict())
+        return "; ".join(_check_turn(low, turn) for turn in low.turns)
+
     steps = {"networks": networks, "phases": phases, "prepare": prepare, "losses": gradients}
     drawn = {"samples": samples, **({"metrics": measures} if variant.metrics else {})}
-    for name, check in {**steps, **drawn, "saving": saving}.items():
+    for name, check in {**steps, **drawn, "saving": saving, "bf16": sixteen_bits}.items():
         if not checker.run(name + suffix, check):
             return None
     return made[0]

@@ -69,6 +69,12 @@ def test_a_row_says_what_was_measured():
     assert row["torch"] == torch.__version__
 
 
+def test_what_has_no_images_is_measured_too():
+    row = bench_step("theory", rounds=2, batch_size=4, device="cpu")
+    assert row["image"] is None
+    assert row["ratio"] > 0
+
+
 def test_the_minimal_loop_trains_as_the_trainer_does(session):
     loop = minimal_loop(session)
     other = next(c.cell_contents for c in loop.__closure__ if type(c.cell_contents) is type(session))

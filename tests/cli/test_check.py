@@ -188,6 +188,12 @@ BROKEN = {
         "batches, train",
         "batch() was asked with a tensor of indices (a mapping of streams comes only with several `streams`)",
     ),
+    "float32 alone": (
+        'patchgan_g_loss(step.networks["discriminator"](self.fakes(step)))',
+        '1e-3 * torch.lerp(torch.ones(()), step.networks["discriminator"](self.fakes(step)).square().mean(), 1.0)',
+        "bf16",
+        "dtype",
+    ),
     "state outside networks": (
         "    def fool(self, step):\n",
         "    calls = 0\n\n    def fool(self, step):\n        self.calls += 1\n"
@@ -203,7 +209,7 @@ def test_good_plugin_passes(gankit, toy):
     assert outcome.code == 0, outcome.out
     assert outcome.data["ok"]
     assert all(check["ok"] for check in outcome.data["checks"])
-    assert {"import", "options", "presets", "dataset", "networks", "phases", "losses", "samples", "saving"} <= {
+    assert {"import", "options", "presets", "dataset", "networks", "phases", "losses", "samples", "saving", "bf16"} <= {
         check["check"] for check in outcome.data["checks"]
     }
 

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gankit.data.files import Root, directory, named
 from gankit.errors import PluginError, UsageError
@@ -49,6 +49,12 @@ class MnistConfig(Config):
     """3: three digits at random, one in each colour channel (Stacked MNIST): 1,000 combinations."""
     stacks: int = Field(25_600, ge=5, le=10_000_000)
     """How many stacks there are to train on; a fifth as many are held out."""
+
+    @model_validator(mode="after")
+    def _emnist_has_files(self) -> MnistConfig:
+        if self.emnist is not None and not self.root:
+            raise ValueError("emnist chooses among the files of a directory: give root, too")
+        return self
 
 
 @dataclass(frozen=True)

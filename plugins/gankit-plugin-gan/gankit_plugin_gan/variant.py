@@ -80,7 +80,8 @@ class GAN(Variant[GANConfig]):
     def measure(
         self, networks: Networks, batches: Iterable[Mapping[str, Tensor]], generator: torch.Generator
     ) -> dict[str, float]:
-        """The Jensen-Shannon divergence that the discriminator finds between held-out images and samples, in nats.
+        """The Jensen-Shannon divergence that the discriminator finds between held-out images and samples, in nats,
+        of both with the `noise` with which it sees them.
 
         log 2 + (E log D(x) + E log(1 - D(G(z)))) / 2, which for the best D is the divergence (equations 4 to 6 of the
         paper) and for another less: below 0 if D knows its training images by heart and takes others for drawn.

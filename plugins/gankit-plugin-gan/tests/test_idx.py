@@ -13,6 +13,7 @@ import pytest
 import torch
 from gankit_plugin_gan.idx import read_idx
 from gankit_plugin_gan.mnist import Mnist, MnistConfig
+from pydantic import ValidationError
 
 from gankit.errors import UsageError
 
@@ -90,6 +91,11 @@ def test_emnist_is_turned_and_named(part: str, classes: int, first: int, names: 
     batch = dataset.batch(torch.arange(30))
     assert torch.equal(batch["image"][:, 0], torch.from_numpy(images(30, 30)).transpose(1, 2))
     assert batch["label"].tolist() == [i % classes for i in range(30)]
+
+
+def test_a_part_of_emnist_without_files_is_refused() -> None:
+    with pytest.raises(ValidationError, match="give root, too"):
+        MnistConfig(emnist="letters")
 
 
 def test_emnist_in_several_parts_asks_which_and_takes_it(tmp_path: Path) -> None:

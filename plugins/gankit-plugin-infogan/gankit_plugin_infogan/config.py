@@ -35,9 +35,14 @@ class InfoGANConfig(Config):
     """How surely continuous codes are read: with a standard deviation of 1, as in the paper, or one read off, too."""
     consistency: float = Field(1.0, ge=0)
     """Weight of what the codes read off two views of a real image share (Ji et al. 2019); the paper has none: 0."""
+    finer: int = Field(50, ge=0, le=1000)
+    """Classes of a second, finer reading that two views should share, too; it is used for nothing else. 0: none."""
+    settle: float = Field(0.4, ge=0, le=1)
+    """Fraction of the run in which the categorical code is learnt from views alone: before the reader is told that of
+    drawn images, which would hold it to classes that it has not told apart yet."""
     noise: float = Field(0.1, ge=0)
     """Standard deviation of the noise added to what the discriminator sees."""
-    d_optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
+    d_optim: Optim = Optim(lr=5e-4, betas=(0.5, 0.999))
     """Optimiser of the discriminator and of the network that reads the codes."""
     g_optim: Optim = Optim(lr=1e-3, betas=(0.5, 0.999))
     """Optimiser of the generator."""
@@ -55,6 +60,11 @@ class InfoGANConfig(Config):
         if len(set(self.values)) != len(self.values):
             raise ValueError("values: two have the same name; give each its own")
         return self
+
+    @property
+    def finer_classes(self) -> int:
+        """Classes of the finer reading; 0 where views are not compared."""
+        return self.finer if self.consistency else 0
 
     @property
     def value_names(self) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ class Reader(nn.Module):
         self.body = nn.Sequential(nn.Linear(config.hidden, 128), nn.BatchNorm1d(128), LeakyReLU(0.1))
         self.head = nn.Linear(128, config.classes + 2 * continuous)
         self.sizes = (config.classes, continuous, continuous)
+        self.finer = nn.Linear(config.hidden, config.finer_classes) if config.finer_classes else None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, mean, log_deviation = self.head(self.body(features)).split(self.sizes, 1)

@@ -28,6 +28,7 @@ PAPER: Mapping[str, Any] = {
     "continuous_information": 1.0,
     "consistency": 0.0,
     "noise": 0.0,
+    "d_optim.lr": 2e-4,
 }
 
 
@@ -170,27 +171,36 @@ class InfoGAN(Variant[InfoGANConfig]):
         judge = step.networks["discriminator"]
         real = self._features(step, step.batch["image"])
         drawn = self._features(step, fake.detach())
+        information = self._information(step, drawn, code, continuous)
+        if self.config.consistency and step.index < self.config.settle * step.steps:
+            information["information"] = information["information"].detach()
         return {
             "adversarial": patchgan_d_loss(judge.score(real), judge.score(drawn), kind="bce"),
-            **self._information(step, drawn, code, continuous),
+            **information,
             **self._consistency(step, real),
         }
 
     def _consistency(self, step: Step, real: Tensor) -> dict[str, Tensor]:
         """What is missing to a categorical code that is the same for the real images and another view of them.
 
-        A code that is read so follows what survives being turned and sheared: the digit, not how it is written.
+        A code that is read so follows what survives being turned, sheared and bent: the digit, not how it is written.
+        A second reading into more classes than there are values makes features that tell kinds of one digit apart, by
+        which the first comes out of clusters that hold two digits ("overclustering" in the paper).
         """
-        if not self.config.consistency:
+        c = self.config
+        if not c.consistency:
             return {}
         from gankit_plugin_infogan.views import shared_information, view
 
         reader = step.networks["reader"]
-        other = self._features(step, view(step.batch["image"], step.generator))
-        one, same = (reader(features)[0].float().softmax(1) for features in (real, other))
-        shared = shared_information(one, same)
+        views = real, self._features(step, view(step.batch["image"], step.generator))
+        shared = shared_information(*(reader(features)[0].float().softmax(1) for features in views))
         step.log("nats of views", shared)
-        return {"consistency": self.config.consistency * (math.log(self.config.classes) - shared)}
+        missing = math.log(c.classes) - shared
+        if reader.finer is not None:
+            finer = shared_information(*(reader.finer(features).float().softmax(1) for features in views))
+            missing = missing + math.log(c.finer) - finer
+        return {"consistency": c.consistency * missing}
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss

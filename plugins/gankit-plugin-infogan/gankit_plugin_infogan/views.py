@@ -10,10 +10,12 @@ from torch.nn import functional as F
 
 DEGREES, SCALE, SHEAR, SHIFT = 10.0, 0.15, 0.3, 0.06
 """How far a view is turned, sized, sheared and moved (as a fraction of the image) at most, each way."""
+BENDS, BEND = 5, 0.05
+"""A view is bent by moves of BENDS x BENDS points, drawn with this deviation (as a fraction of the image)."""
 
 
 def view(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W), each turned, sized, sheared and moved a little, as another hand might draw it."""
+    """Images (N, C, H, W), each turned, sized, sheared, moved and bent a little, as another hand might draw it."""
     n, _, height, width = images.shape
 
     def between(limit: float) -> Tensor:
@@ -24,6 +26,9 @@ def view(images: Tensor, generator: torch.Generator) -> Tensor:
     top = torch.stack([cos * aspect, (between(SHEAR) - sin) * square, 2 * between(SHIFT)], 1)
     bottom = torch.stack([sin / square, cos, 2 * between(SHIFT)], 1)
     grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
+    moves = torch.randn(n, 2, BENDS, BENDS, generator=generator, device=images.device) * (2 * BEND)
+    bends = F.interpolate(moves, (height, width), mode="bicubic", align_corners=True)
+    grid = grid + bends.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

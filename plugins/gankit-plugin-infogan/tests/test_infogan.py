@@ -11,6 +11,7 @@ from gankit_plugin_infogan.config import InfoGANConfig
 from gankit_plugin_infogan.variant import agreement, assignment
 
 import gankit
+from gankit.api import make_session
 from gankit.errors import UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
@@ -74,6 +75,38 @@ def test_codes_can_be_named_when_it_is_seen_what_they_do(tmp_path: Path) -> None
     assert torch.equal(renamed.sample(2, given={"digit": 0, "slant": -1.5}).images, before)
     with pytest.raises(UsageError, match="c1"):
         renamed.sample(1, given={"c1": 0})
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_views_train_the_reader_before_drawn_images_do() -> None:
+    """While the code settles, what is read off drawn images gives the reader's categorical head nothing."""
+
+    def terms(**options: object) -> tuple[dict[str, torch.Tensor], torch.nn.Module]:
+        made = make_session("infogan", **{**SMALL, "steps": 10, "settle": 0.5, **options})
+        made.begin()
+        return made.variant._discriminator(made.new_step(0)), made.networks["reader"]
+
+    early, reader = terms()
+    assert not early["information"].requires_grad
+    assert early["continuous_information"].requires_grad
+    (slope,) = torch.autograd.grad(early["consistency"], reader.finer.weight, retain_graph=True)
+    assert slope.abs().sum() > 0
+    assert 0 < early["consistency"].item() <= math.log(10) + math.log(50)
+    coarse, reader = terms(finer=0)
+    assert reader.finer is None
+    assert 0 < coarse["consistency"].item() <= math.log(10)
+    without, reader = terms(consistency=0.0)
+    assert reader.finer is None
+    assert "consistency" not in without
+    assert without["information"].requires_grad
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_reader_is_told_of_drawn_images_when_the_code_has_settled() -> None:
+    made = make_session("infogan", **{**SMALL, "steps": 10, "settle": 0.5})
+    made.begin()
+    told = [made.variant._discriminator(made.new_step(i))["information"].requires_grad for i in (0, 4, 5, 9)]
+    assert told == [False, False, True, True]
 
 
 def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Callable[..., Run]) -> None:

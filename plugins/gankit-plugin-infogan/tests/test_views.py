@@ -30,5 +30,5 @@ def test_a_view_is_the_image_moved_a_little() -> None:
     assert seen.max() <= 1
     assert not torch.equal(seen[0], seen[1])
     light = (seen + 1).sum((1, 2, 3)) / (images + 1).sum((1, 2, 3))
-    assert 0.5 < float(light.min()) < float(light.max()) < 2
+    assert 0.3 < float(light.min()) < float(light.max()) < 3
     assert float(seen[:, :, :4].max()) == pytest.approx(-1, abs=1e-5)  # it stays about where it was

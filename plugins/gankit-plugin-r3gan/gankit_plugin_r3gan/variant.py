@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from gankit.options.spelling import give
 from gankit.plugin import Config, DataSpec, Key, Optim, Phase, Preparation, SampleRequest, Step, UsageError, Variant
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ class R3GANConfig(Config):
     group: int = Field(16, ge=1)
     """Channels of a group of the 3x3 convolutions."""
     conditional: bool = False
-    """Draw the class that is asked for: needs data with the key `label`."""
+    """Draw the class that is asked for."""
+    class_key: str = "label"
+    """Of conditional: the key under which the data has its classes."""
     san: bool = False
     """Discriminator whose last layer is a direction of length 1, trained apart (SAN)."""
     penalty: Literal["exact", "approx"] = "exact"
     """Gradient penalties by second derivatives, or by finite differences along one random direction."""
-    penalty_step: float = Field(0.01, gt=0, le=1)
-    """Length of a finite difference, as a standard deviation a pixel."""
+    penalty_step: float | None = Field(None, gt=0, le=1)
+    """Length of a finite difference, as a standard deviation a pixel; none: 0.01, or 0.1 in 16 bits."""
     gamma: float | None = Field(None, ge=0)
     """Weight of the penalties at the start; none: by the number of pixels, 1 at 32x32."""
     gamma_end: float = Field(0.1, ge=0, le=1)
@@ -45,10 +48,19 @@ class R3GANConfig(Config):
     """Probability, from the end of the ramp on, of each part of the augmentation that ``--augment.diff`` names."""
     adaptive: bool = False
     """Let that probability follow how sure the discriminator is of its pairs instead (ADA)."""
+    adaptive_images: int = Field(20_000, ge=1)
+    """Of adaptive: images over which the probability goes from 0 to 1 if it has to."""
     optim: Optim = Optim(
         lr=2e-4, lr_end=5e-5, betas=(0.0, 0.9), betas_end=(0.0, 0.99), schedule="cosine", hold=0.0, until=0.5
     )
     """Optimiser of both networks; gamma and the probability of augmentation go their way by the time `until` too."""
+
+    @field_validator("widths")
+    @classmethod
+    def _widths(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if widths is not None and (not widths or min(widths) < 1):
+            raise ValueError("give at least one, each at least 1")
+        return widths
 
 
 _PAPER = {  # CIFAR-10, of 32x32 pixels: appendix E of the paper and its code; 200 million images
@@ -97,10 +109,17 @@ class R3GAN(Variant[R3GANConfig]):
         from gankit.nn import AdaptiveProbability
         from gankit_plugin_r3gan.networks import build
 
-        if self.config.conditional and ("label" not in spec.keys or spec["label"].kind != "class"):
-            raise UsageError(f"r3gan: conditional needs data with classes; this has {', '.join(spec.keys)}")
+        key = self.config.class_key
+        if self.config.conditional and (key not in spec.keys or spec[key].kind != "class"):
+            classes = ", ".join(name for name, one in spec.keys.items() if one.kind == "class")
+            chosen = (
+                f"its classes: {classes} ({give('class_key', classes.split(', ')[0])})" if classes else "nor elsewhere"
+            )
+            raise UsageError(f"r3gan: conditional needs classes, and the data has none under {key!r}; {chosen}")
         networks = build(self.config, spec)
-        return networks | ({"ada": AdaptiveProbability()} if self.config.adaptive else {})
+        return networks | (
+            {"ada": AdaptiveProbability(images=self.config.adaptive_images)} if self.config.adaptive else {}
+        )
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim
@@ -127,13 +146,13 @@ class R3GAN(Variant[R3GANConfig]):
             )
 
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
-        return {"label": spec["label"]} if self.config.conditional else {}
+        return {self.config.class_key: spec[self.config.class_key]} if self.config.conditional else {}
 
     def codes(self, request: SampleRequest) -> Tensor:
         return request.noise(request.n, self.config.z)
 
     def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
-        labels = request.batch["label"] if self.config.conditional else None
+        labels = request.batch[self.config.class_key] if self.config.conditional else None
         return networks["generator"](codes, labels).float().clamp(-1, 1)
 
     def gamma(self, spec: DataSpec, left: float) -> float:
@@ -153,7 +172,7 @@ class R3GAN(Variant[R3GANConfig]):
 
     def _labels(self, step: Step) -> Tensor | None:
         """Fakes are drawn of the classes of the reals that they are paired with."""
-        return step.batch["label"] if self.config.conditional else None
+        return step.batch[self.config.class_key] if self.config.conditional else None
 
     def _fakes(self, step: Step) -> Tensor:
         def draw() -> Tensor:
@@ -205,8 +224,16 @@ class R3GAN(Variant[R3GANConfig]):
             slope = r1_penalty(lambda images: score(self._augment(step, images)), images)
         else:
             seen = self._augment(step, images)
-            slope = approx_penalty(score, seen, scale=self.config.penalty_step, generator=step.generator)
+            slope = approx_penalty(score, seen, scale=self._reach(step), generator=step.generator)
         return *kept[0], slope
+
+    def _reach(self, step: Step) -> float:
+        """How far a finite difference goes: far enough to be seen in the digits that there are."""
+        import torch
+
+        if self.config.penalty_step is not None:
+            return self.config.penalty_step
+        return 0.1 if torch.is_autocast_enabled(step.device.type) else 0.01
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         import torch

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import gankit
 from gankit.api import make_session
+from gankit.errors import UsageError
 from gankit.run import Run
 from gankit.training.session import Session
 
@@ -85,10 +86,54 @@ def test_augmentation_comes_in_with_the_ramp_or_follows_the_discriminator() -> N
     assert torch.equal(made.variant._augment(step, images), images)
     step.index = 9
     assert (made.variant._augment(step, images) == 0).flatten(1).any(1).all()
-    made = session(adaptive=True)
-    ada = made.networks["ada"]
+    made = session(adaptive=True, adaptive_images=40, augment={"diff": ("cutout",)}, augment_p=1.0)
+    ada, step = made.networks["ada"], made.new_step(9)
+    assert torch.equal(made.variant._augment(step, images), images)  # p is 0, whatever augment_p says
+    for _ in range(4):
+        ada.adapt(torch.ones(8))  # of a discriminator that is sure of all its reals
+    assert ada.p == pytest.approx(4 * 8 / 40)
+    ada.p.fill_(1.0)
+    assert (made.variant._augment(step, images) == 0).flatten(1).any(1).all()
     made.train_step(0)
-    assert ada.calls == 1
+    assert ada.calls == 5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_direction_of_san_goes_apart_and_keeps_its_length() -> None:
+    """The weights of the last layer alone follow its term, along which reals and fakes come apart."""
+    made = session(san=True, gamma=0.0, optim={"lr": 1e-2, "lr_end": 1e-2})
+    judge, step = made.networks["discriminator"], made.new_step(0)
+    terms = made.variant._discriminator(step)
+    (slope,) = torch.autograd.grad(terms["direction"], judge.head.weight)
+
+    def apart() -> float:
+        with torch.no_grad():
+            fakes = step.shared("fakes", lambda: None)
+            return float(
+                (judge.direction(judge.features(step.batch["image"])) - judge.direction(judge.features(fakes))).mean()
+            )
+
+    before = apart()
+    with torch.no_grad():
+        judge.head.weight -= 0.1 * slope / slope.norm()
+        made.variant._unit_length(step)
+    assert apart() > before
+    made.train_step(1)
+    assert judge.head.weight.norm(dim=1).item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(0, 64), (-8, 64), ()])
+def test_widths_that_are_none_are_refused(widths: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"widths.*at least 1"):
+        session(widths=widths)
+
+
+def test_classes_may_have_another_key(tmp_path: Path) -> None:
+    options = {**TINY, "data": {"size": 16, "groups": ("activities",)}}
+    with pytest.raises(UsageError, match=r"none under 'label'; its classes: group \(--class-key group\)"):
+        gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, **options)
+    run = gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, class_key="group", **options)
+    assert [record["group"] for record in run.sample(2).records] == ["activities"] * 2
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from gankit.plugin import Batch
+    from gankit_plugin_theory.mixture import Mixture
 
 COUNT = {"train": 100_000, "test": 20_000}
 
@@ -53,11 +54,19 @@ class Densities(Dataset[DensitiesConfig]):
         super().__init__(config, split)
         generator = torch.Generator().manual_seed(2 * config.seed + (split == "test"))
         self._component = torch.randint(len(config.means), (COUNT[split],), generator=generator)
-        deviations = config.deviations * len(config.means) if len(config.deviations) == 1 else config.deviations
-        mean, deviation = (
-            torch.tensor(values, dtype=torch.float32)[self._component] for values in (config.means, deviations)
-        )
+        mixture = self.mixture()
+        mean, deviation = (values.float()[self._component] for values in (mixture.means, mixture.deviations))
         self._x = (mean + deviation * torch.randn(COUNT[split], generator=generator)).unsqueeze(1)
+
+    def mixture(self) -> Mixture:
+        """What the numbers are drawn from."""
+        import torch
+
+        from gankit_plugin_theory.mixture import Mixture
+
+        count = len(self.config.means)
+        means, deviations = (torch.tensor(v, dtype=torch.float64) for v in (self.config.means, self.config.deviations))
+        return Mixture(torch.full((count,), 1 / count, dtype=torch.float64), means, deviations.expand(count).clone())
 
     @property
     def spec(self) -> DataSpec:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gankit.nn import State
+
 REACH = 3.0
 """Standard deviations from a component's mean within which a number belongs to it."""
 SHARE = 0.25
@@ -35,6 +37,16 @@ class Mixture:
             torch.stack([part.mean() for part in parts]),
             torch.stack([part.std(correction=0).clamp_min(1e-6) for part in parts]),
         )
+
+    @classmethod
+    def kept(cls, state: State) -> Mixture:
+        """The mixture whose parameters :meth:`state` keeps."""
+        return cls(*(values.double().cpu() for values in (state.weights, state.means, state.deviations)))
+
+    def state(self) -> State:
+        """Its parameters, to be saved beside networks."""
+        values = {"weights": self.weights, "means": self.means, "deviations": self.deviations}
+        return State(**{name: value.float() for name, value in values.items()})
 
     def borders(self, bins: int) -> Tensor:
         """Borders of `bins` equal parts of the line, four deviations around each mean: float64 (bins + 1,)."""

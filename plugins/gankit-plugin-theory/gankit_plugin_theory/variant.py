@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from gankit.errors import UsageError
-from gankit.plugin import Config, DataSpec, Optim, Phase, SampleRequest, Step, Variant
+from gankit.plugin import Config, DataSpec, Optim, Phase, Preparation, SampleRequest, Step, Variant
 
 if TYPE_CHECKING:
     import torch
@@ -91,12 +91,31 @@ class Theory(Variant[TheoryConfig]):
     }
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit_plugin_theory.mixture import Mixture
         from gankit_plugin_theory.networks import Perceptron
 
         if spec["x"].kind != "vector" or spec["x"].shape != (1,):
             raise UsageError(f"theory takes one number a sample; the data's x is {spec['x'].kind} {spec['x'].shape}")
-        hidden = self.config.hidden
-        return {"generator": Perceptron(hidden), "discriminator": Perceptron(hidden)}
+        import torch
+
+        hidden, count = self.config.hidden, spec.classes("component")
+        unknown = Mixture(*(torch.ones(count, dtype=torch.float64) for _ in range(3)))
+        return {"generator": Perceptron(hidden), "discriminator": Perceptron(hidden), "mixture": unknown.state()}
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Keeps what p_data is: as the dataset says, or fitted to all that is there to train on."""
+        import torch
+
+        from gankit_plugin_theory.densities import Densities
+        from gankit_plugin_theory.mixture import Mixture
+
+        train = preparation.train
+        if isinstance(train, Densities):
+            mixture = train.mixture()
+        else:
+            batch = train.batch(torch.arange(len(train)))
+            mixture = Mixture.of(batch["x"], batch["component"])
+        preparation.networks["mixture"].load_state_dict(mixture.state().state_dict())
 
     def phases(self) -> Sequence[Phase]:
         c = self.config
@@ -121,7 +140,7 @@ class Theory(Variant[TheoryConfig]):
         from gankit_plugin_theory.mixture import Mixture
         from gankit_plugin_theory.picture import draw
 
-        mixture = Mixture.of(request.batch["x"], request.batch["component"])
+        mixture = Mixture.kept(networks["mixture"])
         return {"densities": draw(networks, mixture, request.device, self.config.grid)}
 
     def measure(
@@ -132,9 +151,8 @@ class Theory(Variant[TheoryConfig]):
         from gankit_plugin_theory.measures import compare, quantiles
         from gankit_plugin_theory.mixture import Mixture
 
-        held_out = list(batches)
-        real = torch.cat([batch["x"] for batch in held_out])
-        mixture = Mixture.of(real, torch.cat([batch["component"] for batch in held_out]))
+        real = torch.cat([batch["x"] for batch in batches])
+        mixture = Mixture.kept(networks["mixture"])
         fake = networks["generator"](quantiles(100_000, real.device))
         return compare(mixture, real, fake, networks["discriminator"], self.config.grid)
 

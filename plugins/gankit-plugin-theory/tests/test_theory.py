@@ -7,6 +7,7 @@ import pytest
 import torch
 from gankit_plugin_theory import Theory
 from gankit_plugin_theory.densities import Densities, DensitiesConfig
+from gankit_plugin_theory.mixture import Mixture
 from gankit_plugin_theory.variant import TheoryConfig
 from PIL import Image
 from pydantic import ValidationError
@@ -61,6 +62,16 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Call
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_the_picture_is_of_what_the_numbers_are_drawn_from(tmp_path: Path) -> None:
+    """Not of what the few that are shown suggest."""
+    options = {"data": {"means": (-2.0, 2.0), "deviations": (0.5, 0.25)}, "steps": 1, "eval_every": 0}
+    run = gankit.train("theory", out=tmp_path, **options)
+    mixture = Mixture.kept(run.networks()["mixture"])
+    assert mixture.weights.tolist() == [0.5, 0.5]
+    assert mixture.means.tolist() == [-2, 2]
+    assert mixture.deviations.tolist() == [0.5, 0.25]
+
+
 def test_it_comes_near_the_end_of_the_game(tmp_path: Path) -> None:
     run = gankit.train("theory", out=tmp_path, **{**SMALL, "steps": 600, "batch_size": 256, "sample_every": 0})
     metrics = run.evaluate(1000)["metrics"]

@@ -95,8 +95,9 @@ class Gaussian(nn.Module):
         """
         rows = codes.detach().float().flatten(1)
         weight = max(MOMENTUM, 1 / (index + 1))
-        self.mean.lerp_(rows.mean(0), weight)
-        self.second.lerp_(rows.T @ rows / len(rows), weight)
+        with torch.autocast(rows.device.type, enabled=False):  # a difference of moments is not for 16 bits
+            self.mean.lerp_(rows.mean(0), weight)
+            self.second.lerp_(rows.T @ rows / len(rows), weight)
 
     def standardised(self, codes: Tensor) -> Tensor:
         """Codes (N, K, h, w) as (N, K h w) with mean 0 and covariance 1 over the training images."""

@@ -56,6 +56,15 @@ def test_codes_of_the_training_images_come_out_standard() -> None:
     assert (drawn.T.cov() - mix.T @ mix).abs().max() < 0.15
 
 
+def test_moments_are_not_rounded_to_16_bits() -> None:
+    codes = torch.randn(64, 2, 2, 2) + 3
+    made = [Gaussian((2, 2, 2)) for _ in range(2)]
+    made[0].update(codes, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        made[1].update(codes, 0)
+    assert torch.equal(made[0].second, made[1].second)
+
+
 def test_a_code_that_is_never_active_does_no_harm() -> None:
     gaussian = Gaussian((3, 1, 1))
     codes = torch.rand(50, 3, 1, 1) * torch.tensor([1.0, 0.0, 2.0]).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Networks of the Wasserstein GAN, after DCGAN. Legend: N batch, C x H x W image, Z length of the noise."""
+"""Networks of the Wasserstein GAN; those after DCGAN. Legend: N batch, C x H x W image, Z length of the noise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gankit.nn import LeakyReLU
 from gankit.nn.init import init_normal
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
+from gankit_plugin_wgan.residual import ResidualCritic, ResidualGenerator
 from gankit_plugin_wgan.variant import WGANConfig
 
 
@@ -19,15 +20,23 @@ def build(config: WGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
     Raises:
         UsageError: the sides cannot be halved down to 4 to 7 pixels.
     """
-    halvings = _halvings(spec)
-    critic = Critic(spec.image_shape, config.d_width, halvings, config.batch_norm)
+    shape, halvings = spec.image_shape, _halvings(spec)
+    networks: dict[str, nn.Module]
+    if config.network == "residual":
+        networks = {
+            "generator": ResidualGenerator(config.z, shape, config.g_width, halvings),
+            "critic": ResidualCritic(shape, config.d_width, halvings),
+        }
+    else:
+        networks = {
+            "generator": init_normal(Generator(config.z, shape, config.g_width, halvings, config.bias)),
+            "critic": Critic(shape, config.d_width, halvings, config.batch_norm, config.bias),
+        }
     if config.lipschitz == "clip":
-        init_normal(critic)
         with torch.no_grad():
-            for parameter in critic.parameters():
+            for parameter in init_normal(networks["critic"]).parameters():
                 parameter.clamp_(-config.clip, config.clip)
-    generator = Generator(config.z, spec.image_shape, config.g_width, halvings)
-    return {"generator": init_normal(generator), "critic": critic}
+    return networks
 
 
 def _halvings(spec: DataSpec) -> int:
@@ -47,7 +56,7 @@ def _halvings(spec: DataSpec) -> int:
 class Generator(nn.Module):
     """(N, Z) noise to (N, C, H, W) images in [-1, 1]."""
 
-    def __init__(self, z: int, shape: tuple[int, int, int], width: int, halvings: int) -> None:
+    def __init__(self, z: int, shape: tuple[int, int, int], width: int, halvings: int, bias: bool) -> None:
         super().__init__()
         channels, height, wide = shape
         inner = width * 2 ** (halvings - 1)
@@ -56,7 +65,7 @@ class Generator(nn.Module):
         for _ in range(halvings - 1):
             layers += [nn.BatchNorm2d(inner), nn.ReLU(), nn.ConvTranspose2d(inner, inner // 2, 4, 2, 1, bias=False)]
             inner //= 2
-        layers += [nn.BatchNorm2d(inner), nn.ReLU(), nn.ConvTranspose2d(inner, channels, 4, 2, 1), nn.Tanh()]
+        layers += [nn.BatchNorm2d(inner), nn.ReLU(), nn.ConvTranspose2d(inner, channels, 4, 2, 1, bias=bias), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -66,17 +75,21 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """(N, C, H, W) images to (N, 1) scores of any size: no squashing, and as a rule no norm."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int, halvings: int, batch_norm: bool) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, halvings: int, batch_norm: bool, bias: bool) -> None:
         super().__init__()
         channels, height, wide = shape
-        # without a norm the activation adds the bias, in the same pass
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), LeakyReLU(0.2, width)]
+
+        def activation() -> LeakyReLU:
+            """Adds the bias, in the same pass."""
+            return LeakyReLU(0.2, width if bias else None)
+
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), activation()]
         for _ in range(halvings - 1):
             layers.append(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False))
             width *= 2
-            layers += [nn.BatchNorm2d(width), LeakyReLU(0.2)] if batch_norm else [LeakyReLU(0.2, width)]
+            layers += [nn.BatchNorm2d(width), LeakyReLU(0.2)] if batch_norm else [activation()]
         flat = width * (height >> halvings) * (wide >> halvings)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1, bias=bias))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)

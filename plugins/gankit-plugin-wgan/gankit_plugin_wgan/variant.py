@@ -22,10 +22,12 @@ class WGANConfig(Config):
 
     z: int = Field(100, ge=1)
     """Length of the noise vector."""
+    network: Literal["dcgan", "residual"] = "dcgan"
+    """Strided convolutions, or residual blocks of one width (Gulrajani et al. 2017)."""
     g_width: int = Field(32, ge=1)
-    """Channels of the generator's layer before the image; each layer further in has twice as many."""
+    """Channels of the generator's layer before the image; in a dcgan each layer further in has twice as many."""
     d_width: int = Field(16, ge=1)
-    """Channels of the critic's first layer; each layer further in has twice as many."""
+    """Channels of the critic's first layer; in a dcgan each layer further in has twice as many."""
     lipschitz: Literal["clip", "gp", "approx"] = "gp"
     """What holds the critic's slope: clipped weights, a gradient penalty, or one of finite differences."""
     clip: float = Field(0.01, gt=0)
@@ -40,7 +42,9 @@ class WGANConfig(Config):
     """Of clip: updates of the critic in each of the first 25 steps, and in every 500th."""
     batch_norm: bool = False
     """Of clip: batch norm in the critic. A penalty is of each image alone, which batch norm leaves none."""
-    optim: Optim = Optim(lr=2e-4, betas=(0.0, 0.9), schedule="linear", hold=0.0)
+    bias: bool = True
+    """Biases where no norm follows."""
+    optim: Optim = Optim(lr=5e-4, betas=(0.0, 0.9), schedule="linear", hold=0.0)
     """Of gp and approx: optimiser of both networks."""
     clip_optim: Optim = Optim(kind="rmsprop", lr=5e-5, betas=(0.0, 0.99))
     """Of clip: optimiser of both networks."""
@@ -49,6 +53,8 @@ class WGANConfig(Config):
     def _no_norm_under_a_penalty(self) -> WGANConfig:
         if self.batch_norm and self.lipschitz != "clip":
             raise ValueError(f"batch_norm is for lipschitz clip; with {self.lipschitz} leave it out")
+        if self.batch_norm and self.network == "residual":
+            raise ValueError("batch_norm is for network dcgan; the residual critic has none")
         return self
 
 
@@ -65,7 +71,7 @@ class WGAN(Variant[WGANConfig]):
     metrics: ClassVar = {"estimate": "smaller"}
     presets: ClassVar = {
         "default": {**_SMALL, "steps": 2500},
-        "clip": {**_SMALL, "steps": 3000, "lipschitz": "clip"},
+        "clip": {**_SMALL, "steps": 3000, "lipschitz": "clip", "clip_optim.lr": 5e-4},
         "paper": {
             "steps": 100_000,
             "batch_size": 64,
@@ -75,8 +81,22 @@ class WGAN(Variant[WGANConfig]):
             "data.size": 64,
             "lipschitz": "clip",
             "batch_norm": True,
+            "bias": False,
             "g_width": 64,
             "d_width": 64,
+        },
+        # CIFAR-10 without labels, 32x32
+        "paper-gp": {
+            "steps": 100_000,
+            "batch_size": 64,
+            "ema": 0.0,
+            "sample_every": 1000,
+            "eval_every": 5000,
+            "network": "residual",
+            "optim.lr": 2e-4,
+            "z": 128,
+            "g_width": 128,
+            "d_width": 128,
         },
     }
 

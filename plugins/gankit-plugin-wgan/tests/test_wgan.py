@@ -19,6 +19,7 @@ from gankit.plugin import DataSpec, Key
 from gankit.run import Run
 
 SMALL = {"steps": 3, "batch_size": 8, "sample_n": 4, "eval_every": 0, "g_width": 4, "d_width": 4, "many_turns": 2}
+PAPER = {"lipschitz": "clip", "batch_norm": True, "bias": False, "g_width": 64, "d_width": 64}
 WAYS = ["clip", "gp", "approx"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,6 +35,33 @@ def test_images_come_out_at_every_size_and_have_one_score(channels: int, height:
     assert images.shape == (3, channels, height, width)
     assert images.abs().max() <= 1
     assert networks["critic"](images).shape == (3, 1)
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 32, 32), (3, 28, 28), (1, 8, 16)])
+@pytest.mark.parametrize("lipschitz", ["gp", "clip"])
+def test_residual_networks_do_too(channels: int, height: int, width: int, lipschitz: str) -> None:
+    options = {"z": 5, "g_width": 4, "d_width": 4, "network": "residual", "lipschitz": lipschitz}
+    networks = WGAN(WGANConfig(**options)).networks(spec(channels, height, width))
+    images = networks["generator"](torch.randn(3, 5))
+    assert images.shape == (3, channels, height, width)
+    scores = networks["critic"](images)
+    assert scores.shape == (3, 1)
+    assert len(scores.unique()) == 3
+
+
+def test_the_residual_networks_have_the_parameters_of_the_paper_s() -> None:
+    """Those of the authors' code for CIFAR-10 without labels, summed over its layers by hand."""
+    networks = WGAN(WGANConfig(network="residual", z=128, g_width=128, d_width=128)).networks(spec(3))
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    assert counts == {"generator": 1_204_483, "critic": 1_053_825}
+    with pytest.raises(ValidationError, match="residual critic has none"):
+        WGANConfig(network="residual", lipschitz="clip", batch_norm=True)
+
+
+def test_the_paper_s_have_its_parameters() -> None:
+    networks = WGAN(WGANConfig(**PAPER)).networks(spec(3, 64, 64))
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    assert counts == {"generator": 3_576_704, "critic": 2_765_568}
 
 
 def test_the_critic_has_no_norm_unless_it_is_asked_for() -> None:
@@ -81,7 +109,7 @@ def test_every_checkpoint_s_critic_is_within_the_bound(batch_norm: bool, tmp_pat
 
 @pytest.mark.parametrize("preset", sorted(WGAN.presets))
 def test_every_preset_runs_and_samples(preset: str, tmp_path: Path) -> None:
-    size = 32 if preset != "paper" else 64
+    size = {"paper": 64, "paper-gp": 28}.get(preset, 32)
     run = gankit.train("wgan", preset=preset, out=tmp_path, **{**SMALL, "steps": 2, "batch_size": 4})
     images = run.sample(3).images
     assert images.shape == (3, 1, size, size)
