@@ -33,6 +33,8 @@ class GANConfig(Config):
     """Part of the discriminator's hidden units that is left out at random in training."""
     noise: float = Field(0.1, ge=0)
     """Standard deviation of the noise added to what the discriminator sees; it keeps it from learning by heart."""
+    r1: float = Field(0.0, ge=0)
+    """Weight of the discriminator's squared slope at real images (R1, Mescheder et al. 2018), halved."""
     optim: Optim = Optim(lr=5e-4, betas=(0.5, 0.999))
     """Optimiser of both networks."""
 
@@ -123,12 +125,25 @@ class GAN(Variant[GANConfig]):
         return step.networks["discriminator"](self._noisy(step.augment(images), step.generator))
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.losses import r1_penalty
         from gankit.ops import patchgan_d_loss
 
-        real, fake = self._judged(step, step.batch["image"]), self._judged(step, self._fake(step).detach())
+        kept: list[Tensor] = []
+
+        def judge(images: Tensor) -> Tensor:
+            kept.append(self._judged(step, images))
+            return kept[-1]
+
+        terms = {}
+        if self.config.r1:
+            terms["r1"] = self.config.r1 / 2 * r1_penalty(judge, step.batch["image"])
+        else:
+            judge(step.batch["image"])
+        (real,) = kept
+        fake = self._judged(step, self._fake(step).detach())
         step.log("D(x)", real.detach().float().sigmoid().mean())
         step.log("D(G(z))", fake.detach().float().sigmoid().mean())
-        return {"loss": patchgan_d_loss(real, fake, kind="bce")}
+        return {"loss": patchgan_d_loss(real, fake, kind="bce"), **terms}
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from torch.nn import functional as F

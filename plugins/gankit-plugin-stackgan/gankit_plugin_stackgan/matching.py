@@ -65,7 +65,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (SIDE, SIDE):
-            images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
+            images = F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
         return F.normalize(self.embed(self.body(images).flatten(1)).float(), dim=1)
 
     def match(self, images: Tensor, texts: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class WGANConfig(Config):
         return self
 
 
-_SMALL = {"batch_size": 64, "sample_every": 500, "eval_every": 250, "eval_n": 1000, "data.size": 32}
+_SMALL = {"batch_size": 64, "sample_every": 250, "eval_n": 1000, "data.size": 32}
 
 
 class WGAN(Variant[WGANConfig]):
@@ -70,8 +70,8 @@ class WGAN(Variant[WGANConfig]):
     metric = "fid_judge"
     metrics: ClassVar = {"estimate": "smaller"}
     presets: ClassVar = {
-        "default": {**_SMALL, "steps": 2500},
-        "clip": {**_SMALL, "steps": 3000, "lipschitz": "clip", "clip_optim.lr": 5e-4},
+        "default": {**_SMALL, "steps": 1500, "eval_every": 150},
+        "clip": {**_SMALL, "steps": 2000, "eval_every": 200, "lipschitz": "clip", "clip_optim.lr": 5e-4},
         "paper": {
             "steps": 100_000,
             "batch_size": 64,
