@@ -64,7 +64,8 @@ def test_gamma_grows_with_pixels_and_everything_goes_its_way_by_one_ramp() -> No
     made = session(optim={"until": 0.5, "lr_end": 5e-5})
     variant = made.variant
     step = made.new_step(0)
-    assert variant.gamma(made.spec, 1.0) == 8 * 8 / 1024
+    assert variant.gamma(made.spec, 1.0) == 10 * 8 * 8 / 1024
+    assert session(gamma=3.0).variant.gamma(made.spec, 1.0) == 3
     seen = []
     for index in (0, 1, 4, 5, 9):
         step.index = index
