@@ -43,7 +43,7 @@ class WGANConfig(Config):
     batch_norm: bool = False
     """Of clip: batch norm in the critic. A penalty is of each image alone, which batch norm leaves none."""
     bias: bool = True
-    """Biases where no norm follows."""
+    """Of network dcgan: biases where no norm follows."""
     optim: Optim = Optim(lr=5e-4, betas=(0.0, 0.9), schedule="linear", hold=0.0)
     """Of gp and approx: optimiser of both networks."""
     clip_optim: Optim = Optim(kind="rmsprop", lr=5e-5, betas=(0.0, 0.99))
