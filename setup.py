@@ -16,6 +16,7 @@ import sys
 from glob import glob
 from pathlib import Path
 
+import pybind11
 import torch
 from setuptools import Extension, setup
 from torch.utils import cpp_extension
@@ -125,7 +126,9 @@ COMMON = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "depends": 
 
 def cpu_extension() -> Extension:
     flags = [*CXX_FLAGS, f'-DGANKIT_TORCH_VERSION="{torch.__version__}"']
-    return CppExtension(CPU, sorted(glob("csrc/*.cpp")), extra_compile_args={"cxx": flags}, **COMMON)
+    # torch's own copy of pybind11, which comes later in the path, refuses the stable ABI in some versions
+    pybind = {"include_dirs": [pybind11.get_include()]}
+    return CppExtension(CPU, sorted(glob("csrc/*.cpp")), extra_compile_args={"cxx": flags}, **pybind, **COMMON)
 
 
 def cuda_extension() -> Extension:

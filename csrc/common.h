@@ -3,6 +3,7 @@
 #pragma once
 
 #include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/macros.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -12,6 +13,10 @@
 
 #include "cpu/capability.h"
 #include "dtype.h"
+
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // what headers older than torch 2.13's have in its place
+#define STABLE_TORCH_ERROR_CODE_CHECK(call) TORCH_ERROR_CODE_CHECK(call)
+#endif
 
 namespace gankit {
 

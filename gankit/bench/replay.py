@@ -28,8 +28,14 @@ def cuda_graph(work: Callable[[], Any]) -> Candidate:
     torch.cuda.synchronize()  # so that an error of the work is not taken for one of the capture
     gc.collect()  # not during the capture: freeing graphs or modules would invalidate it
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.stream(current), torch.cuda.graph(graph):
-        work()
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    before = generator.clone_state()
+    try:
+        with torch.cuda.stream(current), torch.cuda.graph(graph):
+            work()
+    except RuntimeError:
+        generator.graphsafe_set_state(before)  # a capture that fails leaves it in one, unable to draw
+        raise
     return graph.replay
 
 

@@ -40,7 +40,8 @@ def test_without_the_input_gradients_match_the_reference(shape, dtype, last):
 @pytest.mark.parametrize("slope", [0.2, 0.01])
 @pytest.mark.parametrize("along", [0.0, 1.0], ids=["any gradient", "one along the output"])
 def test_what_recovering_the_input_costs_in_precision(dtype, slope, along):
-    """Against float64: at most a few roundings more than from the input, and less than torch's own ops."""
+    """Against float64: at most a few roundings more than from the input, and on the CPU less than torch's own ops, which
+    round in between; their CUDA kernels round as seldom as ours."""
     x, noise = (randn((2, 16, 64, 64), seed=s).to(dtype) for s in (0, 1))
     seed = along * x + noise / 2
     x = (x * 3 + 5).requires_grad_()
@@ -56,7 +57,7 @@ def test_what_recovering_the_input_costs_in_precision(dtype, slope, along):
     recovered = error(instance_norm_act(x, negative_slope=slope, keep_input=False))
     torchs = error(nn.functional.leaky_relu(nn.functional.instance_norm(x), slope))
     assert recovered <= (3 if along else 1.1) * kept
-    assert recovered <= torchs or dtype == torch.float32
+    assert recovered <= (1.5 if x.is_cuda else 1) * torchs or dtype == torch.float32
 
 
 def kept_bytes(function: Any) -> int:

@@ -157,6 +157,7 @@ HUGE = struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 65_535, 65_535)
         (idx(np.zeros((30, 32, 32))), "holds images of 32x32; those of MNIST have 28x28"),
         (idx(images(29)), "holds 29 images, but train-labels-idx1-ubyte.gz 30 labels"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # gzip writes the time of day
 )
 def test_what_is_wrong_with_a_file_is_said_in_a_line_that_names_it(content: bytes, said: str, root: Path) -> None:
     path = root / "train-images-idx3-ubyte.gz"

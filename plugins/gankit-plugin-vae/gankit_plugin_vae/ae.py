@@ -24,7 +24,7 @@ class AEConfig(Config):
     """Channels of the encoder's first layer and of the decoder's; the decoder's second has half as many."""
     code: int = Field(8, ge=1)
     """Channels of the code; of a 28x28 image it has 2x2 places."""
-    optim: Optim = Optim(lr=2e-3, betas=(0.9, 0.999), schedule="cosine", hold=0.3)
+    optim: Optim = Optim(lr=1e-3, betas=(0.9, 0.999), schedule="cosine", hold=0.3)
     """Optimiser of encoder and decoder."""
 
 
