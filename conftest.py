@@ -26,7 +26,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def resumes_exactly(tmp_path: Path, one_thread: None) -> Callable[..., Run]:
     """Trains twice with the same arguments of `gankit.train`, once killed at half of the `steps` and resumed: weights,
-    averages and optimisers of both end as the same bytes. Returns the run that was not killed."""
+    averages and optimisers of both end as the same bytes, which is promised of the CPU. Returns the run that was not
+    killed."""
     import gankit
     from gankit.events import Saved
 
@@ -38,7 +39,7 @@ def resumes_exactly(tmp_path: Path, one_thread: None) -> Callable[..., Run]:
             if isinstance(event, Saved) and event.step == steps // 2:
                 raise Killed
 
-        options |= {"steps": steps, "checkpoint_every": steps // 2}
+        options |= {"steps": steps, "checkpoint_every": steps // 2, "device": "cpu"}
         whole = gankit.train(variant, dataset, out=tmp_path / "whole", **options)
         with pytest.raises(Killed):
             gankit.train(variant, dataset, out=tmp_path / "killed", on_event=kill, **options)

@@ -203,7 +203,9 @@ def autoencoder_loop(session: Session) -> Loop:
     """The networks of quality_vae.py (Adam at its first rate)."""
     images, _ = images_and_labels(session)
     options = session.resolved.options.model_dump()
-    networks, loss, _ = vae_by_hand() if session.resolved.variant == "vae" else ae_by_hand(options["width"])
+    networks, loss, _ = (
+        vae_by_hand() if session.resolved.variant == "vae" else ae_by_hand(options["width"], options["code_slope"])
+    )
     optimizer = torch.optim.Adam(networks.parameters(), options["optim"]["lr"], options["optim"]["betas"])
     batches, flat = random_batches(len(images), session.loader.batch_size), images.flatten(1)
 

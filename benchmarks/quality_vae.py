@@ -54,11 +54,11 @@ def vae_by_hand() -> tuple[nn.ModuleList, Callable[[Tensor], Tensor], Measure]:
     return nn.ModuleList([encoder, decoder]), loss, measure
 
 
-def ae_by_hand(width: int) -> tuple[nn.ModuleList, Callable[[Tensor], Tensor], Measure]:
+def ae_by_hand(width: int, slope: float) -> tuple[nn.ModuleList, Callable[[Tensor], Tensor], Measure]:
     """Networks, loss and measures of the document's convolutional autoencoder, `width` channels wide."""
     encoder = nn.Sequential(
         *(nn.Conv2d(1, width, 3, 3, 1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(width, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)),
+        *(nn.Conv2d(width, 8, 3, 2, 1), nn.LeakyReLU(slope), nn.MaxPool2d(2, ceil_mode=True)),
     )
     decoder = nn.Sequential(
         *(nn.ConvTranspose2d(8, width, 3, 2), nn.ReLU(), nn.ConvTranspose2d(width, width // 2, 5, 3, 1), nn.ReLU()),
@@ -76,7 +76,7 @@ def train_by_hand(run: gankit.Run, train: Tensor, test: Tensor, seed: int) -> di
     """The best that a loop with the options of `run` comes to on `test`, measured as often."""
     config, options = run.config.run, run.config.options.model_dump()
     torch.manual_seed(seed)
-    by_hand = vae_by_hand() if run.config.variant == "vae" else ae_by_hand(options["width"])
+    by_hand = vae_by_hand() if run.config.variant == "vae" else ae_by_hand(options["width"], options["code_slope"])
     networks, loss, measure = by_hand
     optim = options["optim"]
     optimizer = torch.optim.Adam(networks.parameters(), optim["lr"], optim["betas"])

@@ -1,4 +1,4 @@
-// The binding of instance_norm_act's CUDA kernels to torch. Compiled, not yet run on a device.
+// The binding of instance_norm_act's CUDA kernels to torch.
 #include "instance_norm_act.h"
 
 #include <array>

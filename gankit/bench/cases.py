@@ -138,13 +138,12 @@ def _driver(
     def forward() -> Tensor:
         return function(*leaves)
 
-    def forward_backward() -> list[Tensor | None] | None:
+    def forward_backward() -> list[Tensor] | None:
         y = function(*leaves)
-        y.backward(incoming)
-        written = [y.detach(), *(leaf.grad for leaf in leaves)] if results else None
-        for leaf in leaves:
-            leaf.grad = None
-        return written
+        # Not into .grad: what writes there belongs to the stream on which a leaf was first used, which need not be the
+        # one that a graph is captured on.
+        grads = torch.autograd.grad(y, leaves, incoming)
+        return [y.detach(), *grads] if results else None
 
     def penalty() -> list[Tensor] | None:
         y = function(*leaves)

@@ -40,8 +40,9 @@ def test_without_the_input_gradients_match_the_reference(shape, dtype, last):
 @pytest.mark.parametrize("slope", [0.2, 0.01])
 @pytest.mark.parametrize("along", [0.0, 1.0], ids=["any gradient", "one along the output"])
 def test_what_recovering_the_input_costs_in_precision(dtype, slope, along):
-    """Against float64: at most a few roundings more than from the input, and on the CPU less than torch's own ops, which
-    round in between; their CUDA kernels round as seldom as ours."""
+    """Against float64: at most a few roundings more than from the input, and on the CPU less than torch's own ops.
+
+    Those round in between there; their CUDA kernels round as seldom as ours."""
     x, noise = (randn((2, 16, 64, 64), seed=s).to(dtype) for s in (0, 1))
     seed = along * x + noise / 2
     x = (x * 3 + 5).requires_grad_()

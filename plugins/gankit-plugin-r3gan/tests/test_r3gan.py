@@ -20,7 +20,7 @@ TINY = {"batch_size": 8, "sample_n": 10, "width": 8, "z": 8, "eval_every": 0, "d
 
 
 def session(**options: object) -> Session:
-    made = make_session("r3gan", "digits", **{**TINY, "steps": 10, "augment_p": 0.0, **options})
+    made = make_session("r3gan", "digits", **{**TINY, "steps": 10, "augment_p": 0.0, "device": "cpu", **options})
     made.begin()
     return made
 

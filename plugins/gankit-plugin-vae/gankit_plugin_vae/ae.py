@@ -24,6 +24,8 @@ class AEConfig(Config):
     """Channels of the encoder's first layer and of the decoder's; the decoder's second has half as many."""
     code: int = Field(8, ge=1)
     """Channels of the code; of a 28x28 image it has 2x2 places."""
+    code_slope: float = Field(0.2, ge=0, le=1)
+    """Slope below zero of the code's leaky ReLU. With 0, the document's ReLU, numbers of a code can be 0 for good."""
     optim: Optim = Optim(lr=1e-3, betas=(0.9, 0.999), schedule="cosine", hold=0.3)
     """Optimiser of encoder and decoder."""
 
@@ -41,7 +43,7 @@ class AE(Variant[AEConfig]):
     metrics: ClassVar = {"squared_error": "smaller"}
     presets: ClassVar = {
         "default": _RUN,
-        "document": {**_RUN, "width": 16},
+        "document": {**_RUN, "width": 16, "code_slope": 0.0},
     }
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:

@@ -18,7 +18,7 @@ MOMENTUM = 0.01
 def build(config: AEConfig, spec: DataSpec) -> dict[str, nn.Module]:
     """Encoder, decoder, and the Gaussian that describes the codes."""
     return {
-        "encoder": Encoder(spec.image_shape[0], config.width, config.code),
+        "encoder": Encoder(spec.image_shape[0], config.width, config.code, config.code_slope),
         "decoder": Decoder(spec.image_shape, config.width, config.code),
         "gaussian": Gaussian(code_shape(config, spec)),
     }
@@ -37,14 +37,14 @@ def code_shape(config: AEConfig, spec: DataSpec) -> tuple[int, int, int]:
 
 
 class Encoder(nn.Module):
-    """(N, C, H, W) images to (N, K, h, w) codes, none of them negative."""
+    """(N, C, H, W) images to (N, K, h, w) codes."""
 
-    def __init__(self, channels: int, width: int, code: int) -> None:
+    def __init__(self, channels: int, width: int, code: int, slope: float) -> None:
         super().__init__()
         # ceil_mode: a row or column that is left over is pooled too, as TensorFlow's padding "SAME" does
         self.layers = nn.Sequential(
             *(nn.Conv2d(channels, width, 3, 3, 1), nn.ReLU(), nn.MaxPool2d(2, 2, ceil_mode=True)),
-            *(nn.Conv2d(width, code, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2, 2, ceil_mode=True)),
+            *(nn.Conv2d(width, code, 3, 2, 1), nn.LeakyReLU(slope), nn.MaxPool2d(2, 2, ceil_mode=True)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
