@@ -187,7 +187,11 @@ class R3GAN(Variant[R3GANConfig]):
     def _augment(self, step: Step, images: Tensor) -> Tensor:
         c = self.config
         p = step.networks["ada"].p if c.adaptive else c.augment_p * (1 - self.ramp(step))
-        return step.augment(images, p=p)
+        seen = step.augment(images, p=p)
+        if c.adaptive and seen is images:
+            augmentations = give("augment.diff", "color,translation,cutout")
+            raise UsageError(f"r3gan: adaptive sets the probability of augmentations, and there are none: {augmentations}")
+        return seen
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import relativistic_d_loss

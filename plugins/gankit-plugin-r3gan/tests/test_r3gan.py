@@ -100,6 +100,12 @@ def test_augmentation_comes_in_with_the_ramp_or_follows_the_discriminator() -> N
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_an_adaptive_probability_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"there are none: .*augment.diff"):
+        session(adaptive=True).train_step(0)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_direction_of_san_goes_apart_and_keeps_its_length() -> None:
     """The weights of the last layer alone follow its term, along which reals and fakes come apart."""
     made = session(san=True, gamma=0.0, optim={"lr": 1e-2, "lr_end": 1e-2})
