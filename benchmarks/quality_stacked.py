@@ -1,9 +1,9 @@
 """How many of the 1,000 modes of Stacked MNIST a run draws, at each of its checkpoints.
 
     gankit run VARIANT --dataset mnist --data.stack 3 --data.size 32 --eval-every 0 --keep 20 --checkpoint-every 1000
-    python benchmarks/quality_stacked.py RUN... [--n 25600] [--json FILE]
+    python benchmarks/quality_stacked.py RUN... [--steps 1000,6000] [--n 25600] [--json FILE]
 
-Prints a JSON row a checkpoint that is kept: steps, real images that the discriminator saw, seconds of training, modes
+Prints a JSON row a checkpoint that is kept, or that is asked for: steps, real images that the discriminator saw, seconds of training, modes
 (combinations of three digits, by the judge) among `n` samples, and the KL divergence of their shares from uniform ones,
 in nats (Metz et al. 2017, "Unrolled Generative Adversarial Networks"; Lin et al. 2018, "PacGAN"). The row ``real`` says
 what held-out stacks of real digits come to, which bounds what the judge can see.
@@ -44,7 +44,7 @@ def batches(variant: Variant[Any], steps: int) -> int:
     return steps * repeat if isinstance(repeat, int) else sum(map(repeat, range(steps)))
 
 
-def rows(path: Path, n: int) -> Iterator[dict[str, Any]]:
+def rows(path: Path, n: int, steps: set[int] | None = None) -> Iterator[dict[str, Any]]:
     run = gankit.open_run(path)
     held_out = run.dataset("test")
     known = judge_for(RealImages(run.dataset()), RealImages(held_out))
@@ -74,11 +74,13 @@ def rows(path: Path, n: int) -> Iterator[dict[str, Any]]:
     real = torch.cat([seen(test.floats(part, 32)[0]) for part in torch.arange(len(test)).split(PART)])
     yield {"quality": "stacked", "variant": "real", "n": len(real), **figures(real, count), **tail}
     for name in run.directory.checkpoints():
+        state = run.directory.state(name)
+        if steps is not None and state["step"] not in steps:
+            continue
         drawn = [
             seen(to_float(to_uint8(run.sample(min(PART, n - at), seed=at, checkpoint=name, device="cpu").images)))
             for at in range(0, n, PART)
         ]
-        state = run.directory.state(name)
         yield {
             **about,
             "steps": state["step"],
@@ -93,11 +95,13 @@ def rows(path: Path, n: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--steps", help="comma-separated: the checkpoints of these steps alone")
     parser.add_argument("--n", type=int, default=25_600, help="samples")
     parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
+    steps = {int(step) for step in arguments.steps.split(",")} if arguments.steps else None
     for path in arguments.runs:
-        for row in rows(path, arguments.n):
+        for row in rows(path, arguments.n, steps):
             append(row, arguments.json)
             print(json.dumps(row))
 
