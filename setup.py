@@ -16,7 +16,6 @@ import sys
 from glob import glob
 from pathlib import Path
 
-import pybind11
 import torch
 from setuptools import Extension, setup
 from torch.utils import cpp_extension
@@ -126,9 +125,14 @@ COMMON = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "depends": 
 
 def cpu_extension() -> Extension:
     flags = [*CXX_FLAGS, f'-DGANKIT_TORCH_VERSION="{torch.__version__}"']
-    # torch's own copy of pybind11, which comes later in the path, refuses the stable ABI in some versions
-    pybind = {"include_dirs": [pybind11.get_include()]}
-    return CppExtension(CPU, sorted(glob("csrc/*.cpp")), extra_compile_args={"cxx": flags}, **pybind, **COMMON)
+    try:  # it comes before torch's own copy, which in torch 2.11 refuses the stable ABI
+        from pybind11 import get_include
+    except ImportError:
+        include = []
+    else:
+        include = [get_include()]
+    sources = sorted(glob("csrc/*.cpp"))
+    return CppExtension(CPU, sources, include_dirs=include, extra_compile_args={"cxx": flags}, **COMMON)
 
 
 def cuda_extension() -> Extension:

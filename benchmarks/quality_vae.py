@@ -55,7 +55,8 @@ def vae_by_hand() -> tuple[nn.ModuleList, Callable[[Tensor], Tensor], Measure]:
 
 
 def ae_by_hand(width: int, slope: float) -> tuple[nn.ModuleList, Callable[[Tensor], Tensor], Measure]:
-    """Networks, loss and measures of the document's convolutional autoencoder, `width` channels wide."""
+    """Networks, loss and measures of the document's convolutional autoencoder, `width` channels wide, whose code has a
+    leaky ReLU of `slope`."""
     encoder = nn.Sequential(
         *(nn.Conv2d(1, width, 3, 3, 1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(width, 8, 3, 2, 1), nn.LeakyReLU(slope), nn.MaxPool2d(2, ceil_mode=True)),

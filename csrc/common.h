@@ -14,7 +14,7 @@
 #include "cpu/capability.h"
 #include "dtype.h"
 
-#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // what headers older than torch 2.13's have in its place
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK  // what torch 2.11's headers have in its place
 #define STABLE_TORCH_ERROR_CODE_CHECK(call) TORCH_ERROR_CODE_CHECK(call)
 #endif
 

@@ -25,7 +25,7 @@ def interpolate(
         Path | None,
         typer.Option(help="F.png: one sheet. A directory: a file a sample. Else a new sheet in the run."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same samples; on CUDA, up to rounding.")] = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples that are in --out.")] = False,

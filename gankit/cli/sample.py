@@ -29,7 +29,7 @@ def sample(
             "numbers. Else a new sheet in the run."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same samples; on CUDA, up to rounding.")] = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples that are in --out.")] = False,

@@ -190,7 +190,7 @@ class R3GAN(Variant[R3GANConfig]):
         seen = step.augment(images, p=p)
         if c.adaptive and seen is images:
             augmentations = give("augment.diff", "color,translation,cutout")
-            raise UsageError(f"r3gan: adaptive sets the probability of augmentations, and there are none: {augmentations}")
+            raise UsageError(f"r3gan: adaptive is for augmentations, and there are none: {augmentations}")
         return seen
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:

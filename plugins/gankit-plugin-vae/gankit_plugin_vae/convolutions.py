@@ -20,7 +20,7 @@ def build(config: AEConfig, spec: DataSpec) -> dict[str, nn.Module]:
     return {
         "encoder": Encoder(spec.image_shape[0], config.width, config.code, config.code_slope),
         "decoder": Decoder(spec.image_shape, config.width, config.code),
-        "gaussian": Gaussian(code_shape(config, spec)),
+        "gaussian": Gaussian(code_shape(config, spec), negative=config.code_slope > 0),
     }
 
 
@@ -74,16 +74,16 @@ class Decoder(nn.Module):
 class Gaussian(nn.Module):
     """Mean and second moment of the codes of training images, and by them codes from standard normal ones and back.
 
-    An autoencoder has no prior; this is one fitted to what its encoder does.
+    An autoencoder has no prior; this is one fitted to what its encoder does. `negative`: whether codes can be.
     """
 
     mean: Tensor
     second: Tensor
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, int, int], negative: bool) -> None:
         super().__init__()
         length = math.prod(shape)
-        self.shape = shape
+        self.shape, self.least = shape, -math.inf if negative else 0.0
         self.register_buffer("mean", torch.zeros(length))
         self.register_buffer("second", torch.eye(length))
 
@@ -105,8 +105,8 @@ class Gaussian(nn.Module):
         return torch.linalg.solve_triangular(self._root(), rows.T, upper=False).T
 
     def codes(self, standardised: Tensor) -> Tensor:
-        """The reverse of :meth:`standardised`. What a ReLU cannot have given, a negative value, becomes 0."""
-        return (standardised @ self._root().T + self.mean).clamp(min=0).unflatten(1, self.shape)
+        """The reverse of :meth:`standardised`. A negative value that a ReLU cannot have given becomes 0."""
+        return (standardised @ self._root().T + self.mean).clamp(min=self.least).unflatten(1, self.shape)
 
     def _root(self) -> Tensor:
         """Lower triangular root of the covariance, found in double precision, which not every device has."""
