@@ -5,8 +5,8 @@
 
 Prints a JSON row a checkpoint that is kept, or asked for: steps, real images that the discriminator saw, seconds of
 training, modes (combinations of three digits, by the judge) among `n` samples, and the KL divergence of their shares
-from uniform ones, in nats (Metz et al. 2017, "Unrolled Generative Adversarial Networks"; Lin et al. 2018, "PacGAN"). The
-row ``real`` says what held-out stacks of real digits come to, which bounds what the judge can see.
+from uniform ones, in nats (Metz et al. 2017, "Unrolled Generative Adversarial Networks"; Lin et al. 2018, "PacGAN").
+The row ``real`` says what held-out stacks of real digits come to, which bounds what the judge can see.
 """
 
 from __future__ import annotations
