@@ -115,6 +115,7 @@ def row(variant: str, seed: int) -> dict[str, Any]:
         return {
             "quality": variant,
             "dataset": run.config.dataset,
+            "options": run.config.options.model_dump(mode="json"),
             "seed": seed,
             "steps": run.steps,
             "best": run.directory.resolve("best"),

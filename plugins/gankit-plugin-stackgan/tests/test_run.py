@@ -16,8 +16,8 @@ from gankit.cli.main import main
 from gankit.data.images import decode
 from gankit.errors import UsageError
 
-RUN = {"steps": 2, "batch_size": 4, "sample_n": 4, "log_every": 1, "eval_every": 0, "workers": 0}
-RUN |= {"device": "cpu"}  # where a second time is the same to the bit
+# the CPU, where a second time is the same to the bit
+RUN = {"steps": 2, "batch_size": 4, "sample_n": 4, "log_every": 1, "eval_every": 0, "workers": 0, "device": "cpu"}
 SIZES = {"z": 2, "condition": 2, "g1_width": 4, "g2_width": 4, "d_width": 2, "text__size": 4, "text__width": 4}
 # both encoders, trained for a step of each kind
 PAIRS = {f"text__{name}": 1 for name in TextConfig.model_fields if name.endswith("steps")} | {"text__batch_size": 4}

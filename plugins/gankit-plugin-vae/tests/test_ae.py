@@ -69,6 +69,7 @@ def test_moments_are_not_rounded_to_16_bits() -> None:
 @pytest.mark.parametrize("slope", [0.2, 0.0])
 def test_what_the_encoder_gives_comes_back_as_it_was(slope: float) -> None:
     """With a leaky code negative numbers too; through the variant's own networks, as `reconstruct` goes."""
+    torch.manual_seed(0)
     spec = DataSpec(keys={"image": Key(kind="image", shape=(1, 28, 28))})
     networks = build(AEConfig(width=4, code_slope=slope), spec)
     with torch.no_grad():

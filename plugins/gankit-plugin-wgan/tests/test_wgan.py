@@ -18,8 +18,16 @@ from gankit.events import Saved
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
 
-SMALL = {"steps": 3, "batch_size": 8, "sample_n": 4, "eval_every": 0, "g_width": 4, "d_width": 4, "many_turns": 2}
-SMALL |= {"device": "cpu"}  # where a second time is the same to the bit
+SMALL = {
+    "steps": 3,
+    "batch_size": 8,
+    "sample_n": 4,
+    "eval_every": 0,
+    "g_width": 4,
+    "d_width": 4,
+    "many_turns": 2,
+    "device": "cpu",  # where a second time is the same to the bit
+}
 PAPER = {"lipschitz": "clip", "batch_norm": True, "bias": False, "g_width": 64, "d_width": 64}
 WAYS = ["clip", "gp", "approx"]
 pytestmark = pytest.mark.usefixtures("one_thread")
