@@ -45,7 +45,7 @@ _SMALL = {**_CPU, "steps": 2000, "sample_every": 200, "eval_every": 500, "data.s
 # For tens or hundreds of images, which a discriminator would soon know by heart.
 _FEW_IMAGES = {
     **_CPU,
-    "steps": 5000,
+    "steps": 4000,
     "g_width": 48,
     "optim.lr": 5e-4,
     "optim.schedule": "linear",

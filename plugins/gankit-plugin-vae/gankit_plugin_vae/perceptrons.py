@@ -13,12 +13,11 @@ class Encoder(nn.Module):
     def __init__(self, shape: tuple[int, int, int], hidden: int, z: int) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU())
-        self.mean = nn.Linear(hidden, z)
-        self.logvar = nn.Linear(hidden, z)
+        self.heads = nn.Linear(hidden, 2 * z)  # of means and of logarithms: one product takes less time than two
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(images)
-        return self.mean(features), self.logvar(features)
+        mean, logvar = self.heads(self.body(images)).chunk(2, 1)
+        return mean, logvar
 
 
 class Decoder(nn.Module):

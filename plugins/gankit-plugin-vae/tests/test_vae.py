@@ -43,8 +43,9 @@ def test_batches_of_any_size_give_one_figure(grey: DataSpec) -> None:
     variant, image = VAE(VAEConfig()), torch.rand(10, 1, 28, 28) * 2 - 1
     networks = variant.networks(grey)
     with torch.no_grad():
-        networks["encoder"].logvar.bias.fill_(-40)  # a code without spread: the noise plays no part
-        networks["encoder"].logvar.weight.zero_()
+        heads = networks["encoder"].heads
+        heads.bias[variant.config.z :].fill_(-40)  # a code without spread: the noise plays no part
+        heads.weight[variant.config.z :].zero_()
         whole = variant.measure(networks, [{"image": image}], torch.Generator())
         parts = variant.measure(networks, [{"image": image[:7]}, {"image": image[7:]}], torch.Generator())
     assert whole == pytest.approx(parts, rel=1e-5)
