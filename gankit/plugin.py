@@ -169,6 +169,9 @@ class Variant(ABC, Generic[ConfigT]):
     """Name of the dataset used when ``--dataset`` is not given."""
     requires: ClassVar[frozenset[str]] = frozenset({"image"})
     """Keys a batch must have."""
+    paired: ClassVar[tuple[str, ...]] = ()
+    """Images out of `requires` that belong together, row by row: ``("a", "b")``. Data that draws them independently of
+    each other, or would flip one without the other (``Key.of``), is refused."""
     conditions: ClassVar[frozenset[str]] = frozenset()
     """Those of them that `sample` needs: ``{"label"}`` for a class-conditional GAN. More: :meth:`asks`."""
     produces: ClassVar[tuple[str, ...]] = ("image",)

@@ -128,14 +128,17 @@ def _same(one: Batch, other: Batch, when: str) -> None:
 def stand_in(variant: type[Variant[Any]]) -> MadeUp:
     """40 made-up samples with the keys that `variant` names; what kind each is of follows from its name.
 
-    ``image``, ``image_b`` and what is produced are images, ``mask``, ``box``, ``points``, ``text`` and ``vector`` those
-    kinds, also with something behind them; all else is a class.
+    ``image``, ``image_b``, the sides ``a`` and ``b`` of a translation and what is produced are images, ``mask``,
+    ``box``, ``points``, ``text`` and ``vector`` those kinds, also with something behind them; all else is a class.
+    Images of pairs are aligned.
     """
     names = sorted(variant.requires | variant.conditions)
+    images_too = {"a", "b", *variant.produces, *variant.paired}
 
     def key(name: str) -> Key:
         kind = name.partition("_")[0]
-        return KINDS[kind if kind in KINDS else "image" if name in variant.produces else "class"].usual
+        usual = KINDS[kind if kind in KINDS else "image" if name in images_too else "class"].usual
+        return replace(usual, of=variant.paired[0]) if name in variant.paired[1:] else usual
 
     keys = {name: key(name) for name in names}
     images = [name for name, made in keys.items() if made.kind == "image"]

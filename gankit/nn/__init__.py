@@ -2,22 +2,29 @@
 
 from gankit.nn.adaptive_probability import AdaptiveProbability
 from gankit.nn.conv2d import Conv2d
+from gankit.nn.dropout_noise import DropoutNoise
 from gankit.nn.image_pool import ImagePool
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.leaky_relu import LeakyReLU
+from gankit.nn.norm_act import Norm, norm_act
 from gankit.nn.patchgan import PatchDiscriminator
 from gankit.nn.patchgan_loss import PatchGANLoss
 from gankit.nn.resnet import ResNetGenerator
 from gankit.nn.state import State
+from gankit.nn.unet import UNetGenerator
 
 __all__ = [
     "AdaptiveProbability",
     "Conv2d",
+    "DropoutNoise",
     "ImagePool",
     "InstanceNormAct2d",
     "LeakyReLU",
+    "Norm",
     "PatchDiscriminator",
     "PatchGANLoss",
     "ResNetGenerator",
     "State",
+    "UNetGenerator",
+    "norm_act",
 ]

@@ -6,12 +6,20 @@ from typing import TypeVar
 
 from torch import nn
 
+from gankit.nn.instance_norm_act import InstanceNormAct2d
+
 __all__ = ["init_normal"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _WEIGHTS = (nn.Linear, nn.modules.conv._ConvNd)
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    InstanceNormAct2d,
+)
 
 
 def init_normal(module: ModuleT, std: float = 0.02) -> ModuleT:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from gankit.data.faults import spec_fault
+from gankit.dataset import stream_of
 from gankit.discovery.entry_points import datasets, load_dataset
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, Variant
 
 
 def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) -> None:
-    """:class:`UsageError` names the keys that `variant` needs and `dataset`, called `name`, lacks, and who has them."""
+    """:class:`UsageError` names the keys that `variant` needs and `dataset`, called `name`, lacks, and who has them.
+
+    Or that its images are no pairs, where `variant` learns from pairs.
+    """
     spec = dataset.spec
     if fault := spec_fault(spec):
         raise PluginError(f"dataset {name!r}: {fault}")
@@ -21,30 +25,46 @@ def check_requirements(variant: Variant[Any], dataset: Dataset[Any], name: str) 
         **dict.fromkeys(variant.requires | variant.conditions, "requires"),
     }
     missing = sorted(set(needed) - set(spec.keys))
-    if not missing:
+    who = type(variant).__name__
+    if missing:
+        reason = f"has no {' and no '.join(missing)}, which {who} {needed[missing[0]]}; it has {', '.join(spec.keys)}"
+    elif unpaired := _unpaired(variant, dataset):
+        reason = f"{unpaired}, and {who} learns from pairs"
+    else:
         return
-    who, verb = type(variant).__name__, needed[missing[0]]
-    able = next(_datasets_with(frozenset(needed), [getattr(variant, "dataset", "")], name), None)
-    raise UsageError(
-        f"dataset {name!r} has no {' and no '.join(missing)}, which {who} {verb}; it has {', '.join(spec.keys)}."
-        + (f" Use --dataset {able}." if able else "")
-    )
+    able = next(_datasets_with(frozenset(needed), variant, name), None)
+    raise UsageError(f"dataset {name!r} {reason}." + (f" Use --dataset {able}." if able else ""))
 
 
-def _datasets_with(needed: frozenset[str], first: list[str], but: str) -> Iterator[str]:
-    """The installed datasets that have all of `needed` with their default options, likely ones first.
+def _unpaired(variant: Variant[Any], dataset: Dataset[Any]) -> str:
+    """Why rows of `dataset` are not the pairs that `variant` learns from; "" if they are, or it does not."""
+    spec, names = dataset.spec, variant.paired
+    if len({stream_of(dataset, name) for name in names}) > 1:
+        return f"draws its {' and '.join(names)} independently of each other (what it is read with may change that)"
+    groups = {spec.moves_with(name) for name in names}
+    if len(groups) > 1:
+        first, second = names[:2]
+        return f"does not say that its {first} and {second} are aligned (the key {second!r} with of={first!r})"
+    return ""
+
+
+def _datasets_with(needed: frozenset[str], variant: Variant[Any], but: str) -> Iterator[str]:
+    """The installed datasets that have all of `needed` with their default options, in pairs where `variant` needs them.
+
+    The likely ones first.
 
     One is opened when it is asked for: it may take long to.
     """
     installed = datasets()
-    for name in dict.fromkeys([*first, *installed]):
+    for name in dict.fromkeys([getattr(variant, "dataset", ""), *installed]):
         if name in installed and name != but:
             try:
                 cls = load_dataset(name)
-                has = set(cls(cls.Config()).spec.keys)
+                opened = cls(cls.Config())
+                fits = needed <= set(opened.spec.keys) and not _unpaired(variant, opened)
             except Exception:  # broken, or of files of the user's
                 continue
-            if needed <= has:
+            if fits:
                 yield name
 
 

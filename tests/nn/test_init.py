@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from gankit.nn import InstanceNormAct2d
 from gankit.nn.init import init_normal
 
 
@@ -14,6 +15,8 @@ def test_weights_norms_and_biases() -> None:
         nn.BatchNorm2d(5000),
         nn.InstanceNorm2d(5000, affine=True),
         nn.InstanceNorm2d(7),  # nothing to set
+        InstanceNormAct2d(5000, affine=True),
+        InstanceNormAct2d(7),
         nn.ReLU(),
     )
     for p in module.parameters():
@@ -21,7 +24,7 @@ def test_weights_norms_and_biases() -> None:
     assert init_normal(module, 0.05) is module
     for part in module:
         if getattr(part, "weight", None) is not None:
-            middle = 1.0 if isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d) else 0.0
+            middle = 1.0 if isinstance(part, nn.BatchNorm2d | nn.InstanceNorm2d | InstanceNormAct2d) else 0.0
             assert abs(part.weight.mean() - middle) < 0.004
             assert abs(part.weight.std() - 0.05) < 0.004
         if getattr(part, "bias", None) is not None:
