@@ -75,6 +75,22 @@ class CycleGAN(Variant[CycleGANConfig]):
             "d_layers": 2,
             "optim.lr": 5e-4,
         },
+        # for photographs of 64x64 on a CPU
+        "small": {
+            "steps": 2500,
+            "batch_size": 4,
+            "sample_n": 8,
+            "sample_every": 250,
+            "eval_every": 500,
+            "ema": 0.99,
+            "precision": "auto",
+            "g_width": 32,
+            "blocks": 4,
+            "up_kernel": 4,
+            "d_width": 32,
+            "d_layers": 2,
+            "optim.lr": 4e-4,
+        },
         # the paper's networks and setting, for images of 256x256: 200 epochs of a thousand images
         "paper": {"steps": 200_000, "batch_size": 1, "sample_n": 4, "sample_every": 1000, "ema": 0.0},
         # a textbook's, for images of 32x32; its weights, of images in [0, 1], are halved for [-1, 1]

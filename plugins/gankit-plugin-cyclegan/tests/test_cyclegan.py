@@ -122,7 +122,7 @@ def test_networks_of_the_textbook(kernel: int, d_layers: int) -> None:
     assert shape == ((2, 1, 2, 2) if d_layers else (2, 1))
 
 
-@pytest.mark.parametrize("preset", ["default", "paper", "keras", "wasserstein"])
+@pytest.mark.parametrize("preset", sorted(CycleGAN.presets))
 @pytest.mark.usefixtures("one_thread")
 def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
     narrow = {} if preset == "keras" else {"g_width": 4, "d_width": 4, "blocks": 1, "d_layers": 1}
