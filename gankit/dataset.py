@@ -73,6 +73,18 @@ class DataSpec:
         channels, height, width = self.keys[image].shape
         return channels, height, width
 
+    def class_key(self, named: str = "") -> str:
+        """The ``class`` key that is `named`; of none, ``label``, or the only one there is. :class:`UsageError` if that
+        says none: it names those of the data."""
+        found = [name for name, key in self.keys.items() if key.kind == "class"]
+        for key in (named,) if named else ("label", *(found if len(found) == 1 else ())):
+            if key in found:
+                return key
+        if not found:
+            raise UsageError(f"the data has no classes, only {', '.join(self.keys)}")
+        what = f"no classes under the key {named!r}" if named else "several kinds of classes"
+        raise UsageError(f"the data has {what}; give class_key one of {', '.join(found)}")
+
     def classes(self, key: str = "label") -> int:
         """Number of classes of a ``class`` key."""
         return len(self.keys[key].names)

@@ -19,10 +19,12 @@ from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
+from gankit.sampling.file_pairs import Existing, FilePair, file_pairs
 from gankit.sampling.given import merged
 from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
-from gankit.sampling.translate import FilePair, Size, change, change_files, file_pairs, reconstruction, translation
+from gankit.sampling.translate import change, reconstruction, translation
+from gankit.sampling.translate_files import Fit, Size, change_files
 from gankit.training.changes import config_changes, explained
 from gankit.training.networks import build_networks, load_saved
 from gankit.training.resume import resume
@@ -183,7 +185,9 @@ class Run:
         given: Mapping[str, Any] | None = None,
         to: str | None = None,
         size: Size = "input",
-        overwrite: bool = False,
+        fit: Fit = "stretch",
+        overlap: float = 0.25,
+        existing: Existing = "refuse",
         seed: int = 0,
         checkpoint: str = "best",
         device: str = "auto",
@@ -191,16 +195,20 @@ class Run:
     ) -> list[FilePair]:
         """Translate or reconstruct an image file, or all of a directory and its sub-directories, into files.
 
-        Names are kept if `out` is a directory; each file is written in the format that its name says, at the size of
-        the `input` (or of the `model`). What cannot be read or written comes back with its error, the others are done.
+        Names are kept if `out` is a directory; each file is written in the format that its name says, with the opacity
+        and, of grey, the 16 bits of its source. An image is stretched to what the model takes, and the result to the
+        size of the `input` (or left at the `model`'s); or it is cut into tiles, of which neighbours `overlap` by such a
+        fraction of a side. Files that are there are replaced or kept, or all is refused (`existing`). What cannot be
+        read or written comes back with its error.
         """
         tell = on_event or ignore
         drawer = self._drawer(checkpoint, device)
         way = (translation if how == "translate" else reconstruction)(drawer, to)
-        pairs, problems = file_pairs(Path(source).expanduser(), Path(out).expanduser(), overwrite=overwrite)
+        pairs, problems = file_pairs(Path(source).expanduser(), Path(out).expanduser(), existing=existing)
         for text in problems:
             tell(Note(text=text))
-        return change_files(drawer, way, pairs, given=given, size=size, seed=seed, overwrite=overwrite, tell=tell)
+        how_: Any = {"size": size, "fit": fit, "overlap": overlap, "overwrite": existing == "replace"}
+        return change_files(drawer, way, pairs, given=given, seed=seed, tell=tell, **how_)
 
     def interpolate(
         self,

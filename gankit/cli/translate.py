@@ -10,6 +10,7 @@ import typer
 
 from gankit.cli.arguments import Checkpoint, Device, GivenOption, Json, RunArgument, To
 from gankit.cli.output import at_least, emit, say, shown, warn
+from gankit.errors import UsageError
 
 In = Annotated[Path, typer.Argument(metavar="IN", help="Image file, or a directory of such and of directories.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="File, or directory: then names are kept.")]
@@ -17,6 +18,12 @@ SizeOption = Annotated[
     Literal["input", "model"], typer.Option(help="Write at the size of each input, or at that which the model draws.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Leave files that are there, and do the rest.")]
+FitOption = Annotated[
+    Literal["stretch", "tiles"],
+    typer.Option(help="Stretch an image to what the model takes, or cut it into overlapping tiles of that."),
+]
+Overlap = Annotated[float, typer.Option(help="Of tiles: part of a side that neighbours share, 0 to 0.5.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same images.")]
 
 
@@ -27,18 +34,25 @@ def translate(
     given: GivenOption = None,
     to: To = None,
     size: SizeOption = "input",
+    fit: FitOption = "stretch",
+    overlap: Overlap = 0.25,
     seed: Seed = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     overwrite: Overwrite = False,
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Translate images: for variants that are asked with one.
 
-    Images of any size are stretched to what the model takes, and the result back. Of other pictures that the variant is
-    asked with (--given mask=...), a file serves all images, a directory each with the file of its name.
+    Images of any size are stretched to what the model takes, and the result back, or go through it in tiles
+    (--fit tiles): for models of crops of large pictures. Opacity is kept, and 16 bits of grey are. Of other pictures
+    that the variant is asked with (--given mask=...), a file serves all images, a directory each with the file of its
+    name.
     """
-    _change("translate", run, source, out, given, to, size, seed, checkpoint, device, overwrite, json)
+    _change(
+        "translate", run, source, out, given, to, size, fit, overlap, seed, checkpoint, device, overwrite, resume, json
+    )
 
 
 def reconstruct(
@@ -48,17 +62,36 @@ def reconstruct(
     given: GivenOption = None,
     to: To = None,
     size: SizeOption = "input",
+    fit: FitOption = "stretch",
+    overlap: Overlap = 0.25,
     seed: Seed = 0,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     overwrite: Overwrite = False,
+    resume: Resume = False,
     json: Json = False,
 ) -> None:
     """Encode images and decode them again: for variants that can.
 
     Images of any size are stretched to what the model takes, and the result back.
     """
-    _change("reconstruct", run, source, out, given, to, size, seed, checkpoint, device, overwrite, json)
+    _change(
+        "reconstruct",
+        run,
+        source,
+        out,
+        given,
+        to,
+        size,
+        fit,
+        overlap,
+        seed,
+        checkpoint,
+        device,
+        overwrite,
+        resume,
+        json,
+    )
 
 
 def _change(
@@ -69,13 +102,18 @@ def _change(
     given: list[str] | None,
     to: str | None,
     size: Literal["input", "model"],
+    fit: Literal["stretch", "tiles"],
+    overlap: float,
     seed: int,
     checkpoint: str,
     device: str,
     overwrite: bool,
+    resume: bool,
     json: bool,
 ) -> None:
     at_least("--seed", seed, 0)
+    if overwrite and resume:
+        raise UsageError("--overwrite replaces the files that are there, --resume leaves them: give one of the two.")
     from gankit.api import open_run
     from gankit.cli.progress import reporter
     from gankit.sampling.given import from_options
@@ -89,7 +127,9 @@ def _change(
             given=from_options(given or []),
             to=to,
             size=size,
-            overwrite=overwrite,
+            fit=fit,
+            overlap=overlap,
+            existing="replace" if overwrite else "keep" if resume else "refuse",
             seed=seed,
             checkpoint=checkpoint,
             device=device,
@@ -105,7 +145,7 @@ def _change(
             for pair in pairs
         ]
         emit({"run": str(opened.path), "checkpoint": opened.directory.resolve(checkpoint), "n": done, "files": files})
-    elif done:
+    elif done or not failed:
         say(f"{done} {'image' if done == 1 else 'images'} in {shown(out)}")
     if failed:
         raise typer.Exit(1)

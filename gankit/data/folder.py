@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from gankit.events import OnEvent
     from gankit.plugin import Batch
 
-__all__ = ["READING", "FolderConfig", "ImageFolder", "image_store"]
+__all__ = ["READING", "FolderConfig", "ImageFolder", "PicturesConfig", "image_store", "store_options"]
 
 READING = frozenset({"cache", "cache_gib"})
-"""Options of :class:`FolderConfig` that say how images are read, not which."""
+"""Options of :class:`PicturesConfig` that say how images are read, not which."""
 
 
-class FolderConfig(Config):
-    """Options of a directory of images. Datasets that find other things beside the images add theirs to these."""
+class PicturesConfig(Config):
+    """Options of all datasets of image files: which size they are brought to, which are held out, what is kept."""
 
     root: Root = ""
-    """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
+    """Directory of images."""
     size: int = Field(64, ge=4, le=4096)
     """Height and width that images are brought to."""
-    channels: Literal[1, 3] = 3
-    """1 for grey, 3 for colour."""
+    width: int | None = Field(None, ge=4, le=4096)
+    """Width, where it is another than the height; none: they are square."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    """How an image is made square: centred crop, pad with white, or stretch."""
+    """How an image gets these proportions: centred crop, pad with white, or stretch."""
     test_fraction: float = Field(0.1, ge=0, le=0.5)
     """Part kept for testing, chosen by file name, where there is no directory named test."""
     cache: bool = True
@@ -45,20 +45,45 @@ class FolderConfig(Config):
     cache_gib: float = Field(20.0, gt=0)
     """Most disk for such images of all data together, in GiB; those not used for longest make room."""
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.size, self.size if self.width is None else self.width
 
-def image_store(config: FolderConfig, root: Path, files: Sequence[str], split: str) -> ImageStore:
-    """The images of the `files` of a split, below `root`, as `config` says. Only a test split may have none."""
+
+class FolderConfig(PicturesConfig):
+    """Options of a directory of images. Datasets that find other things beside the images add theirs to these."""
+
+    root: Root = ""
+    """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for colour."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        return self.channels, *self.sides
+
+
+def store_options(config: PicturesConfig, split: str) -> dict[str, Any]:
+    """What `config` says of how the images of a split are read, as keywords. Only a test split may have none."""
+    return {
+        "size": config.sides,
+        "fit": config.fit,
+        "disk": int(config.cache_gib * (1 << 30)) if config.cache else 0,
+        "may_be_empty": split == "test",
+    }
+
+
+def image_store(
+    config: PicturesConfig, root: Path, files: Sequence[str], split: str, channels: int | None = None
+) -> ImageStore:
+    """The images of the `files` of a split, below `root`, as `config` says, which has `channels` if none are given."""
     from gankit.data.store import ImageStore  # here, so that the options can be listed without torch
 
-    return ImageStore(
-        root,
-        files,
-        size=(config.size, config.size),
-        channels=config.channels,
-        fit=config.fit,
-        disk=int(config.cache_gib * (1 << 30)) if config.cache else 0,
-        may_be_empty=split == "test",
-    )
+    if channels is None:
+        channels = config.channels if isinstance(config, FolderConfig) else 3
+    return ImageStore(root, files, channels=channels, **store_options(config, split))
 
 
 class ImageFolder(Dataset[FolderConfig]):
@@ -83,7 +108,7 @@ class ImageFolder(Dataset[FolderConfig]):
             raise UsageError(f"data.root: no images in {self._root}: found {found}; looked for {endings}")
         self._layout = lay_out(listing.files, config.test_fraction)
         self._notes = [*listing.problems, *self._layout.notes]
-        keys = {"image": Key(kind="image", shape=(config.channels, config.size, config.size))}
+        keys = {"image": Key(kind="image", shape=config.shape)}
         if self._layout.classes:
             keys["label"] = Key(kind="class", names=self._layout.classes)
         self._spec = DataSpec(keys=keys)

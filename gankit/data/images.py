@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -26,8 +26,12 @@ __all__ = [
     "decode",
     "decode_resized",
     "eight_bit",
+    "has_alpha",
+    "has_sixteen_bits",
     "load",
+    "load_as",
     "resize",
+    "sixteen_bits",
     "to_float",
     "to_tensor",
     "to_uint8",
@@ -39,6 +43,7 @@ __all__ = [
 Convert = Callable[[Image.Image, int | None], Image.Image]
 """From a picture that was just loaded, and channels, to 8 bits a channel: as :func:`eight_bit`."""
 Fit = Literal["crop", "pad", "stretch"]
+T = TypeVar("T")
 
 # an image beyond Pillow's limit is an error of ours, one close to it is nobody's concern
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -69,6 +74,17 @@ def load(
     version (JPEG), of which both sides are still at least that long. `convert` stands in for :func:`eight_bit`. Raises
     :class:`ImageError`.
     """
+    return load_as(path, channels, convert or eight_bit, at_least=at_least)
+
+
+def load_as(
+    path: str | Path,
+    channels: int | None,
+    convert: Callable[[Image.Image, int | None], T],
+    *,
+    at_least: int | None = None,
+) -> T:
+    """What `convert` makes of the picture that was just loaded; for the rest see :func:`load`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels must be 1 or 3, got {channels}")
     try:
@@ -76,7 +92,7 @@ def load(
             if at_least and min(image.size) > at_least:
                 image.draft(None, (at_least, at_least))  # None: the mode stays
             image.load()
-            return (convert or eight_bit)(image, channels)
+            return convert(image, channels)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
@@ -109,27 +125,38 @@ def eight_bit(image: Image.Image, channels: int | None) -> Image.Image:
     """`image`, just loaded, as mode "L" or "RGB", upright; see :func:`load`."""
     mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
     turned = upright(image)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": older Pillow's 16 bits
-        turned = Image.fromarray(_sixteen_bits(np.asarray(turned), inverted=_zero_is_white(image)))
+    if has_sixteen_bits(image):
+        scaled = (sixteen_bits(image).astype(np.uint32) * 255 + 32767) // 65535  # Pillow's own conversion clips
+        turned = Image.fromarray(scaled.astype(np.uint8))
     elif image.mode in ("I", "F"):
         turned = Image.fromarray(_any_range(np.asarray(turned), fractions=image.mode == "F"))
-    if turned.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in turned.info:
+    if has_alpha(turned):
         front = turned.convert("RGBA")
         turned = Image.new("RGBA", front.size, (*_WHITE, 255))
         turned.alpha_composite(front)
     return turned if turned.mode == mode else turned.convert(mode)
 
 
+def has_alpha(image: Image.Image) -> bool:
+    """Whether some of `image` may be transparent."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def has_sixteen_bits(image: Image.Image) -> bool:
+    """Whether `image`, just loaded, is grey of 16 bits."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # "I": older Pillow's
+
+
+def sixteen_bits(image: Image.Image) -> np.ndarray:
+    """Such an image upright, 0 black and 65535 white: uint16 (H, W)."""
+    values = np.asarray(upright(image)).astype(np.uint16)
+    return 65535 - values if _zero_is_white(image) else values
+
+
 def _zero_is_white(image: Image.Image) -> bool:
     """Whether a TIFF file says so of its greys, which Pillow heeds at 8 bits and not at 16."""
     photometric_interpretation = 262
     return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(photometric_interpretation) == 0
-
-
-def _sixteen_bits(values: np.ndarray, *, inverted: bool) -> np.ndarray:
-    """0 ... 65535 as 0 ... 255 (Pillow's own conversion clips)."""
-    scaled = ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return 255 - scaled if inverted else scaled
 
 
 def _any_range(values: np.ndarray, *, fractions: bool) -> np.ndarray:
@@ -214,10 +241,10 @@ def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool =
 def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = False) -> None:
     """Write an image file of the kind that the name's ending says (jpg, png, webp, tiff, bmp): whole or not at all.
 
-    `image`: uint8 (H, W), (H, W, 1) or (H, W, 3); or float (1 or 3, H, W) in [-1, 1]. JPEG
-    and WebP are written at quality 95, JPEG with colours at full resolution; the others are lossless. A
-    :class:`UsageError` for another ending, and, unless told to `overwrite`, if the file exists; an OSError that names
-    `path` if it cannot be written.
+    `image`: uint8 (H, W) or (H, W, 1 or 3), or 2 or 4 with opacity, which JPEG and BMP have not; uint16 (H, W, 1), for
+    PNG and TIFF; or float (1 or 3, H, W) in [-1, 1]. JPEG and WebP are written at quality 95, JPEG with colours at full
+    resolution; the others are lossless. A :class:`UsageError` for another ending, and, unless told to `overwrite`, if
+    the file exists; an OSError that names `path` if it cannot be written.
     """
     path = Path(path)
     if (kind := _KINDS.get(path.suffix.lower())) is None:
@@ -226,7 +253,7 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool
 
 
 def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -> None:
-    picture = Image.fromarray(_for_file(torch.as_tensor(image)))
+    picture = Image.fromarray(_for_file(image))
     data = io.BytesIO()
     try:
         picture.save(data, kind, **_SETTINGS.get(kind, {}))
@@ -238,13 +265,14 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -
         raise UsageError(f"{path} exists already; name another file or remove it") from None
 
 
-def _for_file(image: Tensor) -> np.ndarray:
-    if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3):
-        image = to_uint8(image).permute(1, 2, 0)
-    if image.dtype != torch.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))):
-        raise ValueError(
-            f"image must be uint8 (H, W, 1 or 3) or float (1 or 3, H, W), got {image.dtype} {tuple(image.shape)}"
-        )
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    return image.contiguous().cpu().numpy()
+def _for_file(image: Tensor | np.ndarray) -> np.ndarray:
+    if isinstance(image, Tensor) or image.dtype.kind == "f":
+        image = torch.as_tensor(image)
+        if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3):
+            image = to_uint8(image).permute(1, 2, 0)
+        image = image.detach().cpu().numpy()
+    most = {"uint8": 4, "uint16": 1}.get(str(image.dtype), 0)
+    if not most or image.ndim not in (2, 3) or not 1 <= (1 if image.ndim == 2 else image.shape[2]) <= most:
+        kinds = "uint8 (H, W, 1 to 4), uint16 (H, W, 1) or float (1 or 3, H, W)"
+        raise ValueError(f"image must be {kinds}, got {image.dtype} {tuple(image.shape)}")
+    return np.ascontiguousarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)

@@ -8,9 +8,20 @@ from dataclasses import dataclass, replace
 
 from gankit.data.files import held_out, named
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Layout", "Splits", "lay_out", "splits_of"]
 
 _TEST_NAMES = ("test", "val", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which files are for training and which for testing."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    named: bool
+    """Whether directories say so."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,16 +47,8 @@ def lay_out(files: Sequence[str], fraction: float) -> Layout:
     than these have on average, are strays: left out and told of. So are test images without a class, where those for
     training have one. With more images beside the directories there are no labels.
     """
-    notes: list[str] = []
-    train, test = tuple(files), tuple[str, ...]()
-    if splits := _split_directories(files):
-        of = {name: tuple(file for file in files if file.startswith(f"{name}/")) for name in splits}
-        first, *others = splits
-        train, test = of[first], of[others[0]] if others else ()
-        notes += [f"{name}/ is left out: {others[0]}/ is the test split" for name in others[1:]]
-        if strays := [file for file in files if "/" not in file]:
-            notes.append(_left_out(strays, "the directories of the splits"))
-    depth = 1 if splits else 0
+    splits = _by_directories(files)
+    train, test, notes, depth = splits.train, splits.test, list(splits.notes), 1 if splits.named else 0
 
     inside = tuple(file for file in train if _directory(file, depth) is not None)
     strays = [file for file in train if _directory(file, depth) is None]
@@ -65,6 +68,27 @@ def lay_out(files: Sequence[str], fraction: float) -> Layout:
     count = Counter(layout.class_of(file) for file in layout.train)
     notes += [f"class {name!r} has no training images" for name in classes if not count[name]]
     return replace(layout, classes=tuple(classes), notes=tuple(notes))
+
+
+def splits_of(files: Sequence[str], fraction: float) -> Splits:
+    """The splits of `files`, relative to their root, whatever classes they have: as of :func:`lay_out`."""
+    splits = _by_directories(files)
+    if splits.test or not splits.train:
+        return splits
+    held = _hold_out(splits.train, fraction, 0)
+    return replace(splits, train=held.train, test=held.test)
+
+
+def _by_directories(files: Sequence[str]) -> Splits:
+    names = _split_directories(files)
+    if not names:
+        return Splits(tuple(files), (), named=False)
+    of = {name: tuple(file for file in files if file.startswith(f"{name}/")) for name in names}
+    first, *others = names
+    notes = [f"{name}/ is left out: {others[0]}/ is the test split" for name in others[1:]]
+    if strays := [file for file in files if "/" not in file]:
+        notes.append(_left_out(strays, "the directories of the splits"))
+    return Splits(of[first], of[others[0]] if others else (), named=True, notes=tuple(notes))
 
 
 def _few(strays: Sequence[str], inside: Sequence[str], groups: int) -> bool:

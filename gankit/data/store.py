@@ -163,15 +163,26 @@ class ImageStore:
 
     def _key(self) -> bytes:
         """Digest of the files' names, sizes and times, and of how they are decoded."""
-        how = (os.path.realpath(self.root), self.size, self.channels, self.fit)
-        made = blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=32)
+        made = blake2b(repr(self._how()).encode("utf-8", "surrogateescape"), digest_size=32)
         for known in self._states.items():
             made.update(repr(known).encode("utf-8", "surrogateescape"))
         return made.digest()
 
+    def _how(self) -> tuple[object, ...]:
+        """All that the rows follow from, but for the files."""
+        return os.path.realpath(self.root), self.size, self.channels, self.fit
+
     @cached_property
     def _states(self) -> dict[str, tuple[int, ...]]:
-        return {file: state_of(self.root / file) for file in self._files}
+        return {file: self._state(file) for file in self._files}
+
+    def _state(self, file: str) -> tuple[int, ...]:
+        """What changes whenever the image `file` does."""
+        return state_of(self.root / file)
+
+    def _decode(self, file: str) -> np.ndarray:
+        """The image `file` as a row, uint8 (:attr:`_length`,). Raises :class:`ImageError`."""
+        return decode_resized(self.root / file, self.size, self.channels, self.fit).numpy().reshape(-1)
 
     def _decode_missing(self, tell: OnEvent) -> None:
         known = self._kept.known() if self._kept is not None else np.zeros(len(self._files), dtype=bool)
@@ -217,14 +228,12 @@ class ImageStore:
             if right[0]:
                 return rows[0]
         try:
-            row = decode_resized(self.root / file, self.size, self.channels, self.fit).numpy().reshape(-1)
+            row = self._decode(file)
         except ImageError as error:
             self.unreadable[file] = str(error)
             return None
         # what was replaced since the cache was named after it must not be found there by others
-        if isinstance(self._kept, HeldRows) or (
-            self._kept is not None and state_of(self.root / file) == self._states[file]
-        ):
+        if isinstance(self._kept, HeldRows) or (self._kept is not None and self._state(file) == self._states[file]):
             self._kept.put(index, row)
         return row
 

@@ -88,6 +88,8 @@ def blame(error: ImportError) -> PluginError | None:
 def owner(module: str) -> PluginEntry | None:
     """The plugin whose package `module` belongs to, by the entry points of all plugins; nothing is imported."""
     top = module.partition(".")[0]
+    if top == "gankit":  # it has datasets of its own, and is no plugin
+        return None
     entries = [*variants().values(), *datasets().values()]
     return next((entry for entry in entries if re.split(r"[.:]", entry.value)[0].strip() == top), None)
 

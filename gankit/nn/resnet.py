@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from gankit.nn.instance_norm_act import InstanceNormAct2d
@@ -19,16 +21,22 @@ class ResNetGenerator(nn.Module):
         inputs, outputs: channels of the images.
         width: channels after the first layer.
         blocks: residual blocks.
+        up_kernel: side of the doublings' kernels: 3 as published, or 4, which covers all pixels as often and so leaves
+            no checkerboards (Odena et al. 2016).
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int = 64, blocks: int = 9) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int = 64, blocks: int = 9, *, up_kernel: Literal[3, 4] = 3
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), _norm_relu(width)]
         for channels in (width, 2 * width):
             layers += [nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), _norm_relu(2 * channels)]
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
-            up = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1)
+            up = nn.ConvTranspose2d(
+                channels, channels // 2, up_kernel, stride=2, padding=1, output_padding=up_kernel % 2
+            )
             layers += [up, _norm_relu(channels // 2)]
         self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -52,7 +53,18 @@ def test_translate(gankit, negative, photos, tmp_path):
     assert Image.open(tmp_path / "out" / "a.png").size == (30, 20)
     assert np.asarray(Image.open(tmp_path / "out" / "deep" / "b.jpg")).min() > 250
     refused = gankit("translate", negative, photos, "out")
-    assert (refused.code, "exists already. Give another OUT, or --overwrite" in refused.err) == (2, True)
+    assert (refused.code, "exists already. Give another OUT, --resume to do" in refused.err) == (2, True)
+    os.remove(tmp_path / "out" / "a.png")
+    rest = gankit("translate", negative, photos, "out", "--resume")
+    assert (rest.code, rest.out) == (0, "1 image in out\n")
+    assert "1 of 2 are there already, and left as they are" in rest.err
+    assert gankit("translate", negative, photos, "out", "--resume").out == "0 images in out\n"
+    assert "give one of the two" in gankit("translate", negative, photos, "out", "--resume", "--overwrite").err
+    assert (
+        "from 0 to 0.5, got 0.7" in gankit("translate", negative, photos, "x", "--fit", "tiles", "--overlap", 0.7).err
+    )
+    assert gankit("translate", negative, photos, "tiled", "--fit", "tiles").code == 0
+    assert np.asarray(Image.open(tmp_path / "tiled" / "a.png")).shape == (20, 30)
 
     (photos / "c.png").write_text("no image")
     outcome = gankit("translate", negative, photos, "out", "--overwrite", "--size", "model", "--json")

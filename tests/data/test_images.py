@@ -219,7 +219,7 @@ def test_write_png_errors(tmp_path: Path) -> None:
         write_png(tmp_path / "absent" / "a.png", torch.zeros(2, 2, dtype=torch.uint8))
     assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "absent" / "a.png"), None)
     with pytest.raises(ValueError, match="image must be"):
-        write_png(tmp_path / "a.png", torch.zeros(2, 2, 2, dtype=torch.uint8))
+        write_png(tmp_path / "a.png", torch.zeros(2, 2, 5, dtype=torch.uint8))
     assert not list(tmp_path.iterdir())
 
 

@@ -22,7 +22,7 @@ def build(config: CGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
     Raises:
         UsageError: the convolutional networks cannot make images of that size.
     """
-    shape, classes = spec.image_shape, spec.classes("label")
+    shape, classes = spec.image_shape, spec.classes(spec.class_key(config.class_key))
     made: dict[str, nn.Module]
     if config.network == "conv":
         made = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from gankit.plugin import Config, DataSpec, Optim, Phase, SampleRequest, Step, Variant
+from gankit.plugin import Config, DataSpec, Key, Optim, Phase, SampleRequest, Step, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +24,8 @@ class CGANConfig(Config):
     """Two-layer perceptrons, or convolutional networks."""
     z: int = Field(100, ge=1)
     """Length of the noise vector."""
+    class_key: str = ""
+    """Which classes it is told, where the data has several kinds; none: `label`, or the only ones."""
     hidden: int = Field(256, ge=1)
     """Width of the perceptrons' hidden layer; of the convolutional networks' widest layer."""
     label_scale: float = Field(10.0, gt=0)
@@ -39,8 +41,6 @@ class CGAN(Variant[CGANConfig]):
 
     Config = CGANConfig
     dataset = "digits"
-    requires = frozenset({"image", "label"})
-    conditions = frozenset({"label"})
     averaged = ("generator",)
     metric = "accuracy"
     presets: ClassVar = {
@@ -61,23 +61,30 @@ class CGAN(Variant[CGANConfig]):
             Phase(name="generator", updates=("generator",), loss=self._generator, optim=self.config.optim),
         )
 
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        key = spec.class_key(self.config.class_key)
+        return {key: spec[key]}
+
     def codes(self, request: SampleRequest) -> Tensor:
         return request.noise(request.n, self.config.z)
 
     def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
-        return networks["generator"](codes, request.batch["label"])
+        return networks["generator"](codes, request.batch[request.spec.class_key(self.config.class_key)])
 
     def _fake(self, step: Step) -> Tensor:
         """Images for the labels of the batch; both phases see the same ones."""
         generator = step.networks["generator"]
-        return step.shared("fake", lambda: generator(step.noise(step.size, self.config.z), step.batch["label"]))
+        return step.shared("fake", lambda: generator(step.noise(step.size, self.config.z), self._label(step)))
+
+    def _label(self, step: Step) -> Tensor:
+        return step.batch[step.spec.class_key(self.config.class_key)]
 
     def _judged(self, step: Step, images: Tensor) -> Tensor:
         """The discriminator's logits, (N, 1), for images that are said to show the labels of the batch."""
         seen = step.augment(images)
         if self.config.noise:
             seen = seen + self.config.noise * step.noise(*seen.shape)
-        return step.networks["discriminator"](seen, step.batch["label"])
+        return step.networks["discriminator"](seen, self._label(step))
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_d_loss

@@ -1,5 +1,6 @@
 """The class-conditional GAN: networks, presets, and that it learns what it is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,18 @@ def test_judge_of_digits_at_the_default_size() -> None:
     )
     assert judged.held_out == 355
     assert judged.accuracy["label"] >= 0.97
+
+
+def test_it_takes_the_classes_that_there_are() -> None:
+    """`label`, or the only kind of classes; of several it asks which."""
+    image, hue = Key(kind="image", shape=(1, 8, 8)), Key(kind="class", names=("red", "blue", "green"))
+    only = DataSpec(keys={"image": image, "hue": hue})
+    variant = CGAN(CGANConfig())
+    assert set(variant.asks(only, "image")) == {"hue"}
+    assert variant.networks(only)["generator"].classes == 3
+    several = DataSpec(keys={"image": image, "hue": hue, "size": replace(hue, names=("small", "large"))})
+    with pytest.raises(UsageError, match=r"several kinds of classes; give class_key one of hue, size"):
+        variant.networks(several)
+    assert set(CGAN(CGANConfig(class_key="size")).asks(several, "image")) == {"size"}
+    with pytest.raises(UsageError, match=r"the data has no classes, only image"):
+        variant.networks(DataSpec(keys={"image": image}))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from gankit.errors import UsageError
-from gankit.options.spelling import give
 from gankit.plugin import Config, DataSpec, Key, Optim, Phase, SampleRequest, Step, Variant
 
 if TYPE_CHECKING:
@@ -22,16 +20,24 @@ OTHER = {"a": "b", "b": "a"}
 class CycleGANConfig(Config):
     """Options of the variant ``cyclegan``."""
 
+    network: Literal["resnet", "keras"] = "resnet"
+    """Generators of residual blocks with patch discriminators, or the U-Nets and discriminators of a textbook."""
     g_width: int = Field(64, ge=1)
-    """Channels after the generators' first layer."""
+    """Channels after the residual generators' first layer."""
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generators."""
+    up_kernel: Literal[3, 4] = 3
+    """Side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
+    kernel: Literal[3, 5] = 3
+    """Side of all kernels of the textbook's networks."""
     d_width: int = Field(64, ge=1)
     """Channels after the discriminators' first layer."""
-    d_layers: int = Field(3, ge=1, le=6)
-    """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16."""
-    loss: Literal["lsgan", "bce", "hinge"] = "lsgan"
-    """Adversarial loss."""
+    d_layers: int = Field(3, ge=0, le=6)
+    """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 one."""
+    loss: Literal["lsgan", "bce", "hinge", "wgan"] = "lsgan"
+    """Adversarial loss; with wgan the discriminators are critics."""
+    penalty: float = Field(0.0, ge=0)
+    """Weight of the discriminators' gradient penalty between real images and fakes (Gulrajani et al. 2017)."""
     cycle: float = Field(10.0, ge=0)
     """Weight of the way there and back again."""
     identity: float = Field(0.5, ge=0)
@@ -40,6 +46,8 @@ class CycleGANConfig(Config):
     """Earlier fakes kept for each discriminator; 0 = it sees the newest alone."""
     optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999), schedule="linear", hold=0.5)
     """Optimiser of all networks."""
+    d_rate: float = Field(1.0, gt=0)
+    """The discriminators' learning rate, as a multiple of the generators'."""
 
 
 class CycleGAN(Variant[CycleGANConfig]):
@@ -60,60 +68,76 @@ class CycleGAN(Variant[CycleGANConfig]):
             "sample_every": 250,
             "eval_every": 500,
             "ema": 0.99,
+            "up_kernel": 4,
             "g_width": 16,
             "blocks": 3,
             "d_width": 32,
             "d_layers": 2,
             "optim.lr": 5e-4,
         },
+        # for photographs of 64x64 on a CPU
+        "small": {
+            "steps": 2500,
+            "batch_size": 4,
+            "sample_n": 8,
+            "sample_every": 250,
+            "eval_every": 500,
+            "ema": 0.99,
+            "precision": "auto",
+            "g_width": 32,
+            "blocks": 4,
+            "up_kernel": 4,
+            "d_width": 32,
+            "d_layers": 2,
+            "optim.lr": 4e-4,
+        },
         # the paper's networks and setting, for images of 256x256: 200 epochs of a thousand images
         "paper": {"steps": 200_000, "batch_size": 1, "sample_n": 4, "sample_every": 1000, "ema": 0.0},
+        # a textbook's, for images of 32x32; its weights, of images in [0, 1], are halved for [-1, 1]
+        "keras": {
+            "steps": 100_000,
+            "batch_size": 32,
+            "sample_every": 2000,
+            "ema": 0.0,
+            "network": "keras",
+            "d_layers": 0,
+            "cycle": 5.0,
+            "identity": 0.0,
+            "pool": 0,
+            "optim.kind": "rmsprop",
+            "optim.lr": 1e-4,
+            "optim.betas": (0.5, 0.9),
+            "optim.schedule": "constant",
+            "d_rate": 2.0,
+        },
+        # another textbook's: critics, which the book leaves without anything that holds their slope
+        "wasserstein": {
+            "steps": 200_000,
+            "batch_size": 1,
+            "sample_n": 4,
+            "sample_every": 1000,
+            "ema": 0.0,
+            "loss": "wgan",
+            "penalty": 10.0,
+            "identity": 0.0,
+            "pool": 0,
+            "optim.betas": (0.0, 0.9),
+            "optim.schedule": "constant",
+        },
     }
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
-        from gankit.nn import ImagePool, PatchDiscriminator, ResNetGenerator
-        from gankit.nn.init import init_normal
+        from gankit_plugin_cyclegan.networks import build
 
-        c = self.config
-        shapes = {name: spec.shape_of(name) for name in OTHER}
-        self._check(shapes)
-        made: dict[str, nn.Module] = {}
-        for name, other in OTHER.items():
-            inputs, outputs = shapes[name][0], shapes[other][0]
-            made[f"{name}_to_{other}"] = init_normal(ResNetGenerator(inputs, outputs, c.g_width, c.blocks))
-        for name in OTHER:
-            made[f"discriminator_{name}"] = init_normal(PatchDiscriminator(shapes[name][0], c.d_width, c.d_layers))
-        if c.pool:
-            made |= {f"pool_{name}": ImagePool(c.pool, shapes[name]) for name in OTHER}
-        return made
-
-    def _check(self, shapes: Mapping[str, tuple[int, int, int]]) -> None:
-        for name, (_, height, width) in shapes.items():
-            if height % 4 or width % 4 or min(height, width) < 16:
-                raise UsageError(
-                    f"cyclegan takes sides that 4 divides, from 16 on; those of {name!r} are {width}x{height}. "
-                    f"Choose another size ({give('data.size', 64)})."
-                )
-            left = min(height, width) >> self.config.d_layers
-            if left < 3:
-                raise UsageError(
-                    f"d_layers = {self.config.d_layers}: nothing is left of {width}x{height} pixels. "
-                    f"Choose fewer ({give('d_layers', 2)})."
-                )
-        if shapes["a"][1:] != shapes["b"][1:]:
-            raise UsageError(f"cyclegan needs a and b of one size; they are {shapes['a'][1:]} and {shapes['b'][1:]}.")
-        if self.config.identity and shapes["a"][0] != shapes["b"][0]:
-            raise UsageError(
-                f"identity needs as many channels in a ({shapes['a'][0]}) as in b ({shapes['b'][0]}). "
-                f"Leave it out ({give('identity', 0)})."
-            )
+        return build(self.config, spec)
 
     def phases(self) -> Sequence[Phase]:
-        optim = self.config.optim
+        optim, rate = self.config.optim, self.config.d_rate
+        theirs = optim.model_copy(update={"lr": rate * optim.lr, "lr_end": rate * optim.lr_end})
         judges = tuple(f"discriminator_{name}" for name in OTHER)
         return (
             Phase(name="generators", updates=("a_to_b", "b_to_a"), loss=self._generators, optim=optim),
-            Phase(name="discriminators", updates=judges, loss=self._discriminators, optim=optim),
+            Phase(name="discriminators", updates=judges, loss=self._discriminators, optim=theirs),
         )
 
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
@@ -131,35 +155,52 @@ class CycleGAN(Variant[CycleGANConfig]):
             shown |= {name: request.batch[name], f"{name}{other}": there, f"{name}{other}{name}": back}
         return shown
 
-    def _fake(self, step: Step, source: str) -> Tensor:
-        """Translations of the batch; the discriminators' phase sees those that the generators drew."""
-        network = step.networks[f"{source}_to_{OTHER[source]}"]
-        return step.shared(f"fake_{OTHER[source]}", lambda: network(step.batch[source]))
+    def _drawn(self, step: Step, source: str) -> tuple[Tensor, Tensor | None]:
+        """Translations of the batch, which both phases see, and what the same network makes of its own target domain.
+
+        One forward of both: no image's norm sees another image, and half as many launches of kernels do.
+        """
+        target = OTHER[source]
+        network = step.networks[f"{source}_to_{target}"]
+
+        def draw() -> tuple[Tensor, Tensor | None]:
+            import torch
+
+            if not self.config.identity:
+                return network(step.batch[source]), None
+            fake, same = network(torch.cat([step.batch[source], step.batch[target]])).chunk(2)
+            return fake, same
+
+        return step.shared(f"drawn_{target}", draw)
 
     def _generators(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
 
         c, terms = self.config, {}
         for name, other in OTHER.items():
-            fake = self._fake(step, name)
+            fake, same = self._drawn(step, name)
             judged = step.networks[f"discriminator_{other}"](step.augment(fake))
             terms[f"adversarial_{other}"] = patchgan_g_loss(judged, c.loss)
             back = step.networks[f"{other}_to_{name}"](fake)
             terms[f"cycle_{name}"] = c.cycle * (back - step.batch[name]).abs().mean()
-            if c.identity:
-                same = step.networks[f"{other}_to_{name}"](step.batch[name])
-                terms[f"identity_{name}"] = c.cycle * c.identity * (same - step.batch[name]).abs().mean()
+            if same is not None:
+                terms[f"identity_{other}"] = c.cycle * c.identity * (same - step.batch[other]).abs().mean()
         return terms
 
     def _discriminators(self, step: Step) -> dict[str, Tensor]:
+        import torch
+
+        from gankit.losses import gradient_penalty
         from gankit.ops import patchgan_d_loss
 
-        terms = {}
+        c, terms = self.config, {}
         for name, other in OTHER.items():
-            fake = self._fake(step, other).detach()
-            if self.config.pool:
+            fake = self._drawn(step, other)[0].detach()
+            if c.pool:
                 fake = step.networks[f"pool_{name}"].query(fake, step.generator)
             judge = step.networks[f"discriminator_{name}"]
-            real = judge(step.augment(step.batch[name]))
-            terms[name] = patchgan_d_loss(real, judge(step.augment(fake)), self.config.loss)
+            seen = [step.augment(images.float()) for images in (step.batch[name], fake)]
+            terms[name] = patchgan_d_loss(*judge(torch.cat(seen)).chunk(2), c.loss)
+            if c.penalty:
+                terms[f"penalty_{name}"] = c.penalty * gradient_penalty(judge, *seen, generator=step.generator)
         return terms

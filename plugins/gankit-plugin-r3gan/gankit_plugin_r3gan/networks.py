@@ -42,7 +42,7 @@ def build(config: R3GANConfig, spec: DataSpec) -> dict[str, nn.Module]:
             f"r3gan: {odd[0]} channels are {odd[0] * EXPANSION} inside a block, which groups of {config.group} do not "
             f"divide: choose widths that are multiples of {config.group // math.gcd(config.group, EXPANSION)}"
         )
-    classes = spec.classes(config.class_key) if config.conditional else 0
+    classes = spec.classes(spec.class_key(config.class_key)) if config.conditional else 0
     embedding = config.z if classes else 0
     blocks = Blocks(config.blocks, config.group, len(widths))
     return {

@@ -32,8 +32,8 @@ class R3GANConfig(Config):
     """Channels of a group of the 3x3 convolutions."""
     conditional: bool = False
     """Draw the class that is asked for."""
-    class_key: str = "label"
-    """Of conditional: the key under which the data has its classes."""
+    class_key: str = ""
+    """Of conditional: which classes, where the data has several kinds; none: `label`, or the only ones."""
     san: bool = False
     """Discriminator whose last layer is a direction of length 1, trained apart (SAN)."""
     penalty: Literal["exact", "approx"] = "exact"
@@ -112,13 +112,6 @@ class R3GAN(Variant[R3GANConfig]):
         from gankit.nn import AdaptiveProbability
         from gankit_plugin_r3gan.networks import build
 
-        key = self.config.class_key
-        if self.config.conditional and (key not in spec.keys or spec[key].kind != "class"):
-            classes = ", ".join(name for name, one in spec.keys.items() if one.kind == "class")
-            chosen = (
-                f"its classes: {classes} ({give('class_key', classes.split(', ')[0])})" if classes else "nor elsewhere"
-            )
-            raise UsageError(f"r3gan: conditional needs classes, and the data has none under {key!r}; {chosen}")
         networks = build(self.config, spec)
         return networks | (
             {"ada": AdaptiveProbability(images=self.config.adaptive_images)} if self.config.adaptive else {}
@@ -149,13 +142,16 @@ class R3GAN(Variant[R3GANConfig]):
             )
 
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
-        return {self.config.class_key: spec[self.config.class_key]} if self.config.conditional else {}
+        if not self.config.conditional:
+            return {}
+        key = spec.class_key(self.config.class_key)
+        return {key: spec[key]}
 
     def codes(self, request: SampleRequest) -> Tensor:
         return request.noise(request.n, self.config.z)
 
     def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
-        labels = request.batch[self.config.class_key] if self.config.conditional else None
+        labels = request.batch[request.spec.class_key(self.config.class_key)] if self.config.conditional else None
         return networks["generator"](codes, labels).float().clamp(-1, 1)
 
     def gamma(self, spec: DataSpec, left: float) -> float:
@@ -176,7 +172,7 @@ class R3GAN(Variant[R3GANConfig]):
 
     def _labels(self, step: Step) -> Tensor | None:
         """Fakes are drawn of the classes of the reals that they are paired with."""
-        return step.batch[self.config.class_key] if self.config.conditional else None
+        return step.batch[step.spec.class_key(self.config.class_key)] if self.config.conditional else None
 
     def _fakes(self, step: Step) -> Tensor:
         def draw() -> Tensor:

@@ -133,7 +133,7 @@ def test_features_and_direction_are_trained_apart(classes: int) -> None:
             spec(),
             "12 channels are 24 inside a block, which groups of 16 do not divide: .* multiples of 8",
         ),
-        ({"conditional": True}, spec(), "the data has none under 'label'; nor elsewhere"),
+        ({"conditional": True}, spec(), "the data has no classes, only image"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_sentence(options: dict[str, object], given: DataSpec, text: str) -> None:

@@ -137,9 +137,9 @@ def test_widths_that_are_none_are_refused(widths: tuple[int, ...]) -> None:
 
 def test_classes_may_have_another_key(tmp_path: Path) -> None:
     options = {**TINY, "data": {"size": 16, "groups": ("activities",)}}
-    with pytest.raises(UsageError, match=r"none under 'label'; its classes: group \(--class-key group\)"):
-        gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, **options)
-    run = gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, class_key="group", **options)
+    with pytest.raises(UsageError, match=r"no classes under the key 'hue'; give class_key one of group"):
+        gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, class_key="hue", **options)
+    run = gankit.train("r3gan", "emoji", out=tmp_path, steps=1, conditional=True, **options)
     assert [record["group"] for record in run.sample(2).records] == ["activities"] * 2
 
 

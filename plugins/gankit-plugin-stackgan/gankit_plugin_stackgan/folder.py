@@ -70,7 +70,7 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
         config = self.config
         return DataSpec(
             keys={
-                "image": Key(kind="image", shape=(config.channels, config.size, config.size)),
+                "image": Key(kind="image", shape=config.shape),
                 "text": Key(kind="text", shape=(config.text_length,)),
             }
         )

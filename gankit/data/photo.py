@@ -1,0 +1,99 @@
+"""A photograph as its file has it: what a model is shown of it, and what must come back beside the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gankit.data.images import (
+    eight_bit,
+    has_alpha,
+    has_sixteen_bits,
+    load_as,
+    sixteen_bits,
+    to_float,
+    to_tensor,
+    upright,
+)
+
+__all__ = ["Photo", "load_photo"]
+
+_WITH_ALPHA = frozenset({".png", ".webp", ".tif", ".tiff"})
+_WITH_SIXTEEN = frozenset({".png", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What :func:`load_photo` read."""
+
+    picture: Image.Image
+    """Upright, transparency laid on white: mode "L" or "RGB", or "F" (0 ... 255) of 16-bit grey."""
+    alpha: Image.Image | None
+    """Opacity, mode "L"; None: opaque."""
+    own: np.ndarray
+    """The file's own pixels, whatever their opacity: uint8 (H, W, 1 or 3), or uint16 (H, W, 1)."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.picture.height, self.picture.width
+
+    def shown(self, size: tuple[int, int] | None = None) -> Tensor:
+        """What a model is shown: float32 (C, H, W) in [-1, 1], stretched to `size` (height, width) if given."""
+        return _floats(self.picture if size is None else _stretched(self.picture, size))
+
+    def result(self, image: Tensor, target: Path, own_size: bool, keep: Tensor | None = None) -> np.ndarray:
+        """Pixels for the file `target` of what became of this photograph, float (1 or 3, h, w) in [-1, 1].
+
+        With `own_size` stretched to the size of the photograph. With the photograph's opacity, and in 16 bits if that
+        has them and the image is grey, where the format can. Where `keep` (H, W) holds, the photograph's own pixels.
+        """
+        suffix = target.suffix.lower()
+        size = self.size if own_size else (image.shape[1], image.shape[2])
+        deep = self.own.dtype == np.uint16 and image.shape[0] == 1 and suffix in _WITH_SIXTEEN
+        values = image.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).numpy()
+        if values.shape[1:] != size:
+            channels = [Image.fromarray(channel) for channel in values]
+            values = np.stack([np.asarray(_stretched(channel, size)) for channel in channels])
+        scaled = np.rint(values.transpose(1, 2, 0) * (257 if deep else 1)).clip(0, 65535 if deep else 255)
+        pixels = scaled.astype(np.uint16 if deep else np.uint8)
+        if keep is not None:
+            own = self.own if deep or self.own.dtype == np.uint8 else np.rint(self.own / 257).astype(np.uint8)
+            pixels = np.where(keep.numpy()[..., None], own, pixels)
+        if self.alpha is not None and not deep and suffix in _WITH_ALPHA:
+            alpha = self.alpha if self.size == size else _stretched(self.alpha, size)
+            pixels = np.concatenate([pixels, np.asarray(alpha)[..., None]], 2)
+        return pixels
+
+
+def load_photo(path: str | Path, channels: int) -> Photo:
+    """The image file, with 1 or 3 channels. What :func:`~gankit.data.images.load` says of formats and errors holds."""
+    return load_as(path, channels, _photo)
+
+
+def _photo(image: Image.Image, channels: int | None) -> Photo:
+    turned, mode = upright(image), "L" if channels == 1 else "RGB"
+    alpha = turned.convert("RGBA").getchannel("A") if has_alpha(turned) else None
+    if has_sixteen_bits(image) and channels == 1:
+        own = sixteen_bits(image)
+        return Photo(Image.fromarray((own / 257).astype(np.float32)), alpha, own[..., None])
+    picture = eight_bit(image, channels)
+    own = np.asarray(turned.convert("RGBA").convert(mode) if alpha is not None else picture)
+    return Photo(picture, alpha, own[..., None] if own.ndim == 2 else own)
+
+
+def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if (image.height, image.width) == size:
+        return image
+    return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _floats(image: Image.Image) -> Tensor:
+    if image.mode != "F":
+        return to_float(to_tensor(image))
+    return torch.from_numpy(np.array(image)[None]).div_(127.5).sub_(1)

@@ -1,0 +1,109 @@
+"""Networks of StarGAN (Choi et al. 2018, appendix, tables 4 and 5).
+
+Legend: N batch, C x H x W image, c channels of the domain.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gankit.errors import UsageError
+from gankit.nn import Conv2d, InstanceNormAct2d, LeakyReLU
+from gankit.options.spelling import give
+from gankit_plugin_stargan.domains import Domain
+from gankit_plugin_stargan.variant import StarGANConfig
+
+__all__ = ["Discriminator", "Generator", "build"]
+
+SLOPE = 0.01
+
+
+def build(config: StarGANConfig, shape: tuple[int, int, int], domain: Domain) -> dict[str, nn.Module]:
+    """Generator and discriminator for images of `shape` (C, H, W). :class:`UsageError` if there are none for that."""
+    channels, height, width = shape
+    if height % 4 or width % 4 or min(height, width) < 8:
+        raise UsageError(
+            f"stargan takes sides that 4 divides, from 8 on; the images are {width}x{height}. "
+            f"Choose another size ({give('data.size', 64)})."
+        )
+    if not min(height, width) >> config.d_layers:
+        raise UsageError(
+            f"d_layers = {config.d_layers}: nothing is left of {width}x{height} pixels. "
+            f"Choose fewer ({give('d_layers', min(height, width).bit_length() - 1)})."
+        )
+    left = height >> config.d_layers, width >> config.d_layers
+    return {
+        "generator": Generator(channels, domain, config.g_width, config.blocks, config.mask),
+        "discriminator": Discriminator(channels, domain.number, config.d_width, config.d_layers, left),
+    }
+
+
+class Generator(nn.Module):
+    """(N, C, H, W) images and labels of `domain`, (N,) or (N, c), to (N, C, H, W) in [-1, 1]; 4 divides H and W.
+
+    7x7, two halvings, residual blocks, two doublings, 7x7, zeros at the borders, affine instance norm: with the paper's
+    width of 64 and 6 blocks 8,430,528 parameters for 3 channels and c = 5. With `mask`, one more output says where the
+    image is to be changed and by how much (Pumarola et al. 2018, "GANimation", section 4.1).
+    """
+
+    def __init__(self, channels: int, domain: Domain, width: int = 64, blocks: int = 6, mask: bool = False) -> None:
+        super().__init__()
+        self.domain, self.mask = domain, mask
+        layers: list[nn.Module] = [nn.Conv2d(channels + domain.number, width, 7, 1, 3, bias=False), _norm_relu(width)]
+        for wide in (width, 2 * width):
+            layers += [nn.Conv2d(wide, 2 * wide, 4, 2, 1, bias=False), _norm_relu(2 * wide)]
+        layers += [ResidualBlock(4 * width) for _ in range(blocks)]
+        for wide in (4 * width, 2 * width):
+            layers += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False), _norm_relu(wide // 2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels + mask, 7, 1, 3, bias=False))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        told = self.domain.planes(labels).to(images.dtype)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        drawn = self.layers(torch.cat([images, told], 1)).to(images.dtype)
+        return torch.lerp(images, drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid()) if self.mask else drawn.tanh()
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), 3x3 with zeros; the sum is part of the second norm's pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
+        self.norm_relu, self.norm_add = _norm_relu(channels), InstanceNormAct2d(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm_add(self.second(self.norm_relu(self.first(x))), residual=x)
+
+
+def _norm_relu(channels: int) -> InstanceNormAct2d:
+    return InstanceNormAct2d(channels, affine=True, negative_slope=0.0)
+
+
+class Discriminator(nn.Module):
+    """(N, C, H, W) images to a map of what seems real, (N, 1, h, w), and logits of the domain, (N, c).
+
+    4x4 convolutions that halve the sides, leaky ReLU 0.01, no norm: a gradient penalty is of each image alone. With the
+    paper's width of 64 and 6 layers 44,762,048 parameters for 3x128x128 and c = 5. `left` is (h, w).
+    """
+
+    def __init__(
+        self, channels: int, domain: int, width: int = 64, layers: int = 6, left: tuple[int, int] = (2, 2)
+    ) -> None:
+        super().__init__()
+        made: list[nn.Module] = []
+        inner = channels
+        for wide in (width << i for i in range(layers)):
+            made += [Conv2d(inner, wide, 4, 2, 1), LeakyReLU(SLOPE, wide)]
+            inner = wide
+        self.layers = nn.Sequential(*made)
+        self.source = Conv2d(inner, 1, 3, 1, 1)
+        self.domain = Conv2d(inner, domain, left)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.layers(images)
+        return self.source(features), self.domain(features).flatten(1)
+
+    def real(self, images: Tensor) -> Tensor:
+        """The map alone, for the penalty."""
+        return self.source(self.layers(images))

@@ -1,0 +1,203 @@
+"""Variant ``stargan``: one generator that redraws an image in the domain that it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import nan
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from gankit.plugin import Config, DataSpec, Key, Optim, Phase, SampleRequest, Step, Variant
+from gankit_plugin_stargan.domains import domain_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gankit.plugin import Batch, Networks
+
+COLUMNS = 16
+"""Most domains that a sheet has a column for."""
+
+
+class StarGANConfig(Config):
+    """Options of the variant ``stargan``."""
+
+    class_key: str = ""
+    """Which classes are the domains, or which vector of attributes; none: `label`, or the only ones."""
+    truth_key: str = "text"
+    """Of judging: what is equal of held-out images that show the same in several domains, if the data has it."""
+    g_width: int = Field(64, ge=1)
+    """Channels after the generator's first layer."""
+    blocks: int = Field(6, ge=1)
+    """Residual blocks of the generator."""
+    mask: bool = False
+    """Let the generator say where it changes the image, and leave the rest as it is (GANimation)."""
+    d_width: int = Field(64, ge=1)
+    """Channels after the discriminator's first layer; each further one has twice as many."""
+    d_layers: int = Field(6, ge=1, le=8)
+    """How often the discriminator halves the image."""
+    penalty: float = Field(10.0, ge=0)
+    """Weight of the gradient penalty."""
+    classification: float = Field(1.0, ge=0)
+    """Weight of the domain being seen, for both networks."""
+    reconstruction: float = Field(10.0, ge=0)
+    """Weight of the way there and back again."""
+    turns: int = Field(5, ge=1)
+    """Updates of the discriminator in a step."""
+    optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999), schedule="linear", hold=0.5)
+    """Optimiser of both networks."""
+
+
+class StarGAN(Variant[StarGANConfig]):
+    """Translates images between many domains with one generator that is told which (Choi et al. 2018)."""
+
+    Config = StarGANConfig
+    dataset = "emoji-tones"
+    random = False
+    averaged = ("generator",)
+    metric = "accuracy"
+    metrics: ClassVar = {"reconstruction_error": "smaller", "relative_error": "smaller"}
+    presets: ClassVar = {
+        "default": {
+            "steps": 2000,
+            "batch_size": 16,
+            "sample_n": 8,
+            "sample_every": 250,
+            "eval_every": 500,
+            "ema": 0.99,
+            "g_width": 16,
+            "blocks": 3,
+            "d_width": 16,
+            "d_layers": 5,
+            "turns": 1,
+            "optim.lr": 5e-4,
+        },
+        # the paper's networks and setting, for images of 128x128: 200,000 updates of the discriminator
+        "paper": {
+            "steps": 40_000,
+            "batch_size": 16,
+            "sample_n": 8,
+            "sample_every": 1000,
+            "checkpoint_every": 1000,
+            "ema": 0.999,
+            "augment.flip": True,
+            "data.size": 128,
+        },
+    }
+
+    def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit_plugin_stargan.networks import build
+
+        return build(self.config, spec.image_shape, domain_of(spec, self.config.class_key))
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        return (
+            Phase(
+                name="discriminator",
+                updates=("discriminator",),
+                loss=self._discriminator,
+                optim=c.optim,
+                repeat=c.turns,
+            ),
+            Phase(name="generator", updates=("generator",), loss=self._generator, optim=c.optim),
+        )
+
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        key = domain_of(spec, self.config.class_key).key
+        wanted = replace(spec[key], target=True) if spec[key].kind == "class" else spec[key]
+        return {"image": spec["image"], key: wanted}
+
+    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
+        generate = networks["generator"]
+        return generate(request.batch["image"], request.batch[generate.domain.key])
+
+    def panels(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        import torch
+
+        generate, image = networks["generator"], request.batch["image"]
+        domain = generate.domain
+        shown = {"image": image}
+        for number in range(min(domain.number, COLUMNS)):
+            if domain.names:
+                labels = torch.full((request.n,), number, device=request.device)
+                shown[domain.names[number]] = generate(image, labels)
+            else:  # each attribute the other way round
+                labels = request.batch[domain.key].clone()
+                labels[:, number] = 1 - labels[:, number]
+                shown[f"not {number}"] = generate(image, labels)
+        return shown
+
+    def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
+        """How far the way there and back misses, and how far from the true image translations are.
+
+        Both are mean absolute errors: the first of pixels in [-1, 1]; the second over that of the images as they were,
+        where the data has images that are the same but for the domain.
+        """
+        import torch
+
+        from gankit_plugin_stargan.truth import Held, relative_error
+
+        generate, same = networks["generator"], self.config.truth_key
+        held, missed, pixels = Held(), 0.0, 0
+        for batch in batches:
+            image, labels = batch["image"], batch[generate.domain.key]
+            order = torch.randperm(len(image), generator=generator, device=image.device)
+            back = generate(generate(image, labels[order]), labels)
+            missed += float((back - image).abs().double().sum())
+            pixels += image.numel()
+            if same in batch:
+                held.add(image, labels, batch[same])
+        return {
+            "reconstruction_error": missed / pixels,
+            "relative_error": relative_error(held, generate, generator) if held.names else nan,
+        }
+
+    def _labels(self, step: Step) -> Tensor:
+        return step.batch[step.networks["generator"].domain.key]
+
+    def _targets(self, step: Step) -> Tensor:
+        """What the images of the batch are to become: the domains of others of them."""
+        import torch
+
+        def draw() -> Tensor:
+            order = torch.randperm(step.size, generator=step.generator, device=step.device)
+            return self._labels(step)[order]
+
+        return step.shared("targets", draw)
+
+    def _fakes(self, step: Step) -> Tensor:
+        """The discriminator's first turn sees those that the generator is to learn from."""
+        generate = step.networks["generator"]
+        return step.shared("fakes", lambda: generate(step.batch["image"], self._targets(step)))
+
+    def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.losses import gradient_penalty
+        from gankit.ops import patchgan_d_loss
+
+        c, judge = self.config, step.networks["discriminator"]
+        domain = step.networks["generator"].domain
+        real, fake = step.augment(step.batch["image"]), step.augment(self._fakes(step).detach())
+        source, classes = judge(real)
+        penalty = gradient_penalty(judge.real, real, fake, generator=step.generator)
+        return {
+            "wasserstein": patchgan_d_loss(source, judge.real(fake), kind="wgan"),
+            "penalty": c.penalty * penalty,
+            "classes": c.classification * domain.loss(classes, self._labels(step)),
+        }
+
+    def _generator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+
+        c, image = self.config, step.batch["image"]
+        generate, fake = step.networks["generator"], self._fakes(step)
+        source, classes = step.networks["discriminator"](step.augment(fake))
+        back = generate(fake, self._labels(step))
+        return {
+            "adversarial": patchgan_g_loss(source, kind="wgan"),
+            "classes": c.classification * generate.domain.loss(classes, self._targets(step)),
+            "reconstruction": c.reconstruction * (back - image).abs().mean(),
+        }
