@@ -26,15 +26,18 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def resumes_exactly(tmp_path: Path, one_thread: None) -> Callable[..., Run]:
     """Trains twice with the same arguments of `gankit.train`, once killed at half of the `steps` and resumed: weights,
-    averages and optimisers of both end as the same bytes, which is promised of the CPU. Returns the run that was not
-    killed."""
+    averages and optimisers of both end as the same bytes, which is promised of the CPU. The variant may be a class, and
+    the dataset an open one. Returns the run that was not killed."""
     import gankit
     from gankit.events import Saved
+    from gankit.plugin import Dataset, Variant
 
     class Killed(Exception):
         pass
 
-    def check(variant: str, dataset: str | None = None, *, steps: int, **options: Any) -> Run:
+    def check(
+        variant: str | type[Variant[Any]], dataset: str | Dataset[Any] | None = None, *, steps: int, **options: Any
+    ) -> Run:
         def kill(event: object) -> None:
             if isinstance(event, Saved) and event.step == steps // 2:
                 raise Killed
@@ -43,7 +46,11 @@ def resumes_exactly(tmp_path: Path, one_thread: None) -> Callable[..., Run]:
         whole = gankit.train(variant, dataset, out=tmp_path / "whole", **options)
         with pytest.raises(Killed):
             gankit.train(variant, dataset, out=tmp_path / "killed", on_event=kill, **options)
-        resumed = gankit.open_run(tmp_path / "killed" / whole.path.parent.name).resume()
+        kinds = {
+            "variant": variant if isinstance(variant, type) else None,
+            "dataset": type(dataset) if isinstance(dataset, Dataset) else None,
+        }
+        resumed = gankit.open_run(tmp_path / "killed" / whole.path.parent.name, **kinds).resume()
         ends = [run.path / "checkpoints" / f"step-{steps:06d}" for run in (whole, resumed)]
         names = {path.name for path in ends[0].glob("*.safetensors")}
         assert {"weights.safetensors", "optimizers.safetensors"} <= names

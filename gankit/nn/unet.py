@@ -53,6 +53,11 @@ class UNetGenerator(nn.Module):
         self.ups = nn.ModuleList(layers)
         self.last = nn.Sequential(nn.ConvTranspose2d(2 * width, outputs, 4, 2, 1), nn.Tanh())
 
+    @property
+    def random(self) -> bool:
+        """Whether translations of one image differ: False if nothing is dropped."""
+        return any(module.p > 0 for module in self.modules() if isinstance(module, DropoutNoise))
+
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """`generator`, on the device of `images`, draws what is dropped; None: torch's global one."""
         (height, width), factor = images.shape[-2:], 2 ** len(self.downs)

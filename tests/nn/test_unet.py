@@ -129,6 +129,7 @@ def test_where_the_noise_is(downs: int, noisy: list[int]) -> None:
         network = UNetGenerator(3, 3, downs=downs)
     levels = dict(zip(reversed(range(1, downs)), network.ups, strict=True))
     assert [level for level, up in levels.items() if up.noise.p] == noisy
+    assert network.random is bool(noisy)
     assert all(up.up.out_channels == 512 for level, up in levels.items() if level in noisy)
 
 
