@@ -47,8 +47,8 @@ def _generator(config: CycleGANConfig, shape: Shape, outputs: int) -> nn.Module:
 
 def _discriminator(config: CycleGANConfig, shape: Shape) -> nn.Module:
     if config.network == "keras":
-        return glorot(KerasDiscriminator(shape, config.kernel, patch=not config.whole))
-    whole = (shape[1], shape[2]) if config.whole else None
+        return glorot(KerasDiscriminator(shape, config.kernel, patch=not config.one_logit))
+    whole = (shape[1], shape[2]) if config.one_logit else None
     return init_normal(PatchDiscriminator(shape[0], config.d_width, config.d_layers, whole=whole))
 
 

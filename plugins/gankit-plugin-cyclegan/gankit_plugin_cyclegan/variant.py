@@ -36,7 +36,7 @@ class CycleGANConfig(Config):
     """Channels after the discriminators' first layer."""
     d_layers: int = Field(3, ge=0, le=6)
     """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 one."""
-    whole: bool = False
+    one_logit: bool = False
     """Discriminators that judge the whole image at once, by one logit, in place of patches."""
     loss: Literal["lsgan", "bce", "hinge", "wgan"] = "lsgan"
     """Adversarial loss; with wgan the discriminators are critics."""
@@ -104,7 +104,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "sample_every": 2000,
             "ema": 0.0,
             "network": "keras",
-            "whole": True,
+            "one_logit": True,
             "cycle": 5.0,
             "identity": 0.0,
             "pool": 0,

@@ -76,7 +76,9 @@ def test_unets_go_as_deep_as_the_sides_allow(height: int, width: int, downs: int
     assert networks["a_to_b"](torch.zeros(1, *shape)).shape == (1, *shape)
 
 
-@pytest.mark.parametrize(("options", "logits"), [({"d_layers": 0}, (32, 32)), ({"d_layers": 2, "whole": True}, (1, 1))])
+@pytest.mark.parametrize(
+    ("options", "logits"), [({"d_layers": 0}, (32, 32)), ({"d_layers": 2, "one_logit": True}, (1, 1))]
+)
 def test_discriminators_of_pixels_and_of_whole_images(options: dict, logits: tuple[int, int]) -> None:
     networks = CycleGAN(CycleGANConfig(g_width=4, blocks=1, d_width=4, **options)).networks(spec())
     assert networks["discriminator_a"](torch.zeros(2, 3, 32, 32)).shape == (2, 1, *logits)
@@ -113,7 +115,7 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Call
 @pytest.mark.parametrize("whole", [False, True])
 def test_networks_of_the_textbook(kernel: int, whole: bool) -> None:
     """Written out in plain torch from the book's listings, with the same weights: the same images and logits."""
-    variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, whole=whole, identity=0))
+    variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, one_logit=whole, identity=0))
     networks = variant.networks(spec((1, 32, 32)))
     generator, judge = networks["a_to_b"], networks["discriminator_b"]
     for p in generator.parameters():
