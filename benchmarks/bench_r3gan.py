@@ -13,7 +13,6 @@ import argparse
 import copy
 import statistics
 import sys
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 
 from gankit.bench import append, measure
 from gankit.bench.clock import clock_for
+from gankit.bench.kept import kept_bytes
 from gankit.bench.run import machine
 from gankit.device import autocast
 from gankit.losses import approx_penalty, r1_penalty, relativistic_d_loss
@@ -162,27 +162,8 @@ class Step:
         self.optimizer.step()
 
     def kept_bytes(self) -> int:
-        """What autograd keeps for backward, besides weights and images, when the loss has been computed."""
-        alive: weakref.WeakSet[Kept] = weakref.WeakSet()
-
-        def pack(tensor: Tensor) -> Kept:
-            alive.add(kept := Kept(tensor))
-            return kept
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
-            loss = self.loss()
-        held = {s.data_ptr(): s.nbytes() for kept in alive for s in [kept.tensor.untyped_storage()]}
-        for own in (*self.network.parameters(), self.real, self.fake):
-            held.pop(own.untyped_storage().data_ptr(), None)
-        del loss
-        return sum(held.values())
-
-
-class Kept:
-    """A tensor that autograd keeps, as long as it does."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        """What autograd keeps for backward when the loss has been computed."""
+        return kept_bytes(self.loss, (*self.network.parameters(), self.real, self.fake))
 
 
 def rows(batch: int, width: int, size: int, device: torch.device, seconds: float) -> Iterator[dict[str, Any]]:

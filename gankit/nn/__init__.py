@@ -9,6 +9,7 @@ from gankit.nn.leaky_relu import LeakyReLU
 from gankit.nn.norm_act import Norm, norm_act
 from gankit.nn.patchgan import PatchDiscriminator
 from gankit.nn.patchgan_loss import PatchGANLoss
+from gankit.nn.reflection_pad import ReflectionPad2d
 from gankit.nn.resnet import ResNetGenerator
 from gankit.nn.state import State
 from gankit.nn.unet import UNetGenerator
@@ -23,6 +24,7 @@ __all__ = [
     "Norm",
     "PatchDiscriminator",
     "PatchGANLoss",
+    "ReflectionPad2d",
     "ResNetGenerator",
     "State",
     "UNetGenerator",

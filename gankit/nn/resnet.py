@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gankit.nn.instance_norm_act import InstanceNormAct2d
+from gankit.nn.reflection_pad import ReflectionPad2d
 
 __all__ = ["ResNetGenerator"]
 
@@ -29,7 +30,7 @@ class ResNetGenerator(nn.Module):
         self, inputs: int, outputs: int, width: int = 64, blocks: int = 9, *, up_kernel: Literal[3, 4] = 3
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), _norm_relu(width)]
+        layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), _norm_relu(width)]
         for channels in (width, 2 * width):
             layers += [nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), _norm_relu(2 * channels)]
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
@@ -38,7 +39,7 @@ class ResNetGenerator(nn.Module):
                 channels, channels // 2, up_kernel, stride=2, padding=1, output_padding=up_kernel % 2
             )
             layers += [up, _norm_relu(channels // 2)]
-        self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
+        self.layers = nn.Sequential(*layers, ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -49,7 +50,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.pad = nn.ReflectionPad2d(1)
+        self.pad = ReflectionPad2d(1)
         self.first, self.second = (nn.Conv2d(channels, channels, 3) for _ in range(2))
         self.norm_relu, self.norm_add = _norm_relu(channels), InstanceNormAct2d(channels)
 

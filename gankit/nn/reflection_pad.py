@@ -1,0 +1,51 @@
+"""Reflection at the borders of images, which keeps nothing for its backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ReflectionPad2d"]
+
+
+class ReflectionPad2d(nn.Module):
+    """`nn.ReflectionPad2d` of one width: (N, C, H, W) to (N, C, H + 2 padding, W + 2 padding), same values and layout.
+
+    torch's own keeps its input for backward, of which it needs the shape alone: a third of what a residual block of
+    image translation keeps. Differentiable to any order. RuntimeError unless H and W are larger than `padding`.
+    """
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, images: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and images.requires_grad:
+            return _Reflected.apply(images, self.padding)
+        return F.pad(images, [self.padding] * 4, "reflect")
+
+    def extra_repr(self) -> str:
+        return str(self.padding)
+
+
+class _Reflected(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(images: Tensor, padding: int) -> Tensor:
+        return F.pad(images, [padding] * 4, "reflect")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        ctx.shape, ctx.padding = inputs[0].shape, inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        # its values are not read, and never touched memory costs nothing
+        last = grad.dim() == 4 and grad.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        like = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
+        return torch.ops.aten.reflection_pad2d_backward(grad, like, [ctx.padding] * 4), None
