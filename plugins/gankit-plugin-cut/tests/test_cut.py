@@ -74,34 +74,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-def spec(self) -> DataSpec:
-        image = Key(kind="image", shape=(3, self.config.size, self.config.size))
-        return DataSpec(keys={"a": image, "b": image})
-
-    def streams(self) -> dict[str, int]:
-        return {"a": 30, "b": 40} if self.split == "train" else {"a": 6, "b": 5}
-
-    def batch(self, indices: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found, size = {}, self.config.size
-        for name, row in indices.items():
-            start = (row * 2 + (name == "b")) * 5 % (size - 4) + (self.split == "test")
-            across = torch.arange(size)
-            bar = ((across >= start[:, None]) & (across < start[:, None] + 3))[:, None, :, None]
-            bar = torch.where((row % 2 == 0).view(-1, 1, 1, 1), bar, bar.transpose(2, 3)).expand(-1, 3, size, size)
-            front, back = (255, 255, 255), (0, 0, 0)
-            if name == "b":
-                front, back = (250, 220, 40), (20, 40, 160)
-            colours = [torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1) for colour in (front, back)]
-            found[name] = torch.where(bar, *colours).contiguous()
-        return found
-
-
-SMALL: dict[str, Any] = {
-    **{"batch_size": 2, "sample_n": 2, "eval_every": 0, "device": "cpu", "precision": "float32"},
-    **{"g_width": 4, "blocks": 2, "d_width": 4, "d_layers": 1, "layers": (0, 2, 3, 5), "patches": 30, "heads": 8},
-}
-
-
 def spec(a: tuple[int, int, int] = (3, 32, 32), b: tuple[int, int, int] = (3, 32, 32)) -> DataSpec:
     return DataSpec(keys={"a": Key(kind="image", shape=a), "b": Key(kind="image", shape=b)})
 
