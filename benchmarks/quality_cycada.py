@@ -3,9 +3,10 @@
     python benchmarks/quality_cycada.py RUN WITHOUT [--json FILE]
 
 RUN is a finished run of ``cycada``, WITHOUT one of the same data and steps with ``--semantic 0 --features 0``: a
-CycleGAN beside which the same classifiers learn. Prints a JSON row: how often each classifier is right of held-out images of b;
-the same of a classifier of the same form, trained on the labels of b with as many batches; what part of the gap between
-the source's and that one the run's closes; and how often translations no longer show their class, by the judge of b.
+CycleGAN beside which the same classifiers learn. Prints a JSON row: how often each classifier is right of held-out
+images of b; the same of a classifier of the same form, trained on the labels of b with as many batches; what part of
+the gap between the source's and that one the run's closes; and how often translations no longer show their class, by
+the judge of b.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 // instance_norm_act on the CPU: the choice of kernels, and threads. The loops are in cpu/.
+#include "cpu/instance_norm_act.h"
 #include "instance_norm_act_binding.h"
 
 namespace gankit {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common.h"
-#include "cpu/instance_norm_act.h"
+#include "instance_norm_act_args.h"
 
 namespace gankit {
 namespace {

@@ -170,7 +170,8 @@ void launch(const Launch& how, void (*kernel)(P...), Q... args) {
   cluster.val.clusterDim.x = how.cluster;
   cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(unsigned(how.blocks));
+  // a grid that no device takes is left for the launch to refuse, not cut to 32 bits
+  config.gridDim = dim3(unsigned(how.blocks > 2147483647 ? 4294967295 : how.blocks));
   config.blockDim = dim3(how.threads);
   config.dynamicSmemBytes = how.shared_bytes;
   config.stream = how.stream;

@@ -9,7 +9,7 @@ namespace gankit::instance_norm_act {
 
 constexpr int kInFlight = 4;  // packs of an array that a thread loads before it uses the first
 
-// The arguments with their types: [batch, channels, spatial], see cpu/instance_norm_act.h.
+// The arguments with their types: [batch, channels, spatial], see instance_norm_act_args.h.
 template <class T>
 struct Norm {
   using A = wide_t<T>;

@@ -30,6 +30,9 @@ int max_active_clusters(int blocks, int shared_bytes) {
 }  // namespace
 
 Device query_device(int index) {
+  // The first call may come inside a graph's capture, which forbids loading modules, as asking for occupancy may do.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
   const auto attribute = [&](cudaDeviceAttr which) {
     int value = 0;
     cudaDeviceGetAttribute(&value, which, index);
@@ -44,6 +47,7 @@ Device query_device(int index) {
   // Clusters of 16 are worth it where groups of multiprocessors have that many, so that few are left idle.
   int largest = !clusters ? 1 : 4 * 16 * max_active_clusters(16, shared_bytes) >= 3 * multiprocessors ? 16 : 8;
   while (largest > 1 && max_active_clusters(largest, shared_bytes) == 0) largest /= 2;
+  cudaThreadExchangeStreamCaptureMode(&mode);  // as it was
   return {multiprocessors, largest, shared_bytes};
 }
 

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "../cpu/instance_norm_act.h"
+#include "../instance_norm_act_args.h"
 
 namespace gankit::instance_norm_act {
 

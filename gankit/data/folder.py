@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gankit.data.files import SUFFIXES, Root, directory, list_images
-from gankit.data.layout import lay_out
+from gankit.data.files import SUFFIXES, Listing, Root, directory, list_images
+from gankit.data.layout import Layout, lay_out
 from gankit.errors import UsageError
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
@@ -95,7 +95,7 @@ class ImageFolder(Dataset[FolderConfig]):
     asked for.
     """
 
-    Config = FolderConfig
+    Config: ClassVar[type[PicturesConfig]] = FolderConfig
     reading = READING
 
     def __init__(self, config: FolderConfig, split: Literal["train", "test"] = "train") -> None:
@@ -106,12 +106,23 @@ class ImageFolder(Dataset[FolderConfig]):
             found = "; ".join((listing.describe_others(), *listing.problems))
             endings = " ".join(sorted(SUFFIXES))
             raise UsageError(f"data.root: no images in {self._root}: found {found}; looked for {endings}")
-        self._layout = lay_out(listing.files, config.test_fraction)
+        self._layout = self._lay_out(listing)
         self._notes = [*listing.problems, *self._layout.notes]
-        keys = {"image": Key(kind="image", shape=config.shape)}
-        if self._layout.classes:
-            keys["label"] = Key(kind="class", names=self._layout.classes)
-        self._spec = DataSpec(keys=keys)
+        classes = {name: Key(kind="class", names=names) for name, names in self._classes().items()}
+        self._spec = DataSpec(keys={"image": Key(kind="image", shape=config.shape), **classes})
+
+    def _lay_out(self, listing: Listing) -> Layout:
+        """Which of the files found are used, and for which split."""
+        return lay_out(listing.files, self.config.test_fraction)
+
+    def _classes(self) -> dict[str, tuple[str, ...]]:
+        """The names of the classes of each key that says what an image is."""
+        return {"label": self._layout.classes} if self._layout.classes else {}
+
+    def _class_of(self, file: str) -> tuple[str, ...]:
+        """The class of `file` under each of those keys."""
+        name = self._layout.class_of(file)
+        return (name,) if name is not None and self._layout.classes else ()
 
     @property
     def spec(self) -> DataSpec:
@@ -129,9 +140,7 @@ class ImageFolder(Dataset[FolderConfig]):
 
     def batch(self, indices: Tensor) -> Batch:
         images, found = self._store.read(indices)
-        if not self._layout.classes:
-            return {"image": images}
-        return {"image": images, "label": self._labels[found]}
+        return {"image": images, **{name: labels[found] for name, labels in self._labels.items()}}
 
     def notes(self) -> list[str]:
         return [*self._notes, *(f"{self.split} split: {note}" for note in self._store.notes())]
@@ -146,7 +155,8 @@ class ImageFolder(Dataset[FolderConfig]):
     def fingerprint(self) -> str:
         from gankit.data.fingerprint import fingerprint
 
-        return fingerprint(self._root, self._store.files, [self._layout.class_of(file) for file in self._store.files])
+        files = self._store.files
+        return fingerprint(self._root, files, [", ".join(self._class_of(file)) or None for file in files])
 
     @cached_property
     def _store(self) -> ImageStore:
@@ -154,9 +164,13 @@ class ImageFolder(Dataset[FolderConfig]):
         return image_store(self.config, self._root, files, self.split)
 
     @cached_property
-    def _labels(self) -> Tensor:
+    def _labels(self) -> dict[str, Tensor]:
+        """Of each key that says what an image is, the class of each, int64 (N,)."""
         import torch
 
-        number = {name: index for index, name in enumerate(self._layout.classes)}
-        names = (self._layout.class_of(file) for file in self._store.files)
-        return torch.tensor([number[name] for name in names if name is not None])
+        classes = self._classes()
+        numbers = [{name: index for index, name in enumerate(names)} for names in classes.values()]
+        files = self._store.files
+        rows = [[number[name] for number, name in zip(numbers, self._class_of(f), strict=True)] for f in files]
+        labels = torch.tensor(rows, dtype=torch.int64).view(len(files), len(classes))
+        return {name: labels[:, column].contiguous() for column, name in enumerate(classes)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gankit.data.files import held_out, named
 
-__all__ = ["Layout", "Splits", "lay_out", "splits_of"]
+__all__ = ["Layout", "Splits", "by_directories", "hold_out", "lay_out"]
 
 _TEST_NAMES = ("test", "val", "valid", "validation")
 
@@ -20,7 +20,7 @@ class Splits:
     train: tuple[str, ...]
     test: tuple[str, ...]
     named: bool
-    """Whether directories say so."""
+    """Whether directories say so; there may still be none for testing."""
     notes: tuple[str, ...] = ()
 
 
@@ -47,7 +47,7 @@ def lay_out(files: Sequence[str], fraction: float) -> Layout:
     than these have on average, are strays: left out and told of. So are test images without a class, where those for
     training have one. With more images beside the directories there are no labels.
     """
-    splits = _by_directories(files)
+    splits = by_directories(files)
     train, test, notes, depth = splits.train, splits.test, list(splits.notes), 1 if splits.named else 0
 
     inside = tuple(file for file in train if _directory(file, depth) is not None)
@@ -57,29 +57,21 @@ def lay_out(files: Sequence[str], fraction: float) -> Layout:
     if len(classes) < 2 or not inside or (strays and (groups < 2 or not _few(strays, inside, groups))):
         if strays and groups > 1:
             notes.append(f"{len(strays)} images lie beside the {groups} class directories, so there are no labels")
-        layout = Layout(train, test, depth) if test else _hold_out(train, fraction, depth)
+        layout = Layout(*((train, test) if test else hold_out(train, fraction)), depth)
         return replace(layout, notes=tuple(notes))
 
     strays += [file for file in test if _directory(file, depth) is None]
     if strays:
         notes.append(_left_out(strays, f"the {len(classes)} class directories"))
         test = tuple(file for file in test if _directory(file, depth) is not None)
-    layout = Layout(inside, test, depth) if test else _hold_out(inside, fraction, depth)
+    layout = Layout(*((inside, test) if test else hold_out(inside, fraction)), depth)
     count = Counter(layout.class_of(file) for file in layout.train)
     notes += [f"class {name!r} has no training images" for name in classes if not count[name]]
     return replace(layout, classes=tuple(classes), notes=tuple(notes))
 
 
-def splits_of(files: Sequence[str], fraction: float) -> Splits:
-    """The splits of `files`, relative to their root, whatever classes they have: as of :func:`lay_out`."""
-    splits = _by_directories(files)
-    if splits.test or not splits.train:
-        return splits
-    held = _hold_out(splits.train, fraction, 0)
-    return replace(splits, train=held.train, test=held.test)
-
-
-def _by_directories(files: Sequence[str]) -> Splits:
+def by_directories(files: Sequence[str]) -> Splits:
+    """The splits that the first directories of `files` name, whatever classes there are; else all are for training."""
     names = _split_directories(files)
     if not names:
         return Splits(tuple(files), (), named=False)
@@ -119,10 +111,9 @@ def _split_directories(files: Sequence[str]) -> list[str]:
     return sorted(tops, key=lambda name: (known[name.lower()], name))
 
 
-def _hold_out(files: Sequence[str], fraction: float, depth: int) -> Layout:
+def hold_out(files: Sequence[str], fraction: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training and test files: `fraction` of `files` held out. With nothing held out both are all of them."""
     test = held_out(files, fraction)
     if not test:
-        return Layout(tuple(files), tuple(files), depth)
-    return Layout(
-        tuple(file for file in files if file not in test), tuple(file for file in files if file in test), depth
-    )
+        return tuple(files), tuple(files)
+    return tuple(file for file in files if file not in test), tuple(file for file in files if file in test)

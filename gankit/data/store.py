@@ -44,6 +44,8 @@ class ImageStore:
     If none of `files` can be read, that is a :class:`UsageError`, unless it `may_be_empty`.
     """
 
+    what = "image files"
+
     def __init__(
         self,
         root: Path,
@@ -126,7 +128,7 @@ class ImageStore:
         if self.unreadable:
             reasons = named([reason for _, reason in sorted(self.unreadable.items())], most)
             notes.append(
-                f"{len(self.unreadable)} of {self._total} image files cannot be read and are left out: {reasons}"
+                f"{len(self.unreadable)} of {self._total} {self.what} cannot be read and are left out: {reasons}"
             )
         if isinstance(self._kept, MappedRows):
             taken, allowed = byte_size(self._kept.size), byte_size(self._disk)
@@ -239,7 +241,7 @@ class ImageStore:
 
     def _nothing(self) -> UsageError:
         reason = self.unreadable[min(self.unreadable)]
-        return UsageError(f"none of the {self._total} image files in {self.root} can be read; {reason}")
+        return UsageError(f"none of the {self._total} {self.what} in {self.root} can be read; {reason}")
 
 
 def _cores() -> int:

@@ -9,7 +9,12 @@ from gankit.nn.dropout_noise import DropoutNoise
 from gankit.nn.leaky_relu import LeakyReLU
 from gankit.nn.norm_act import Norm, norm_act
 
-__all__ = ["UNetGenerator"]
+__all__ = ["UNetGenerator", "halvings"]
+
+
+def halvings(height: int, width: int) -> int:
+    """How often 2 divides both sides: the most `downs` for such images."""
+    return min((side & -side).bit_length() - 1 for side in (height, width))
 
 
 class UNetGenerator(nn.Module):

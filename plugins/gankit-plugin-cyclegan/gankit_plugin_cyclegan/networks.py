@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from torch import nn
 
 from gankit.errors import UsageError
-from gankit.nn import ImagePool, PatchDiscriminator, ResNetGenerator
+from gankit.nn import ImagePool, PatchDiscriminator, ResNetGenerator, UNetGenerator
 from gankit.nn.init import init_normal
+from gankit.nn.unet import halvings
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
 from gankit_plugin_cyclegan.keras import KerasDiscriminator, KerasGenerator, glorot
 from gankit_plugin_cyclegan.variant import OTHER, CycleGANConfig
 
 Shape = tuple[int, int, int]
+DEEPEST = 8
+"""Halvings of the published U-Net, whose images have 256x256 pixels."""
 
 
 def build(config: CycleGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
@@ -23,7 +26,7 @@ def build(config: CycleGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
     _check(config, shapes)
     made: dict[str, nn.Module] = {}
     for name, other in OTHER.items():
-        made[f"{name}_to_{other}"] = _generator(config, shapes[name][0], shapes[other][0])
+        made[f"{name}_to_{other}"] = _generator(config, shapes[name], shapes[other][0])
     for name in OTHER:
         made[f"discriminator_{name}"] = _discriminator(config, shapes[name])
     if config.pool:
@@ -31,7 +34,11 @@ def build(config: CycleGANConfig, spec: DataSpec) -> dict[str, nn.Module]:
     return made
 
 
-def _generator(config: CycleGANConfig, inputs: int, outputs: int) -> nn.Module:
+def _generator(config: CycleGANConfig, shape: Shape, outputs: int) -> nn.Module:
+    inputs, height, width = shape
+    if config.network == "unet":
+        downs = config.downs or min(halvings(height, width), DEEPEST)
+        return init_normal(UNetGenerator(inputs, outputs, config.g_width, downs, "instance", dropout=0.0))
     if config.network == "keras":
         return glorot(KerasGenerator(inputs, outputs, config.kernel))
     up_kernel = config.up_kernel
@@ -40,12 +47,13 @@ def _generator(config: CycleGANConfig, inputs: int, outputs: int) -> nn.Module:
 
 def _discriminator(config: CycleGANConfig, shape: Shape) -> nn.Module:
     if config.network == "keras":
-        return glorot(KerasDiscriminator(shape, config.kernel, patch=config.d_layers > 0))
-    return init_normal(PatchDiscriminator(shape[0], config.d_width, config.d_layers))
+        return glorot(KerasDiscriminator(shape, config.kernel, patch=not config.one_logit))
+    whole = (shape[1], shape[2]) if config.one_logit else None
+    return init_normal(PatchDiscriminator(shape[0], config.d_width, config.d_layers, whole=whole))
 
 
 def _check(config: CycleGANConfig, shapes: Mapping[str, Shape]) -> None:
-    unit = 8 if config.network == "keras" else 4
+    unit = {"resnet": 4, "unet": 2 ** (config.downs or 2), "keras": 8}[config.network]
     for name, (_, height, width) in shapes.items():
         if height % unit or width % unit or min(height, width) < 16:
             raise UsageError(

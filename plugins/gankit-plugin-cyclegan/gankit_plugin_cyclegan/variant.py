@@ -20,12 +20,14 @@ OTHER = {"a": "b", "b": "a"}
 class CycleGANConfig(Config):
     """Options of the variant ``cyclegan``."""
 
-    network: Literal["resnet", "keras"] = "resnet"
-    """Generators of residual blocks with patch discriminators, or the U-Nets and discriminators of a textbook."""
+    network: Literal["resnet", "unet", "keras"] = "resnet"
+    """Generators of residual blocks, or U-Nets (pix2pix's); keras: the U-Nets and discriminators of a textbook."""
     g_width: int = Field(64, ge=1)
-    """Channels after the residual generators' first layer."""
+    """Channels after the generators' first layer."""
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generators."""
+    downs: int | None = Field(None, ge=2, le=12)
+    """How often U-Nets halve the sides; none: as often as they can be, up to 8 times."""
     up_kernel: Literal[3, 4] = 3
     """Side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
     kernel: Literal[3, 5] = 3
@@ -34,6 +36,8 @@ class CycleGANConfig(Config):
     """Channels after the discriminators' first layer."""
     d_layers: int = Field(3, ge=0, le=6)
     """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 one."""
+    one_logit: bool = False
+    """Discriminators that judge the whole image at once, by one logit, in place of patches."""
     loss: Literal["lsgan", "bce", "hinge", "wgan"] = "lsgan"
     """Adversarial loss; with wgan the discriminators are critics."""
     penalty: float = Field(0.0, ge=0)
@@ -100,7 +104,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "sample_every": 2000,
             "ema": 0.0,
             "network": "keras",
-            "d_layers": 0,
+            "one_logit": True,
             "cycle": 5.0,
             "identity": 0.0,
             "pool": 0,

@@ -55,6 +55,7 @@ def test_networks_of_the_paper() -> None:
     ("given", "options", "words"),
     [
         (spec((3, 30, 32), (3, 30, 32)), {}, "sides that 4 divides"),
+        (spec((3, 40, 40), (3, 40, 40)), {"network": "unet", "downs": 4}, "sides that 16 divides"),
         (spec(), {"d_layers": 4}, "nothing is left of 32x32"),
         (spec((3, 64, 64)), {}, "of one size"),
         (spec((1, 32, 32)), {}, "as many channels"),
@@ -64,6 +65,23 @@ def test_networks_of_the_paper() -> None:
 def test_what_cannot_be_translated_is_said(given: DataSpec, options: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         CycleGAN(CycleGANConfig(**options)).networks(given)
+
+
+@pytest.mark.parametrize(("height", "width", "downs"), [(32, 32, 5), (48, 64, 4), (20, 20, 2)])
+def test_unets_go_as_deep_as_the_sides_allow(height: int, width: int, downs: int) -> None:
+    shape = (3, height, width)
+    networks = CycleGAN(CycleGANConfig(network="unet", g_width=4, d_layers=1)).networks(spec(shape, shape))
+    assert len(networks["a_to_b"].downs) == downs
+    assert not networks["a_to_b"].random
+    assert networks["a_to_b"](torch.zeros(1, *shape)).shape == (1, *shape)
+
+
+@pytest.mark.parametrize(
+    ("options", "logits"), [({"d_layers": 0}, (32, 32)), ({"d_layers": 2, "one_logit": True}, (1, 1))]
+)
+def test_discriminators_of_pixels_and_of_whole_images(options: dict, logits: tuple[int, int]) -> None:
+    networks = CycleGAN(CycleGANConfig(g_width=4, blocks=1, d_width=4, **options)).networks(spec())
+    assert networks["discriminator_a"](torch.zeros(2, 3, 32, 32)).shape == (2, 1, *logits)
 
 
 def test_grey_to_colour_without_identity() -> None:
@@ -94,10 +112,10 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Call
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("d_layers", [0, 3])
-def test_networks_of_the_textbook(kernel: int, d_layers: int) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_networks_of_the_textbook(kernel: int, whole: bool) -> None:
     """Written out in plain torch from the book's listings, with the same weights: the same images and logits."""
-    variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, d_layers=d_layers, identity=0))
+    variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, one_logit=whole, identity=0))
     networks = variant.networks(spec((1, 32, 32)))
     generator, judge = networks["a_to_b"], networks["discriminator_b"]
     for p in generator.parameters():
@@ -119,7 +137,7 @@ def test_networks_of_the_textbook(kernel: int, d_layers: int) -> None:
     x = 2 * torch.sigmoid(F.conv2d(x, generator.last.weight, generator.last.bias, 1, half)) - 1
     torch.testing.assert_close(generator(image), x, rtol=0, atol=1e-5)
     shape = judge(x).shape
-    assert shape == ((2, 1, 2, 2) if d_layers else (2, 1))
+    assert shape == ((2, 1) if whole else (2, 1, 2, 2))
 
 
 @pytest.mark.parametrize("preset", sorted(CycleGAN.presets))

@@ -126,7 +126,9 @@ class Pix2Pix(Variant[Pix2PixConfig]):
 
     def _downs(self, height: int, width: int) -> int:
         """How often the sides are halved; :class:`UsageError` if they cannot be."""
-        most = min((side & -side).bit_length() - 1 for side in (height, width))  # how often 2 divides both
+        from gankit.nn.unet import halvings
+
+        most = halvings(height, width)
         wanted = self.config.downs
         if most < 2 or (wanted or 0) > most:
             factor = 4 if wanted is None else 2**wanted
