@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -41,8 +42,37 @@ class ResNetGenerator(nn.Module):
             layers += [up, _norm_relu(channels // 2)]
         self.layers = nn.Sequential(*layers, ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
 
+        self.channels = (inputs, width, 2 * width, *[4 * width] * (1 + blocks))
+        """Of the maps of :meth:`features`, in their order."""
+        # where they stand in `layers`, from map 1 on; 0 is the images themselves
+        self._places = (1, 3, 5, *range(7, 7 + blocks))
+
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
+
+    def features(self, images: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Maps of the encoder, one for each of `layers`, in their order; the network runs no further than it has to.
+
+        0 is `images` (N, inputs, H, W) themselves; 1 the first convolution, 2 and 3 those that halve, each before its
+        norm; from 4 on the residual blocks. Park et al. 2020 take 0, 2, 3, 4 and 8. ValueError for another number.
+        """
+        return self._through(images, layers, whole=False)[1]
+
+    def with_features(self, images: Tensor, layers: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` and :meth:`features` return, in one pass."""
+        return self._through(images, layers, whole=True)
+
+    def _through(self, images: Tensor, layers: Sequence[int], *, whole: bool) -> tuple[Tensor, list[Tensor]]:
+        if wrong := [number for number in layers if not 0 <= number < len(self.channels)]:
+            raise ValueError(f"layers are numbered from 0 to {len(self.channels) - 1}, got {wrong[0]}")
+        seen, x = {0: images}, images
+        numbers = {place: number for number, place in enumerate(self._places, 1) if number in layers}
+        last = len(self.layers) if whole else max(numbers, default=-1) + 1
+        for place, layer in enumerate(self.layers[:last]):
+            x = layer(x)
+            if place in numbers:
+                seen[numbers[place]] = x
+        return x, [seen[number] for number in layers]
 
 
 class ResidualBlock(nn.Module):
