@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class ResNetGenerator(nn.Module):
         seen, x = {0: images}, images
         numbers = {place: number for number, place in enumerate(self._places, 1) if number in layers}
         last = len(self.layers) if whole else max(numbers, default=-1) + 1
-        for place, layer in enumerate(self.layers[:last]):
+        for place, layer in enumerate(islice(self.layers, last)):
             x = layer(x)
             if place in numbers:
                 seen[numbers[place]] = x
