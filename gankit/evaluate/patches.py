@@ -54,11 +54,11 @@ class Patches:
 
     def __init__(self, levels: list[Level], channels: int) -> None:
         self.levels, self.filled = levels, 0
-        self.windows = [torch.empty(*level.top.shape, channels, SIDE, SIDE) for level in levels]
+        self.taken = [torch.empty(*level.top.shape, channels, SIDE, SIDE) for level in levels]
 
     def __len__(self) -> int:
         """Of how many images."""
-        return len(self.windows[0])
+        return len(self.taken[0])
 
     def add(self, images: Tensor) -> None:
         """Cuts the patches of float images (N, C, H, W); those past the number that is wanted are left alone."""
@@ -66,9 +66,9 @@ class Patches:
         if len(images) == 0:
             return
         rows = slice(self.filled, self.filled + len(images))
-        for level, kept, layer in zip(self.levels, self.windows, _pyramid(images), strict=True):
-            every = layer.unfold(2, SIDE, 1).unfold(3, SIDE, 1).permute(0, 2, 3, 1, 4, 5)  # a view
-            kept[rows] = every[torch.arange(len(images))[:, None], level.top[rows], level.left[rows]]
+        for level, kept, layer in zip(self.levels, self.taken, _pyramid(images), strict=True):
+            windows = layer.unfold(2, SIDE, 1).unfold(3, SIDE, 1).permute(0, 2, 3, 1, 4, 5)  # a view
+            kept[rows] = windows[torch.arange(len(images))[:, None], level.top[rows], level.left[rows]]
         self.filled = rows.stop
 
 
@@ -78,7 +78,7 @@ def distance(a: Patches, b: Patches) -> dict[int, float]:
     Patches are normalised by each set's own mean and deviation per channel.
     """
     found = {}
-    for level, left, right in zip(a.levels, a.windows, b.windows, strict=True):
+    for level, left, right in zip(a.levels, a.taken, b.taken, strict=True):
         one, two = _normalised(left), _normalised(right)
         total = 0.0
         for axes in level.axes:
