@@ -33,9 +33,10 @@ def build(config: StarGANConfig, shape: tuple[int, int, int], domain: Domain) ->
             f"Choose fewer ({give('d_layers', min(height, width).bit_length() - 1)})."
         )
     left = height >> config.d_layers, width >> config.d_layers
+    projection = config.told_by == "projection"
     return {
         "generator": Generator(channels, domain, config.g_width, config.blocks, config.mask),
-        "discriminator": Discriminator(channels, domain.number, config.d_width, config.d_layers, left),
+        "discriminator": Discriminator(channels, domain.number, config.d_width, config.d_layers, left, projection),
     }
 
 
@@ -81,29 +82,49 @@ def _norm_relu(channels: int) -> InstanceNormAct2d:
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) images to a map of what seems real, (N, 1, h, w), and logits of the domain, (N, c).
+    """(N, C, H, W) images to a map of what seems real, (N, 1, h, w), and to logits of the domain, (N, c).
 
     4x4 convolutions that halve the sides, leaky ReLU 0.01, no norm: a gradient penalty is of each image alone. With the
     paper's width of 64 and 6 layers 44,762,048 parameters for 3x128x128 and c = 5. `left` is (h, w).
+
+    With `projection` there are no logits of the domain: what seems real depends on it instead, patch by patch (Miyato
+    and Koyama 2018, "cGANs with Projection Discriminator", equation 4, of maps).
     """
 
     def __init__(
-        self, channels: int, domain: int, width: int = 64, layers: int = 6, left: tuple[int, int] = (2, 2)
+        self,
+        channels: int,
+        domain: int,
+        width: int = 64,
+        layers: int = 6,
+        left: tuple[int, int] = (2, 2),
+        projection: bool = False,
     ) -> None:
         super().__init__()
         made: list[nn.Module] = []
         inner = channels
         for wide in (width << i for i in range(layers)):
-            made += [Conv2d(inner, wide, 4, 2, 1), LeakyReLU(SLOPE, wide)]
+            # nothing else keeps the scale through layers without norms (He et al. 2015)
+            made += [he_normal(Conv2d(inner, wide, 4, 2, 1)), LeakyReLU(SLOPE, wide)]
             inner = wide
         self.layers = nn.Sequential(*made)
         self.source = Conv2d(inner, 1, 3, 1, 1)
-        self.domain = Conv2d(inner, domain, left)
+        self.domain = Conv2d(inner, domain, 3, 1, 1) if projection else Conv2d(inner, domain, left)
+        self.projection = projection
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, told: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`told`, float (N, c): the domain that the images are said to be of. No logits with `projection`."""
         features = self.layers(images)
-        return self.source(features), self.domain(features).flatten(1)
+        source = self.source(features)
+        if not self.projection:
+            return source, self.domain(features).flatten(1)
+        return source + (self.domain(features) * told[:, :, None, None]).sum(1, keepdim=True), None
 
-    def real(self, images: Tensor) -> Tensor:
-        """The map alone, for the penalty."""
-        return self.source(self.layers(images))
+    def real(self, images: Tensor, told: Tensor) -> Tensor:
+        """The map of what seems real alone."""
+        return self.source(self.layers(images)) if not self.projection else self(images, told)[0]
+
+
+def he_normal(layer: Conv2d) -> Conv2d:
+    nn.init.kaiming_normal_(layer.weight, SLOPE)
+    return layer

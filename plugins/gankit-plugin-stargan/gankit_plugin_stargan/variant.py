@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,10 +39,14 @@ class StarGANConfig(Config):
     """Channels after the discriminator's first layer; each further one has twice as many."""
     d_layers: int = Field(6, ge=1, le=8)
     """How often the discriminator halves the image."""
+    loss: Literal["wgan", "hinge", "lsgan", "bce"] = "wgan"
+    """Adversarial loss."""
     penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty."""
+    """Weight of the gradient penalty; 0 leaves it out."""
+    told_by: Literal["classes", "projection"] = "classes"
+    """What tells the generator of the domain: logits of it, or that what seems real depends on it, patch by patch."""
     classification: float = Field(1.0, ge=0)
-    """Weight of the domain being seen, for both networks."""
+    """Of classes: weight of the domain being seen, for both networks."""
     reconstruction: float = Field(10.0, ge=0)
     """Weight of the way there and back again."""
     turns: int = Field(5, ge=1)
@@ -62,18 +66,25 @@ class StarGAN(Variant[StarGANConfig]):
     metrics: ClassVar = {"reconstruction_error": "smaller", "relative_error": "smaller"}
     presets: ClassVar = {
         "default": {
-            "steps": 2000,
+            "steps": 3000,
             "batch_size": 16,
+            "precision": "auto",
             "sample_n": 8,
             "sample_every": 250,
             "eval_every": 500,
             "ema": 0.99,
+            "augment.flip": True,
             "g_width": 16,
             "blocks": 3,
-            "d_width": 16,
-            "d_layers": 5,
+            "mask": True,
+            "d_width": 32,
+            "d_layers": 3,
+            "loss": "hinge",
+            "told_by": "projection",
+            "penalty": 0.0,
+            "reconstruction": 3.0,
             "turns": 1,
-            "optim.lr": 5e-4,
+            "optim.lr": 1e-3,
         },
         # the paper's networks and setting, for images of 128x128: 200,000 updates of the discriminator
         "paper": {
@@ -159,45 +170,44 @@ class StarGAN(Variant[StarGANConfig]):
     def _labels(self, step: Step) -> Tensor:
         return step.batch[step.networks["generator"].domain.key]
 
-    def _targets(self, step: Step) -> Tensor:
-        """What the images of the batch are to become: the domains of others of them."""
+    def _order(self, step: Step) -> Tensor:
+        """Images of the batch are to become what others of it are: in this order."""
         import torch
 
-        def draw() -> Tensor:
-            order = torch.randperm(step.size, generator=step.generator, device=step.device)
-            return self._labels(step)[order]
-
-        return step.shared("targets", draw)
+        return step.shared("order", lambda: torch.randperm(step.size, generator=step.generator, device=step.device))
 
     def _fakes(self, step: Step) -> Tensor:
         """The discriminator's first turn sees those that the generator is to learn from."""
         generate = step.networks["generator"]
-        return step.shared("fakes", lambda: generate(step.batch["image"], self._targets(step)))
+        return step.shared("fakes", lambda: generate(step.batch["image"], self._labels(step)[self._order(step)]))
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import gradient_penalty
         from gankit.ops import patchgan_d_loss
 
         c, judge = self.config, step.networks["discriminator"]
-        domain = step.networks["generator"].domain
+        domain, labels, order = step.networks["generator"].domain, self._labels(step), self._order(step)
+        told = domain.planes(labels)
+        wanted = told[order]
         real, fake = step.augment(step.batch["image"]), step.augment(self._fakes(step).detach())
-        source, classes = judge(real)
-        penalty = gradient_penalty(judge.real, real, fake, generator=step.generator)
-        return {
-            "wasserstein": patchgan_d_loss(source, judge.real(fake), kind="wgan"),
-            "penalty": c.penalty * penalty,
-            "classes": c.classification * domain.loss(classes, self._labels(step)),
-        }
+        source, classes = judge(real, told)
+        terms = {"adversarial": patchgan_d_loss(source, judge.real(fake, wanted), c.loss)}
+        if classes is not None:
+            terms["classes"] = c.classification * domain.loss(classes, labels)
+        if c.penalty:
+            # on lines to reals of the domain that the fakes are said to be of
+            penalty = gradient_penalty(lambda x: judge.real(x, wanted), real[order], fake, generator=step.generator)
+            terms["penalty"] = c.penalty * penalty
+        return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
 
-        c, image = self.config, step.batch["image"]
-        generate, fake = step.networks["generator"], self._fakes(step)
-        source, classes = step.networks["discriminator"](step.augment(fake))
-        back = generate(fake, self._labels(step))
-        return {
-            "adversarial": patchgan_g_loss(source, kind="wgan"),
-            "classes": c.classification * generate.domain.loss(classes, self._targets(step)),
-            "reconstruction": c.reconstruction * (back - image).abs().mean(),
-        }
+        c, image, labels = self.config, step.batch["image"], self._labels(step)
+        generate, fake, wanted = step.networks["generator"], self._fakes(step), labels[self._order(step)]
+        source, classes = step.networks["discriminator"](step.augment(fake), generate.domain.planes(wanted))
+        terms = {"adversarial": patchgan_g_loss(source, c.loss)}
+        if classes is not None:
+            terms["classes"] = c.classification * generate.domain.loss(classes, wanted)
+        terms["reconstruction"] = c.reconstruction * (generate(fake, labels) - image).abs().mean()
+        return terms
