@@ -30,6 +30,8 @@ class CyCADAConfig(CycleGANConfig):
     """Weight of the target's classifier answering real target images as it does translated ones."""
     features_from: float = Field(0.5, ge=0, le=1)
     """Part of the run after which it does."""
+    recolour: bool = True
+    """Show the target's classifier translations in many colours, light on dark and dark on light."""
     width: int = Field(32, ge=1)
     """Channels after the classifiers' first layer."""
     answer_width: int = Field(500, ge=1)
@@ -149,8 +151,7 @@ class CyCADA(CycleGAN):
 
         from gankit.ops import patchgan_g_loss
 
-        fake = self._drawn(step, "a")[0].detach()
-        on_fake = step.networks["target"](fake).float()
+        on_fake = step.networks["target"](self._shown(step)).float()
         terms = {"loss": F.cross_entropy(on_fake, step.batch["label_a"])}
         if self._adapts(step):
             on_real = step.networks["target"](step.batch["b"]).float()
@@ -163,14 +164,35 @@ class CyCADA(CycleGAN):
 
         from gankit.ops import patchgan_d_loss
 
-        fake = self._drawn(step, "a")[0].detach()
+        fake = self._shown(step)
         with torch.no_grad(), _as_it_is(step.networks["target"]):
             on_fake, on_real = (step.networks["target"](images).float() for images in (fake, step.batch["b"]))
         judge = step.networks["answers"]
         return {"loss": patchgan_d_loss(judge(on_fake), judge(on_real), "bce")}
 
+    def _shown(self, step: Step) -> Tensor:
+        """The translations of a that the target's classifier is shown; both phases see the same."""
+        fake = self._drawn(step, "a")[0].detach().float()
+        return step.shared("shown", lambda: recoloured(fake, step.generator)) if self.config.recolour else fake
+
     def _adapts(self, step: Step) -> bool:
         return bool(self.config.features) and step.index >= self.config.features_from * step.steps
+
+
+def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1] in other colours, of the same shape: a gain for each, negative for half of them,
+    and for each of its channels a little more or less of it, and a shift.
+
+    A translator that answers the same to the same has one colour for each image, where the other domain has many.
+    """
+    import torch
+
+    n, channels = images.shape[:2]
+    drawn = {"generator": generator, "device": images.device}
+    gain = torch.rand(n, 1, 1, 1, **drawn) * 2 - 1 + 0.2 * torch.randn(n, channels, 1, 1, **drawn)
+    room = (1 - gain.abs()).clamp_min(0.2)
+    shift = room * (torch.rand(n, channels, 1, 1, **drawn) * 2 - 1)
+    return (gain * images + shift).clamp(-1, 1)
 
 
 def _scalar(value: float) -> Tensor:

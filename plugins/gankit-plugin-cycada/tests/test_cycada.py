@@ -9,7 +9,7 @@ import pytest
 import torch
 from gankit_plugin_cycada import CyCADA
 from gankit_plugin_cycada.networks import Classifier
-from gankit_plugin_cycada.variant import CyCADAConfig
+from gankit_plugin_cycada.variant import CyCADAConfig, recoloured
 from torch.nn import functional as F
 
 import gankit
@@ -121,3 +121,18 @@ def test_classifiers_take_any_size(shape: tuple[int, int, int]) -> None:
 def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
     run = gankit.train("cycada", preset=preset, out=tmp_path, **{**SMALL, "steps": 1})
     assert run.steps == 1
+
+
+def test_the_target_sees_translations_in_many_colours() -> None:
+    images = torch.zeros(200, 3, 4, 4)
+    images[:, :, 1] = 0.8  # a light line on grey
+    shown = recoloured(images, torch.Generator().manual_seed(0))
+    assert shown.shape == images.shape
+    assert shown.abs().max() <= 1
+    lighter = shown[:, :, 1].mean((1, 2)) > shown[:, :, 0].mean((1, 2))
+    assert 60 < int(lighter.sum()) < 140
+    assert shown[:, :, 0, 0].std(0).min() > 0.2
+    plain = make_session("cycada", **{**SMALL, "recolour": False})
+    plain.begin()
+    step = plain.new_step(0)
+    torch.testing.assert_close(plain.variant._shown(step), plain.networks["a_to_b"](step.batch["a"]).detach())
