@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gankit.nn.instance_norm_act import InstanceNormAct2d
+from gankit.nn.norm_act import Norm, norm_act
 from gankit.nn.reflection_pad import ReflectionPad2d
 
 __all__ = ["ResNetGenerator"]
@@ -17,8 +18,8 @@ __all__ = ["ResNetGenerator"]
 class ResNetGenerator(nn.Module):
     """Two halvings, residual blocks, two doublings: (N, inputs, H, W) to (N, outputs, H, W) in [-1, 1].
 
-    H and W are multiples of 4, and at least 8. Instance norm without affine part, reflection at the borders. With
-    ``width=64`` and ``blocks=9`` the published network of 11,378,179 parameters for 3 channels (6 blocks: 7,837,699).
+    H and W are multiples of 4, and at least 8. Reflection at the borders. With ``width=64``, ``blocks=9`` and instance
+    norm the published network of 11,378,179 parameters for 3 channels (6 blocks: 7,837,699).
 
     Args:
         inputs, outputs: channels of the images.
@@ -26,21 +27,32 @@ class ResNetGenerator(nn.Module):
         blocks: residual blocks.
         up_kernel: side of the doublings' kernels: 3 as published, or 4, which covers all pixels as often and so leaves
             no checkerboards (Odena et al. 2016).
+        norm: see `gankit.nn.norm_act`.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, width: int = 64, blocks: int = 9, *, up_kernel: Literal[3, 4] = 3
+        self,
+        inputs: int,
+        outputs: int,
+        width: int = 64,
+        blocks: int = 9,
+        *,
+        up_kernel: Literal[3, 4] = 3,
+        norm: Norm = "instance",
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), _norm_relu(width)]
+        bias = norm == "instance"
+        layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(inputs, width, 7, bias=bias)]
+        layers.append(norm_act(width, norm, 0.0))
         for channels in (width, 2 * width):
-            layers += [nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1), _norm_relu(2 * channels)]
-        layers += [ResidualBlock(4 * width) for _ in range(blocks)]
+            down = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias)
+            layers += [down, norm_act(2 * channels, norm, 0.0)]
+        layers += [ResidualBlock(4 * width, norm) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
             up = nn.ConvTranspose2d(
-                channels, channels // 2, up_kernel, stride=2, padding=1, output_padding=up_kernel % 2
+                channels, channels // 2, up_kernel, stride=2, padding=1, output_padding=up_kernel % 2, bias=bias
             )
-            layers += [up, _norm_relu(channels // 2)]
+            layers += [up, norm_act(channels // 2, norm, 0.0)]
         self.layers = nn.Sequential(*layers, ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
 
         self.channels = (inputs, width, 2 * width, *[4 * width] * (1 + blocks))
@@ -77,17 +89,15 @@ class ResNetGenerator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), 3x3 with reflection; the sum is part of the second norm's pass."""
+    """x + norm(conv(relu(norm(conv(x))))), 3x3 with reflection; the sum is part of an instance norm's pass."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = "instance") -> None:
         super().__init__()
         self.pad = ReflectionPad2d(1)
-        self.first, self.second = (nn.Conv2d(channels, channels, 3) for _ in range(2))
-        self.norm_relu, self.norm_add = _norm_relu(channels), InstanceNormAct2d(channels)
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, bias=norm == "instance") for _ in range(2))
+        self.norm_relu, self.norm_add = norm_act(channels, norm, 0.0), norm_act(channels, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm_add(self.second(self.pad(self.norm_relu(self.first(self.pad(x))))), residual=x)
-
-
-def _norm_relu(channels: int) -> InstanceNormAct2d:
-    return InstanceNormAct2d(channels, negative_slope=0.0)
+        y = self.second(self.pad(self.norm_relu(self.first(self.pad(x)))))
+        fused = isinstance(self.norm_add, InstanceNormAct2d)
+        return self.norm_add(y, residual=x) if fused else x + self.norm_add(y)

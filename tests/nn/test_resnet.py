@@ -1,11 +1,13 @@
 """The ResNet generator of image translation: published sizes, shapes, and the maps of its encoder."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gankit.nn import ResNetGenerator
+from gankit.nn import InstanceNormAct2d, ResNetGenerator
 
 
 def count(network: torch.nn.Module) -> int:
@@ -22,6 +24,64 @@ def test_a_translation_has_the_size_of_its_image(height: int, width: int) -> Non
     translated = ResNetGenerator(1, 3, width=4, blocks=1)(torch.randn(2, 1, height, width))
     assert translated.shape == (2, 3, height, width)
     assert translated.abs().max() <= 1
+
+
+def plain(width: int, blocks: int, norm: Callable[[int], nn.Module], bias: bool, kernel: int) -> nn.Sequential:
+    """The reference's layers in its order."""
+    layers = [nn.ReflectionPad2d(3), nn.Conv2d(2, width, 7, bias=bias), norm(width), nn.ReLU()]
+    for wide in (width, 2 * width):
+        layers += [nn.Conv2d(wide, 2 * wide, 3, 2, 1, bias=bias), norm(2 * wide), nn.ReLU()]
+    layers += [PlainBlock(4 * width, norm, bias) for _ in range(blocks)]
+    for wide in (4 * width, 2 * width):
+        up = nn.ConvTranspose2d(wide, wide // 2, kernel, 2, 1, output_padding=kernel % 2, bias=bias)
+        layers += [up, norm(wide // 2), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, channels: int, norm: Callable[[int], nn.Module], bias: bool) -> None:
+        super().__init__()
+        first = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm(channels), nn.ReLU()]
+        second = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm(channels)]
+        self.layers = nn.Sequential(*first, *second)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.parametrize(
+    ("norm", "plain_norm", "bias"),
+    [
+        ("instance", nn.InstanceNorm2d, True),
+        ("affine", lambda channels: nn.InstanceNorm2d(channels, affine=True), False),
+        ("batch", nn.BatchNorm2d, False),
+        ("layer", lambda channels: nn.GroupNorm(1, channels), False),
+    ],
+)
+def test_outputs_are_those_of_plain_layers(norm, plain_norm, bias, kernel) -> None:
+    torch.manual_seed(0)
+    network = ResNetGenerator(2, 3, width=4, blocks=2, up_kernel=kernel, norm=norm)
+    reference = plain(4, 2, plain_norm, bias, kernel)
+    convolutions = nn.Conv2d, nn.ConvTranspose2d
+    norms = nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, InstanceNormAct2d
+    for kinds in (convolutions, norms):
+        ours, theirs = ([m for m in one.modules() if isinstance(m, kinds)] for one in (network, reference))
+        for one, other in zip(ours, theirs, strict=True):
+            for name, p in one.named_parameters():
+                p.data.normal_(std=0.3)
+                other.get_parameter(name).data.copy_(p)
+    images = torch.randn(2, 2, 16, 24)
+    torch.testing.assert_close(network(images), reference(images), atol=1e-5, rtol=1e-5)
+
+
+def test_what_norm_forgets_the_colour_of_a_whole_image() -> None:
+    """Of one colour all over, red and blue are the same to an instance norm: its planes are zero on average."""
+    images = torch.tensor([[1.0, -1, -1], [-1, -1, 1]]).view(2, 3, 1, 1).expand(2, 3, 16, 16)
+    for norm, forgets in (("instance", True), ("affine", True), ("layer", False), ("batch", False)):
+        torch.manual_seed(0)
+        red, blue = ResNetGenerator(3, 3, width=8, blocks=1, norm=norm)(images).mean((2, 3))
+        assert torch.allclose(red, blue, atol=1e-2) is forgets, norm
 
 
 def plain_encoder(network: ResNetGenerator, images: torch.Tensor) -> list[torch.Tensor]:

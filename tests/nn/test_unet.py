@@ -72,6 +72,7 @@ def same_weights(network: UNetGenerator, plain: Plain) -> None:
         ("batch", nn.BatchNorm2d, False),
         ("instance", nn.InstanceNorm2d, True),
         ("affine", lambda channels: nn.InstanceNorm2d(channels, affine=True), False),
+        ("layer", lambda channels: nn.GroupNorm(1, channels), False),
     ],
 )
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -168,5 +169,5 @@ def test_what_cannot_be_is_refused() -> None:
         UNetGenerator(1, 1, downs=1)
     with pytest.raises(ValueError, match="p must be at least 0 and less than 1, got 1"):
         DropoutNoise(1.0)
-    with pytest.raises(ValueError, match="norm must be batch, instance or affine, got 'group'"):
+    with pytest.raises(ValueError, match="norm must be batch, instance, affine or layer, got 'group'"):
         UNetGenerator(1, 1, width=2, downs=3, norm="group")  # type: ignore[arg-type]

@@ -31,6 +31,9 @@ class CUTConfig(Config):
     """Residual blocks of the generator."""
     up_kernel: Literal[3, 4] = 3
     """Side of the kernels that double the image: 3 as published for CycleGAN, or 4, which leaves no checkerboards."""
+    norm: Literal["instance", "layer", "batch"] = "instance"
+    """Norm of the generator: instance, as published, forgets what colour an image has as a whole; layer keeps it, and
+    so does batch, which is of all images of a batch, and of averages when samples are drawn."""
     d_width: int = Field(64, ge=1)
     """Channels after the discriminator's first layer."""
     d_layers: int = Field(3, ge=0, le=6)
@@ -90,6 +93,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "g_width": 32,
     "blocks": 4,
     "up_kernel": 4,
+    "norm": "layer",
     "d_width": 32,
     "d_layers": 2,
     "layers": (0, 2, 3, 4, 6),
@@ -136,7 +140,7 @@ class CUT(Variant[CUTConfig]):
 
         c = self.config
         channels = self._channels(spec)
-        generator = ResNetGenerator(channels, channels, c.g_width, c.blocks, up_kernel=c.up_kernel)
+        generator = ResNetGenerator(channels, channels, c.g_width, c.blocks, up_kernel=c.up_kernel, norm=c.norm)
         if max(c.layers) >= len(generator.channels):
             layers = ",".join(str(number) for number in (0, 2, 3, 4, 3 + c.blocks)[: 4 + (c.blocks > 1)])
             raise UsageError(
@@ -190,7 +194,7 @@ class CUT(Variant[CUTConfig]):
         return panels
 
     def _drawn(self, step: Step) -> Drawn:
-        """Both phases see the same. One forward of sources and target images: no image's norm sees another."""
+        """Both phases see the same. One forward of sources and target images: their norms are each image's own."""
         return step.shared("drawn", lambda: self._draw(step))
 
     def _draw(self, step: Step) -> Drawn:

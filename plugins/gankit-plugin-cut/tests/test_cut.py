@@ -123,11 +123,13 @@ def test_places_are_different_ones_of_a_map(layout: torch.memory_format) -> None
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("norm", ["instance", "layer"])
 @pytest.mark.parametrize("identity", [True, False])
 @pytest.mark.parametrize("equivariant", [True, False])
-def test_losses_are_those_of_the_paper(identity: bool, equivariant: bool) -> None:
+def test_losses_are_those_of_the_paper(identity: bool, equivariant: bool, norm: str) -> None:
     """Image by image, without one forward for several."""
-    made = session(identity=identity, equivariant=equivariant, nce=3.0, temperature=0.2, batch_size=6)
+    options = {"identity": identity, "equivariant": equivariant, "norm": norm}
+    made = session(**options, nce=3.0, temperature=0.2, batch_size=6)
     step = made.new_step(0)
     generator, heads, judge = (made.networks[name] for name in ("generator", "heads", "discriminator"))
     loss = made.variant._discriminator(step)["loss"]

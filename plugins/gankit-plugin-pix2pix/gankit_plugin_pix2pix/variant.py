@@ -37,9 +37,9 @@ class Pix2PixConfig(Config):
     """Channels after the discriminator's first layer."""
     d_layers: int = Field(3, ge=0, le=6)
     """How often the discriminator halves the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 sees 1."""
-    norm: Literal["affine", "instance", "batch"] = "affine"
-    """Norm of both networks: affine is batch norm of one image, as published; instance is that without scale and shift;
-    batch is of all images of a batch, and of averages when samples are drawn."""
+    norm: Literal["affine", "instance", "layer", "batch"] = "affine"
+    """Norm of both networks: affine is batch norm of one image, as published; instance is that without scale and
+    shift; layer is over all channels of an image; batch is of all images of a batch, of averages in drawing."""
     loss: Literal["bce", "lsgan", "hinge"] = "bce"
     """Adversarial loss."""
     adversarial: float = Field(1.0, ge=0)
@@ -57,6 +57,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "sample_every": 500,
     "eval_every": 500,
     "ema": 0.99,
+    "precision": "auto",
     "g_width": 32,
     "d_width": 32,
     "d_layers": 2,

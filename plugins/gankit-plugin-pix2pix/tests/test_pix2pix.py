@@ -122,7 +122,7 @@ def test_images_that_are_no_pairs_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("norm", ["affine", "instance", "batch"])
+@pytest.mark.parametrize("norm", ["affine", "instance", "layer", "batch"])
 def test_losses_are_those_of_the_paper(norm: str) -> None:
     made = session(norm=norm, l1=7.0, adversarial=0.5)
     step = made.new_step(0)
