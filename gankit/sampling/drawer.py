@@ -45,14 +45,14 @@ class Drawer:
 
         None if the variant has neither. Of images no more than one draws from at once.
         """
-        own = type(self.variant)
-        if not (defines(self.variant, "panels") or defines(self.variant, "figures")):
+        variant = self.variant
+        if not (defines(variant, "panels") or defines(variant, "figures")):
             return None
-        keys = {name: self.spec[name] for name in sorted(own.requires) if name in self.spec.keys}
-        for produces in own.produces or ("",):
-            keys |= asked_keys(self.variant, self.spec, produces)
+        keys = {name: self.spec[name] for name in sorted(variant.requires) if name in self.spec.keys}
+        for produces in variant.produces or ("",):
+            keys |= asked_keys(variant, self.spec, produces)
         most = BATCH if any(kind_of(key).pixels for key in keys.values()) else NUMBERS
-        return fill(own.__name__, keys, self.spec, min(n, most), rows=self.rows, seed=seed)
+        return fill(type(variant).__name__, keys, self.spec, min(n, most), rows=self.rows, seed=seed)
 
     def samples(
         self,
