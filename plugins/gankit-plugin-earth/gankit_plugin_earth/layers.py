@@ -22,9 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.cache import cache_directory
+from gankit.data.grey import grey
 from gankit.data.images import ImageError, load, resize
 from gankit.data.rows import MappedRows
-from gankit.data.grey import grey
 from gankit.errors import PluginError, UsageError
 from gankit_plugin_earth.names import CHANNELS, LARGEST, SMALLEST, Layer
 from gankit_plugin_earth.package import REINSTALL, digest_of, file_of
@@ -149,4 +149,3 @@ def _mask(path: Path, scale: int) -> np.ndarray:
     picture = Image.fromarray(land[::-1].astype(np.uint8) * 255)
     share = np.asarray(picture.resize((scale, scale // 2), Image.Resampling.BOX))
     return ((share >= 128).astype(np.uint8) * 255)[None]
-
