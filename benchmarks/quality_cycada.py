@@ -63,7 +63,7 @@ def row(run: gankit.Run, without: gankit.Run) -> dict[str, Any]:
     flips = {name: 1 - result["metrics"]["accuracy"] for name, result in judged.items()}
     return {
         "quality": "cycada",
-        "dataset": f"{run.config.data.a} -> {run.config.data.b}",  # type: ignore[attr-defined]
+        "dataset": f"{run.config.data.first} -> {run.config.data.second}",  # type: ignore[attr-defined]
         "seed": run.config.run.seed,
         "steps": run.steps,
         "seconds": round(run.seconds, 1),

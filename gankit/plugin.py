@@ -168,7 +168,7 @@ class Variant(ABC, Generic[ConfigT]):
     dataset: ClassVar[str]
     """Name of the dataset used when ``--dataset`` is not given."""
     requires: ClassVar[frozenset[str]] = frozenset({"image"})
-    """Keys a batch must have."""
+    """Keys a batch must have. This, and `produces`, a variant may set on itself where an option says which they are."""
     paired: ClassVar[tuple[str, ...]] = ()
     """Images out of `requires` that belong together, row by row: ``("a", "b")``. Data that draws them independently of
     each other, or would flip one without the other (``Key.of``), is refused."""
@@ -180,8 +180,9 @@ class Variant(ABC, Generic[ConfigT]):
     random: ClassVar[bool] = True
     """False if `sample` answers the same to the same request whatever the seed: an autoencoder, a translation."""
     keeps: ClassVar[str | None] = None
-    """A mask that `sample` is asked with and outside of which it draws what it was given: there ``gankit translate``
-    writes the input's own pixels, at the input's size, but for a rim of one pixel of the model."""
+    """A mask that `sample` is asked with and outside of which it draws what it was given: there ``gankit translate``,
+    which must be given one, writes the input's own pixels, at the input's size, but for a rim of one pixel of the
+    model."""
     averaged: ClassVar[tuple[str, ...]] = ()
     """Networks of which a moving average is kept; samples are drawn from the average."""
     metric: ClassVar[str | None] = None

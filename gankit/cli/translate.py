@@ -73,7 +73,7 @@ def reconstruct(
 ) -> None:
     """Encode images and decode them again: for variants that can.
 
-    Images of any size are stretched to what the model takes, and the result back.
+    Images of any size are stretched to what the model takes, and the result back, or go through it in tiles.
     """
     _change(
         "reconstruct",
@@ -138,11 +138,12 @@ def _change(
     failed = [pair for pair in pairs if pair.error]
     for pair in failed:
         warn(f"error: {pair.error}")
-    done = len(pairs) - len(failed)
+    done = sum(not pair.error and not pair.there for pair in pairs)
     if json:
         files = [
             {**pair.conditions, "from": str(pair.source), "to": str(pair.target), "error": pair.error or None}
             for pair in pairs
+            if not pair.there
         ]
         emit({"run": str(opened.path), "checkpoint": opened.directory.resolve(checkpoint), "n": done, "files": files})
     elif done or not failed:

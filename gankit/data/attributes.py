@@ -130,7 +130,11 @@ class AttributeFolder(ImageFolder):
             return super()._classes()
         if self.config.alternatives:
             return {"label": self.config.attributes}
-        return {_key(name): _HAS for name in self.config.attributes}
+        named = {_key(name): name for name in self.config.attributes}
+        for name in self.config.attributes:
+            if (other := named[_key(name)]) != name:
+                raise UsageError(f"data.attributes: {name!r} and {other!r} would have one key; rename one in the list")
+        return dict.fromkeys(named, _HAS)
 
     def _class_of(self, file: str) -> tuple[str, ...]:
         return self._given[file] if self._given else super()._class_of(file)

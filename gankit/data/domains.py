@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gankit.data.files import Root
 from gankit.errors import UsageError
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["Domains", "DomainsConfig"]
 
 SIDES = ("a", "b")
+OPTIONS = {"a": "first", "b": "second"}
 
 
 class DomainsConfig(Config):
     """Options of the dataset ``domains``."""
 
-    a: str = ""
+    first: str = ""
     """Name of the dataset whose images are `a`."""
-    b: str = ""
+    second: str = ""
     """Name of the dataset whose images are `b`."""
-    a_root: Root = ""
+    first_root: Root = ""
     """Directory of the first, if it reads files."""
-    b_root: Root = ""
+    second_root: Root = ""
     """Directory of the second, if it reads files."""
     size: int = Field(32, ge=8, le=1024)
     """Width and height that both are brought to."""
-    a_half: bool = False
-    """Take every second sample of `a` alone: where `b` is made of the others."""
+    first_half: bool = False
+    """Take every second sample of the first alone: where the second is made of the others."""
 
 
 class Domains(Dataset[DomainsConfig]):
@@ -57,7 +58,9 @@ class Domains(Dataset[DomainsConfig]):
         shapes = {side: data.spec.shape_of(self._images[side]) for side, data in self._sides.items()}
         if shapes["a"][1:] != shapes["b"][1:]:
             sizes = " and ".join(f"{width}x{height}" for _, height, width in shapes.values())
-            raise UsageError(f"images of {config.a!r} and of {config.b!r} are of {sizes} pixels, which must be equal")
+            raise UsageError(
+                f"images of {config.first!r} and of {config.second!r} are of {sizes} pixels, which must be equal"
+            )
         self._channels = max(channels for channels, _, _ in shapes.values())
         self._classes = {side: key for side, data in self._sides.items() if (key := _class_key(data.spec))}
 
@@ -98,7 +101,8 @@ class Domains(Dataset[DomainsConfig]):
             data.load(tell)
 
     def notes(self) -> list[str]:
-        return [f"{side}: {note}" for side, data in self._sides.items() for note in data.notes()]
+        half = [f"a: every second sample of {self.config.first} is left out"] if self.config.first_half else []
+        return half + [f"{side}: {note}" for side, data in self._sides.items() for note in data.notes()]
 
     def source(self, index: int, stream: str = "") -> str | None:
         return self._sides[stream].source(index * self._every(stream))
@@ -107,23 +111,30 @@ class Domains(Dataset[DomainsConfig]):
         return " ".join(f"{side} {data.fingerprint()}" for side, data in self._sides.items())
 
     def _every(self, side: str) -> int:
-        return 2 if side == "a" and self.config.a_half else 1
+        return 2 if side == "a" and self.config.first_half else 1
 
 
 def _opened(config: DomainsConfig, side: str, split: Literal["train", "test"]) -> Dataset[Any]:
     from gankit.discovery.entry_points import load_dataset
 
-    name, root = getattr(config, side), getattr(config, f"{side}_root")
+    option = OPTIONS[side]
+    name, root = getattr(config, option), getattr(config, f"{option}_root")
     if not name:
-        raise UsageError(f"data.{side}: name a dataset ({give(f'data.{side}', 'mnist')})")
+        raise UsageError(f"data.{option}: name a dataset ({give(f'data.{option}', 'mnist')})")
     cls = load_dataset(name)
     if cls is Domains:
-        raise UsageError(f"data.{side}: {name} is made of two datasets itself; name one of images")
+        raise UsageError(f"data.{option}: {name} is made of two datasets itself; name one of images")
     fields, options = cls.Config.model_fields, {"size": config.size, "root": root}
     if root and "root" not in fields:
-        raise UsageError(f"data.{side}_root: {name} reads no directory; leave it out")
+        raise UsageError(f"data.{option}_root: {name} reads no directory; leave it out")
     given = {key: value for key, value in options.items() if key in fields and value}
-    return cls(cls.Config(**given), split)
+    try:
+        made = cls.Config(**given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise UsageError(f"data.{where} = {fault['input']!r} is none of {name}'s: {fault['msg']}") from error
+    return cls(made, split)
 
 
 def _only_image(data: Dataset[Any], side: str) -> str:

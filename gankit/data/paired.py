@@ -169,10 +169,11 @@ def _matched(sides: Sides, direction: str) -> _Pairs:
     if bool(a.test) == bool(b.test):
         train, test = _by_name(a, a.train, b, b.train, notes), _by_name(a, a.test, b, b.test, notes)
     else:  # one side alone says which are for testing
-        every = _by_name(a, (*a.train, *a.test), b, (*b.train, *b.test), notes)
-        held = [set(side.test) for side in (a, b)]
-        test = {name: (x, y) for name, (x, y) in every.items() if x in held[0] or y in held[1]}
-        train = {name: pair for name, pair in every.items() if name not in test}
+        # names that both sides have to train with are pairs of that; files for testing find theirs among what is left
+        train = _by_name(a, a.train, b, b.train, [])
+        used = [{pair[side] for pair in train.values()} for side in (0, 1)]
+        spare = [[file for file in side.train if file not in own] for side, own in zip((a, b), used, strict=True)]
+        test = _by_name(a, (*spare[0], *a.test), b, (*spare[1], *b.test), notes)
     if not train:
         examples = "; ".join(f"{name} has {named(side.train, 3)}" for name, side in (("a", a), ("b", b)))
         raise UsageError(f"no image of a is named like one of b, but for the ending: {examples}")

@@ -62,6 +62,6 @@ class PatchDiscriminator(nn.Module):
 def _left(size: tuple[int, int], layers: int) -> tuple[int, int]:
     """Height and width of the maps before the last convolution."""
     left = [length // 2**layers - (1 if layers else 0) for length in size]  # the last 4x4 one takes a pixel
-    if min(left) < 1:
+    if min(left) < 1 or max(left) < 2:  # a norm of one place would say nothing
         raise ValueError(f"nothing is left of {size[0]}x{size[1]} pixels after {layers} halvings")
     return left[0], left[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ class FilePair:
     error: str = ""
     name: str = ""
     """Of the source, relative to the directory that was given."""
+    there: bool = False
+    """The target was there before, and is left as it is."""
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """What the model was asked with beside the image, by key: the file or the row that it came from, or its value."""
 
@@ -34,9 +36,9 @@ def file_pairs(source: Path, out: Path, *, existing: Existing = "refuse") -> tup
     """The image files that `source` is, or holds in itself and its sub-directories, and what they become in `out`.
 
     Names are kept, those of sub-directories too. Also what a user should know of files that are passed over. Files that
-    are there already are written anew, or kept: then their pairs are left out. :class:`UsageError`, before anything
-    is written, if there are no images, if `out` has another kind of name, or, where `existing` says to refuse, of a
-    file that is there.
+    are there already are written anew, or kept: then their pairs say so. What lies below `out` is no input.
+    :class:`UsageError`, before anything is written, if there are no images, if `out` has another kind of name, or,
+    where `existing` says to refuse, of a file that is there.
     """
     problems: tuple[str, ...] = ()
     if source.is_dir():
@@ -47,11 +49,15 @@ def file_pairs(source: Path, out: Path, *, existing: Existing = "refuse") -> tup
             raise UsageError(f"{out} is a file, and {source} is a directory. Give another OUT.")
         pairs = [FilePair(source / file, out / file, name=file) for file in listing.files]
         problems = listing.problems
+        below = [pair for pair in pairs if pair.source.resolve().is_relative_to(out.resolve())]
+        if below and out.resolve() != source.resolve():
+            pairs = [pair for pair in pairs if pair not in below]
+            problems += (f"{len(below)} images are in OUT, which is inside of IN, and not translated themselves",)
     elif not os.path.lexists(source):
         raise UsageError(f"there is no file or directory {source}")
     else:
         pairs = [FilePair(source, out / source.name if out.is_dir() or not out.suffix else out, name=source.name)]
-    left = []
+    checked = []
     for pair in pairs:
         if pair.target.suffix.lower() not in SUFFIXES:
             endings = " ".join(sorted(SUFFIXES))
@@ -63,8 +69,7 @@ def file_pairs(source: Path, out: Path, *, existing: Existing = "refuse") -> tup
             raise UsageError(
                 f"{pair.target} exists already. Give another OUT, --resume to do the rest, or --overwrite."
             )
-        if not there or existing == "replace":
-            left.append(pair)
-    if kept := len(pairs) - len(left):
+        checked.append(replace(pair, there=there and existing == "keep"))
+    if kept := sum(pair.there for pair in checked):
         problems += (f"{kept} of {len(pairs)} are there already, and left as they are",)
-    return left, problems
+    return checked, problems

@@ -39,7 +39,8 @@ class Tiles:
         self._tops, self._lefts = (starts(*side) for side in sides)
         self._weights = [_weights(side, max(1, wide)) for side, wide in zip(size, shared, strict=True)]
         self._sum: Tensor | None = None
-        self._added = 0
+        self.added = 0
+        """How many results are there."""
 
     def __len__(self) -> int:
         return len(self._tops) * len(self._lefts)
@@ -52,17 +53,17 @@ class Tiles:
 
     @property
     def complete(self) -> bool:
-        return self._added == len(self)
+        return self.added == len(self)
 
     def add(self, result: Tensor) -> None:
         """The next tile's result, float (C', h, w), of the size of a tile."""
         height, width = self._size
         if self._sum is None:
             self._sum = result.new_zeros(result.shape[0], *self._image.shape[1:])
-        top, left = self._tops[self._added // len(self._lefts)], self._lefts[self._added % len(self._lefts)]
+        top, left = self._tops[self.added // len(self._lefts)], self._lefts[self.added % len(self._lefts)]
         down, across = self._weights
         self._sum[:, top : top + height, left : left + width] += result * down[:, None] * across
-        self._added += 1
+        self.added += 1
 
     def joined(self) -> Tensor:
         """The whole result, (C', H, W), once all are added."""

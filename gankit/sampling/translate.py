@@ -111,10 +111,11 @@ def asked_beside(
     matched = {name: partners(name, keys[name], given.pop(name), n, names) for name in pictures}
     rest = {name: key for name, key in keys.items() if name not in matched}
     for name, key in rest.items():
-        if key.kind in IN_THE_IMAGE and name not in given and has_rows(drawer.spec, name, key):
+        known = has_rows(drawer.spec, name, key)
+        if key.kind in IN_THE_IMAGE and name not in given and (known or name == drawer.variant.keeps):
             value = "FILE" if kind_of(key).pixels else kind_of(key).written.partition(" ")[0]
             raise UsageError(
-                f"{who} asks for a {name} with each image, and one of the data is of another image: "
+                f"{who} asks for a {name} with each image{', and one of the data is of another image' * known}: "
                 f"give --given {name}={value} ({kind_of(key).written})."
             )
     asked = fill(who, rest, drawer.spec, n, given=given, rows=drawer.rows, seed=seed)

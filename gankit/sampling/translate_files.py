@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gankit.data.files import named
 from gankit.data.images import write_image
 from gankit.data.photo import Photo, load_photo
+from gankit.device import derive_seed
 from gankit.errors import GankitError, UsageError
 from gankit.events import Note, OnEvent, Progress, ignore
 from gankit.sampling.conditions import Asked
@@ -45,10 +46,10 @@ def change_files(
 
     An image is stretched to the size that the model takes, and what comes of it back; or it is cut into tiles of that
     size, which `overlap` by so much of a side. A file that cannot be read or written does not keep the others from it:
-    its pair comes back with the error. Where the variant `keeps` what a mask leaves out, those pixels are the file's.
+    its pair comes back with the error, one that is `there` as it is. Where the variant `keeps` what a mask leaves out,
+    those pixels are the file's. What a file becomes depends on its place among `pairs` and on `seed`, and not on which
+    of them are there.
     """
-    if not pairs:
-        return []
     channels = way.key.shape[0]
     for name, number in ((way.image, channels), (way.produces, drawer.spec[way.produces].shape[0])):
         if number not in (1, 3):
@@ -62,16 +63,16 @@ def change_files(
     errors = {index: text for partner in matched.values() for index, text in partner.errors.items()}
     pairs = [replace(pair, conditions=record) for pair, record in zip(pairs, asked.records, strict=True)]
     done = {index: replace(pairs[index], error=text) for index, text in errors.items()}
+    done |= {index: pair for index, pair in enumerate(pairs) if pair.there}
     holes = asked.batch.get(drawer.variant.keeps or "") if size == "input" else None
     open_: dict[int, _Open] = {}
     owners: list[int] = []
 
-    def parts() -> Iterator[tuple[int, Batch]]:
+    def parts(indices: Sequence[int]) -> Iterator[tuple[int, Batch]]:
         inputs: list[Tensor] = []
-        for index, pair in enumerate(pairs):
+        for index in indices:
+            pair = pairs[index]
             tell(Progress(what="images", done=index, total=len(pairs)))
-            if index in done:
-                continue
             try:
                 photo = load_photo(pair.source, channels)
             except GankitError as error:
@@ -93,14 +94,22 @@ def change_files(
         inputs.clear()
         return len(owners), batch
 
-    for images, _ in run(drawer, way, parts(), seed):
-        whose = list(owners)
-        owners.clear()
-        for index, image in zip(whose, images, strict=True):
-            if (result := open_[index].with_(image)) is not None:
-                hole = None if holes is None else holes[index]
-                photo = open_.pop(index).photo
-                done[index] = _written(pairs[index], photo, result, size == "input", hole, overwrite)
+    left = [index for index in range(len(pairs)) if index not in done]
+    # noise of each file's own, so that it does not matter which ones are left
+    groups = (
+        [([index], derive_seed(seed, f"file-{index}")) for index in left] if drawer.variant.random else [(left, seed)]
+    )
+    for group, its_seed in groups:
+        for images, _ in run(drawer, way, parts(group), its_seed):
+            whose = list(owners)
+            owners.clear()
+            for index, image in zip(whose, images, strict=True):
+                if (result := open_[index].with_(image)) is not None:
+                    hole = None if holes is None else holes[index]
+                    photo = open_.pop(index).photo
+                    done[index] = _written(pairs[index], photo, result, size == "input", hole, overwrite)
+            for one in open_.values():
+                one.tell(tell)
     tell(Progress(what="images", done=len(pairs), total=len(pairs)))
     return [done[index] for index in range(len(pairs))]
 
@@ -118,6 +127,11 @@ class _Open:
             return image
         self.tiles.add(image)
         return self.tiles.joined() if self.tiles.complete else None
+
+    def tell(self, tell: OnEvent) -> None:
+        """How many of many tiles are done."""
+        if self.tiles is not None and len(self.tiles) > CHUNK:
+            tell(Progress(what="tiles", done=self.tiles.added, total=len(self.tiles)))
 
 
 def _written(

@@ -40,7 +40,8 @@ def _unpaired(variant: Variant[Any], dataset: Dataset[Any]) -> str:
     """Why rows of `dataset` are not the pairs that `variant` learns from; "" if they are, or it does not."""
     spec, names = dataset.spec, variant.paired
     if len({stream_of(dataset, name) for name in names}) > 1:
-        return f"draws its {' and '.join(names)} independently of each other (an option of the data may change that)"
+        paired = " (data.paired = true draws pairs)" if "paired" in type(dataset.config).model_fields else ""
+        return f"draws its {' and '.join(names)} independently of each other{paired}"
     groups = {spec.moves_with(name) for name in names}
     if len(groups) > 1:
         first, second = names[:2]

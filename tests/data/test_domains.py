@@ -11,7 +11,7 @@ from gankit.errors import UsageError
 
 
 def opened(**options: object) -> Domains:
-    return Domains(DomainsConfig(**{"a": "digits", "b": "mnist", **options}))
+    return Domains(DomainsConfig(**{"first": "digits", "second": "mnist", **options}))
 
 
 def test_two_sides_in_streams_of_their_own() -> None:
@@ -29,7 +29,7 @@ def test_two_sides_in_streams_of_their_own() -> None:
 
 
 def test_grey_beside_colour_is_in_colour() -> None:
-    data = opened(a="digits", b="emoji-faces", size=32)
+    data = opened(first="digits", second="emoji-faces", size=32)
     batch = data.batch({"a": torch.arange(2)})
     assert batch["a"].shape == (2, 3, 32, 32)
     assert torch.equal(batch["a"][:, 0], batch["a"][:, 2])
@@ -37,7 +37,7 @@ def test_grey_beside_colour_is_in_colour() -> None:
 
 
 def test_every_second_sample_of_one_side() -> None:
-    whole, half = opened(), opened(a_half=True)
+    whole, half = opened(), opened(first_half=True)
     assert half.streams()["a"] == 721
     index = torch.tensor([0, 5, 720])
     assert torch.equal(half.batch({"a": index})["a"], whole.batch({"a": 2 * index})["a"])
@@ -47,12 +47,16 @@ def test_every_second_sample_of_one_side() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"a": ""}, r"data\.a: name a dataset \(--data\.a mnist\)"),
-        ({"b": "nonsense"}, "unknown dataset 'nonsense'"),
-        ({"a": "domains"}, "made of two datasets itself"),
-        ({"a": "dressed-digits"}, "one image a sample, not of a, b"),
-        ({"a": "densities"}, "one image a sample, not of none"),
-        ({"a_root": "/tmp"}, "digits reads no directory"),
+        ({"first": ""}, r"data\.first: name a dataset \(--data\.first mnist\)"),
+        (
+            {"size": 8, "second": "street-digits"},
+            r"data\.size = 8 is none of street-digits's: .*greater than or equal to 16",
+        ),
+        ({"second": "nonsense"}, "unknown dataset 'nonsense'"),
+        ({"first": "domains"}, "made of two datasets itself"),
+        ({"first": "dressed-digits"}, "one image a sample, not of a, b"),
+        ({"first": "densities"}, "one image a sample, not of none"),
+        ({"first_root": "/tmp"}, "digits reads no directory"),
     ],
 )
 def test_what_is_no_side_is_said(options: dict, words: str) -> None:

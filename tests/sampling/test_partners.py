@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from holes import Filler, Holes, Labelled
+from holes import Anywhere, Chosen, Filler, Holes, Labelled, Photos
 from PIL import Image
-from tiny_gan import SMALL, BlobsConfig
+from tiny_gan import SMALL, Blobs, BlobsConfig
 
 import gankit
 from gankit.errors import UsageError
@@ -128,3 +128,24 @@ def test_a_sheet_of_what_is_given_has_the_variants_own_panels(run, tmp_path):
     other = gankit.train(Labelled, Holes(BlobsConfig()), out=tmp_path, **{**SMALL, "steps": 1, "sample_n": 2})
     assert list(other.sample(2).layout.panels) == ["label"]
     assert list(other.sample(given=given).layout.panels) == ["image", "mask", "sample"]
+
+
+def test_a_mask_to_keep_by_must_be_given_with_files_though_the_data_has_none(photos, tmp_path):
+    options = {**SMALL, "steps": 1, "sample_n": 2}
+    run = gankit.train(Anywhere, Blobs(BlobsConfig()), out=tmp_path / "run", **options)
+    with pytest.raises(UsageError, match=r"Anywhere asks for a mask with each image: give --given mask=FILE"):
+        run.change_files("translate", photos, tmp_path / "out")
+    save(tmp_path / "m.png", SIDES["c"])
+    pairs = run.change_files("translate", photos, tmp_path / "out", given={"mask": tmp_path / "m.png"})
+    assert all(all(filled(pair.target)) for pair in pairs)
+    assert list(run.sample(2).layout.panels) == ["before", "after"]
+
+
+def test_a_variant_may_say_itself_which_images_it_works_on(tmp_path):
+    options = {**SMALL, "steps": 1, "sample_n": 2}
+    run = gankit.train(Chosen, Photos(BlobsConfig()), out=tmp_path / "run", **options)
+    shown = run.sample(2).layout.panels
+    assert (shown["after"][..., :4] == 1).all()
+    assert torch.allclose(shown["after"][..., 4:], shown["before"][..., 4:] / 2)
+    with pytest.raises(UsageError, match="has no photo, which Chosen requires"):
+        gankit.train(Chosen, Holes(BlobsConfig()), out=tmp_path / "other", **options)

@@ -11,6 +11,9 @@ from PIL import Image
 from training_helpers import train
 
 from gankit.errors import UsageError
+from gankit.events import Progress
+
+KINDS = [("L", "png"), ("RGB", "jpg"), ("CMYK", "jpg"), ("RGBA", "webp"), ("1", "tif"), ("I;16", "png")]
 
 
 @pytest.fixture(scope="module")
@@ -84,28 +87,83 @@ def test_what_cannot_be_cut_is_said(run, tmp_path: Path) -> None:
     assert not (tmp_path / "out.png").exists()
 
 
-def test_two_hundred_files_of_every_kind_and_a_kill_in_between(run, tmp_path: Path) -> None:
-    """What is done is not done again, what is broken is named, whatever the fit."""
+def test_two_hundred_files_of_every_kind(run, tmp_path: Path) -> None:
+    """Names, formats and sizes stay, what is broken is named, and each is the negative of its own source."""
     source, out = tmp_path / "in", tmp_path / "out"
     (source / "deep").mkdir(parents=True)
     draw = np.random.default_rng(0)
     for number in range(200):
-        width, height = (int(side) for side in draw.integers(1, 40, 2))
-        mode, ending = [("L", "png"), ("RGB", "jpg"), ("CMYK", "jpg"), ("RGBA", "webp"), ("1", "tif")][number % 5]
+        width, height = (1, 1) if number < 2 else (int(side) for side in draw.integers(1, 40, 2))
+        mode, ending = KINDS[number % len(KINDS)]
         path = source / ("deep" if number % 2 else "") / f"{number}.{ending}"
-        Image.new(mode, (width, height)).save(path)
+        if mode == "I;16":
+            Image.fromarray(np.full((height, width), number * 300, np.uint16)).save(path)
+        else:
+            Image.new("L", (width, height), number).convert(mode).save(path)
         if number % 50 == 7:
             path.write_bytes(path.read_bytes()[:20])
-    first = run.change_files("translate", source / "deep", out / "deep", fit="tiles")
-    assert sum(bool(pair.error) for pair in first) == 4
-    before = {pair.target: pair.target.stat().st_mtime_ns for pair in first if not pair.error}
-    pairs = run.change_files("translate", source, out, existing="keep")
-    assert len(pairs) == 100 + 4
-    assert all(path.stat().st_mtime_ns == then for path, then in before.items())
-    for path in source.rglob("*.*"):
-        target = out / path.relative_to(source)
-        if not target.exists():
-            assert any(str(path) in pair.error for pair in pairs)
+    Image.new("RGB", (1800, 900), (60, 60, 60)).save(source / "large.jpg")
+    pairs = run.change_files("translate", source, out, fit="tiles", given={"mood": "1"})
+    assert sum(bool(pair.error) for pair in pairs) == 4
+    weight = float(run.networks()["net"].weight.detach())
+    for pair in pairs:
+        if pair.error:
+            assert str(pair.source) in pair.error
+            assert not pair.target.exists()
             continue
-        with Image.open(path) as image, Image.open(target) as result:
+        with Image.open(pair.source) as image, Image.open(pair.target) as result:
             assert (image.size, image.format) == (result.size, result.format)
+            if image.mode in ("L", "RGB", "I;16"):
+                scale = 257 if image.mode == "I;16" else 1
+                grey = np.asarray(image if scale > 1 else image.convert("L")).mean() / scale
+                wanted = (weight * (grey / 127.5 - 1) + 1) * 127.5
+                assert np.asarray(result).mean() / scale == pytest.approx(wanted, abs=2)
+
+
+class Noisy(Negative):
+    """Adds noise, so that one image never becomes the same twice."""
+
+    random = True
+
+    def sample(self, networks, request):
+        return (super().sample(networks, request) + request.noise(request.n, 1, 8, 8)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("variant", [Negative, Noisy])
+@pytest.mark.parametrize("given", [None, {"mood": ["0", "1", "0", "1", "1"]}])
+def test_after_a_kill_the_rest_is_what_it_would_have_been(tmp_path: Path, variant: type, given: dict | None) -> None:
+    """Noise and what is asked for belong to a file, whichever files are left to do."""
+    noisy, source = train(tmp_path / "run", variant, steps=1, sample_n=2), tmp_path / "in"
+    source.mkdir()
+    for number in range(5):
+        Image.new("L", (8, 8), 40 * number).save(source / f"{number}.png")
+
+    def translate(out: str, **options: str) -> dict[str, bytes]:
+        noisy.change_files("translate", source, tmp_path / out, given=given, **options)
+        return {path.name: path.read_bytes() for path in (tmp_path / out).iterdir()}
+
+    whole = translate("whole")
+    assert translate("again") == whole
+    for name in ("0.png", "3.png"):
+        (tmp_path / "again" / name).unlink()
+    before = (tmp_path / "again" / "1.png").stat().st_mtime_ns
+    assert translate("again", existing="keep") == whole
+    assert (tmp_path / "again" / "1.png").stat().st_mtime_ns == before
+
+
+def test_what_lies_in_out_is_not_translated_again(run, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    Image.new("L", (8, 8)).save(source / "a.png")
+    for existing in ("refuse", "keep"):
+        run.change_files("translate", source, source / "out", existing=existing)
+    assert len(list(source.rglob("a.png"))) == 2
+
+
+def test_tiles_of_a_large_picture_are_counted(run, tmp_path: Path) -> None:
+    Image.new("L", (80, 80)).save(tmp_path / "a.png")
+    seen = []
+    run.change_files("translate", tmp_path / "a.png", tmp_path / "b.png", fit="tiles", on_event=seen.append)
+    told = [(event.done, event.total) for event in seen if isinstance(event, Progress) and event.what == "tiles"]
+    assert len(told) > 2
+    assert all(0 < done <= total == told[0][1] for done, total in told)

@@ -66,3 +66,50 @@ class Labelled(Filler):
 
     def panels(self, networks, request):
         return {"label": request.batch["label"].view(-1, 1, 1, 1).expand(-1, 1, 8, 8).float()}
+
+
+class Anywhere(Filler):
+    """Of data without masks: fills the left half where none is given."""
+
+    requires = frozenset({"image"})
+    conditions = frozenset()
+
+    def phases(self):
+        def loss(step):
+            return {"loss": step.networks["net"](step.batch[self.produces[0]]).square().mean()}
+
+        return [Phase(name="net", updates=("net",), loss=loss)]
+
+    def asks(self, spec, produces):
+        return {produces: spec[produces], "mask": Key(kind="mask", shape=(1, 8, 8))}
+
+    def _filled(self, request):
+        image = request.batch[request.produces]
+        left = (torch.arange(8) < 4).float().expand_as(image)
+        return torch.where(request.batch.get("mask", left) > 0, torch.ones_like(image), image * 0.5)
+
+    def sample(self, networks, request):
+        return self._filled(request)
+
+    def panels(self, networks, request):
+        return {"before": request.batch[request.produces], "after": self._filled(request)}
+
+
+class Chosen(Anywhere):
+    """The same of images under another key, which it says itself."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.requires, self.produces = frozenset({"photo"}), ("photo",)
+
+
+class Photos(Holes):
+    """Images under the key ``photo``, and nothing else."""
+
+    spec = DataSpec(keys={"photo": Holes.spec["image"]})
+
+    def streams(self):
+        return {"": 20}
+
+    def batch(self, indices):
+        return {"photo": super().batch({"image": indices})["image"]}

@@ -78,7 +78,7 @@ def test_pairs_stay_pairs_under_flips(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (Apart, "dataset 'apart' draws its a and b independently of each other .*, and Paired learns from pairs"),
+        (Apart, "dataset 'apart' draws its a and b independently of each other, and Paired learns from pairs"),
         (ApartAndAligned, "draws its a and b independently of each other"),
         (Unaligned, r"does not say that its a and b are aligned \(the key 'b' with of='a'\), and Paired learns from"),
     ],

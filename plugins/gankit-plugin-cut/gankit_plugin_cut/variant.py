@@ -107,7 +107,7 @@ _PAPER = {  # 400 epochs of a thousand images
     "sample_every": 1000,
     "ema": 0.0,
     "data.size": 256,
-    "data.scale": 5400,
+    "data.scale": 5400,  # of the Earth: what is between two borders of its splits
 }
 
 

@@ -21,7 +21,7 @@ from gankit.errors import PluginError
 from gankit.events import Progress, ignore
 from gankit.plugin import Config, Dataset, DataSpec, Key
 from gankit_plugin_cycada import glyphs
-from gankit_plugin_cycada.kept import kept
+from gankit_plugin_cycada.composed import composed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class StreetDigitsConfig(Config):
 
     size: int = Field(32, ge=16, le=128)
     """Width and height in pixels."""
-    number: int = Field(8000, ge=40, le=1_000_000)
+    number: int = Field(8000, ge=40, le=100_000)
     """How many there are to train on; a quarter as many are held out."""
     printed: float = Field(0.5, ge=0, le=1)
     """Part of them whose digits are printed; the others are handwritten."""
@@ -89,7 +89,9 @@ class StreetDigits(Dataset[StreetDigitsConfig]):
             import torch
 
             shape = (self._count, 3, self.config.size, self.config.size)
-            content = kept(self._name(), math.prod(shape), lambda: _all(self.split, self.config, shape, tell).tobytes())
+            content = composed(
+                self._name(), math.prod(shape), lambda: _all(self.split, self.config, shape, tell).tobytes()
+            )
             self._images = torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
         return self._images
 
@@ -159,7 +161,7 @@ def _ground(photograph: Any, size: int, draw: np.random.Generator) -> np.ndarray
     from PIL import Image
 
     most = min(photograph.size)
-    side = int(draw.integers(size // 2, most // 3))
+    side = int(draw.integers(min(size // 2, most // 3 - 1), most // 3))
     left, top = (int(draw.integers(0, whole - side)) for whole in photograph.size)
     crop = photograph.resize((size, size), Image.Resampling.BOX, box=(left, top, left + side, top + side))
     pixels = np.asarray(crop, dtype=np.float32)

@@ -60,9 +60,9 @@ class CyCADA(CycleGAN):
             **CycleGAN.presets["default"],
             "steps": 3000,
             "sample_every": 500,
-            "data.a": "mnist",
-            "data.b": "street-digits",
-            "data.a_half": True,
+            "data.first": "mnist",
+            "data.second": "street-digits",
+            "data.first_half": True,
             "identity": 0.0,
             "cycle": 1.0,
         },
@@ -77,9 +77,9 @@ class CyCADA(CycleGAN):
             "cycle": 1.0,
             "identity": 0.0,
             "pool": 50,
-            "data.a": "mnist",
-            "data.b": "street-digits",
-            "data.a_half": True,
+            "data.first": "mnist",
+            "data.second": "street-digits",
+            "data.first_half": True,
         },
     }
 
@@ -154,7 +154,8 @@ class CyCADA(CycleGAN):
         on_fake = step.networks["target"](self._shown(step)).float()
         terms = {"loss": F.cross_entropy(on_fake, step.batch["label_a"])}
         if self._adapts(step):
-            on_real = step.networks["target"](step.batch["b"]).float()
+            with _as_it_is(step.networks["target"]):  # as the discriminator of answers sees it
+                on_real = step.networks["target"](step.batch["b"]).float()
             fooled = patchgan_g_loss(step.networks["answers"](on_real), "bce")
             terms["features"] = self.config.features * fooled
         return terms

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from gankit_plugin_cycada import glyphs, street
-from gankit_plugin_cycada.kept import kept
+from gankit_plugin_cycada.composed import composed
 from gankit_plugin_cycada.street import StreetDigits, StreetDigitsConfig
 
 
@@ -47,6 +47,12 @@ def test_splits_share_no_font_no_hand_and_no_photograph() -> None:
         assert (whole.width, part.width) == (480, 160)
 
 
+def test_the_largest_in_both_splits() -> None:
+    for split in ("train", "test"):
+        data = StreetDigits(StreetDigitsConfig(number=40, size=128), split)
+        assert data.batch(torch.arange(10))["image"].shape == (10, 3, 128, 128)
+
+
 @pytest.mark.parametrize("printed", [0.0, 1.0])
 def test_printed_or_handwritten_alone(printed: float) -> None:
     data = StreetDigits(StreetDigitsConfig(number=40, size=16, printed=printed))
@@ -61,14 +67,14 @@ def test_what_is_kept_is_made_once_and_again_if_it_is_damaged(tmp_path: Path, mo
         made.append(1)
         return b"digits"
 
-    assert [kept("x", 6, make) for _ in range(3)] == [b"digits"] * 3
+    assert [composed("x", 6, make) for _ in range(3)] == [b"digits"] * 3
     assert len(made) == 1
     (file,) = (tmp_path / "composed").iterdir()
     file.write_bytes(b"d1gits" + file.read_bytes()[6:])
-    assert kept("x", 6, make) == b"digits"
+    assert composed("x", 6, make) == b"digits"
     assert len(made) == 2
-    assert kept("x", 7, lambda: b"digits!") == b"digits!"
+    assert composed("x", 7, lambda: b"digits!") == b"digits!"
     os.remove(file)
     (tmp_path / "composed").rmdir()
     (tmp_path / "composed").write_text("a file in its place")
-    assert kept("x", 6, make) == b"digits"
+    assert composed("x", 6, make) == b"digits"

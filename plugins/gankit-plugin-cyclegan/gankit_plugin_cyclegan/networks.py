@@ -56,9 +56,10 @@ def _check(config: CycleGANConfig, shapes: Mapping[str, Shape]) -> None:
     unit = {"resnet": 4, "unet": 2 ** (config.downs or 2), "keras": 8}[config.network]
     for name, (_, height, width) in shapes.items():
         if height % unit or width % unit or min(height, width) < 16:
+            fits = max(16, unit, min(height, width) // unit * unit)
             raise UsageError(
-                f"cyclegan takes sides that {unit} divides, from 16 on; those of {name!r} are {width}x{height}. "
-                f"Choose another size ({give('data.size', 64)})."
+                f"the generators take sides that {unit} divides, from 16 on; those of {name!r} are {width}x{height}. "
+                f"Choose another size ({give('data.size', fits)})."
             )
         if config.network != "keras" and min(height, width) >> config.d_layers < 3:
             raise UsageError(

@@ -23,17 +23,17 @@ class CycleGANConfig(Config):
     network: Literal["resnet", "unet", "keras"] = "resnet"
     """Generators of residual blocks, or U-Nets (pix2pix's); keras: the U-Nets and discriminators of a textbook."""
     g_width: int = Field(64, ge=1)
-    """Channels after the generators' first layer."""
+    """Of resnet and unet: channels after the generators' first layer."""
     blocks: int = Field(9, ge=1)
-    """Residual blocks of the generators."""
+    """Of resnet: residual blocks."""
     downs: int | None = Field(None, ge=2, le=12)
-    """How often U-Nets halve the sides; none: as often as they can be, up to 8 times."""
+    """Of unet: how often the sides are halved; none: as often as they can be, up to 8 times."""
     up_kernel: Literal[3, 4] = 3
-    """Side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
+    """Of resnet: side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
     kernel: Literal[3, 5] = 3
-    """Side of all kernels of the textbook's networks."""
+    """Of keras: side of all kernels."""
     d_width: int = Field(64, ge=1)
-    """Channels after the discriminators' first layer."""
+    """Of resnet and unet: channels after the discriminators' first layer."""
     d_layers: int = Field(3, ge=0, le=6)
     """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 one."""
     one_logit: bool = False

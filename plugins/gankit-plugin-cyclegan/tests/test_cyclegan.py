@@ -136,8 +136,17 @@ def test_networks_of_the_textbook(kernel: int, whole: bool) -> None:
         x = torch.cat([x, skip], 1)
     x = 2 * torch.sigmoid(F.conv2d(x, generator.last.weight, generator.last.bias, 1, half)) - 1
     torch.testing.assert_close(generator(image), x, rtol=0, atol=1e-5)
-    shape = judge(x).shape
-    assert shape == ((2, 1) if whole else (2, 1, 2, 2))
+    fake, x = x, x
+    layers = [layer for layer in judge.layers if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
+    for layer, stride in zip(layers[:4], (2, 2, 2, 1), strict=True):
+        x = F.conv2d(F.leaky_relu(x, 0.2), layer.weight, layer.bias, stride, half)
+    last = layers[4]
+    if whole:
+        x = F.linear(x.flatten(1), last.weight, last.bias)
+    else:
+        x = F.conv2d(F.leaky_relu(x, 0.2), last.weight, last.bias, 2, half)
+    assert x.shape == ((2, 1) if whole else (2, 1, 2, 2))
+    torch.testing.assert_close(judge(fake), x, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("preset", sorted(CycleGAN.presets))

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.cache import cache_directory
+from gankit.data.grey import grey
 from gankit.data.images import ImageError, load, resize
 from gankit.data.rows import MappedRows
 from gankit.errors import PluginError, UsageError
@@ -81,7 +82,7 @@ def open_layer(layer: Layer, scale: int, disk: bool = True) -> Whole:
 def _opened(layer: Layer, scale: int, disk: bool) -> Whole:
     if layer == "grey":
         colour = _opened("satellite", scale, disk)
-        return Whole(_grey(colour.pixels), colour.digest, colour.unkept)
+        return Whole(grey(colour.pixels[None])[0], colour.digest, colour.unkept)
     path = file_of(_FILES[layer] if layer in _FILES else next(name for most, name in _GRIDS.items() if scale <= most))
     digest = digest_of(path)
     how = (_EDITION, layer, scale, PIL.__version__)
@@ -148,9 +149,3 @@ def _mask(path: Path, scale: int) -> np.ndarray:
     picture = Image.fromarray(land[::-1].astype(np.uint8) * 255)
     share = np.asarray(picture.resize((scale, scale // 2), Image.Resampling.BOX))
     return ((share >= 128).astype(np.uint8) * 255)[None]
-
-
-def _grey(pixels: Tensor) -> Tensor:
-    """Luma as of ITU-R 601, in the integers in which Pillow computes it: uint8 (1, H, W)."""
-    red, green, blue = pixels.to(torch.int32)
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).to(torch.uint8)[None]

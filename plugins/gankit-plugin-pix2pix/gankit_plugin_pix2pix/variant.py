@@ -91,7 +91,7 @@ class Pix2Pix(Variant[Pix2PixConfig]):
             "augment.flip": True,
             "data.paired": True,
             "data.size": 256,
-            "data.scale": 5400,
+            "data.scale": 5400,  # of the Earth: what is between two borders of its splits
         },
     }
 

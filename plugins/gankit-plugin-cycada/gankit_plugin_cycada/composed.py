@@ -11,7 +11,7 @@ from gankit.cache import cache_directory, keep
 DIGEST = 16
 
 
-def kept(name: str, length: int, make: Callable[[], bytes]) -> bytes:
+def composed(name: str, length: int, make: Callable[[], bytes]) -> bytes:
     """The `length` bytes kept under `name` in gankit's cache directory; what `make` returns where they are not there,
     or are not what was kept. They are then kept, if the directory can be written."""
     try:

@@ -1,0 +1,176 @@
+"""Gated convolutions in two stages, and the discriminator of patches that judges them.
+
+Yu et al. 2019, "Free-Form Image Inpainting with Gated Convolution", sections 3.2 to 3.4.
+Legend: N batch, C x H x W image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gankit.errors import UsageError
+from gankit.nn import LeakyReLU
+from gankit.options.spelling import give
+from gankit_plugin_inpaint.attention import contextual_attention
+
+__all__ = ["GatedConv2d", "GatedFiller", "PatchDiscriminator", "build"]
+
+
+class GatedConv2d(nn.Module):
+    """A convolution half of whose `outputs` gate the other half: act(a) * sigmoid(b), of outputs / 2 channels.
+
+    The gates learn which pixels are to be believed, in each layer and channel (equation 3 of the paper). Zeros come in
+    at the borders; a `stride` of 2 halves even sides.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, act: str = "elu"
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
+        self.act = getattr(F, act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.conv(x).chunk(2, 1)
+        return self.act(value) * gate.sigmoid()
+
+
+class GatedUp2d(GatedConv2d):
+    """The same of the nearest-neighbour enlargement to twice the sides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Layers(nn.Sequential):
+    """Gated convolutions in a row, the widths of which are given without the gates' share."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.channels = inputs
+
+    def conv(self, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, act: str = "elu") -> Layers:
+        self.append(GatedConv2d(self.channels, outputs, kernel, stride, dilation, act))
+        self.channels = outputs // 2
+        return self
+
+    def up(self, outputs: int) -> Layers:
+        self.append(GatedUp2d(self.channels, outputs))
+        self.channels = outputs // 2
+        return self
+
+    def image(self, channels: int) -> Layers:
+        self.append(nn.Conv2d(self.channels, channels, 3, 1, 1))
+        self.append(nn.Tanh())
+        return self
+
+
+def _encoded(layers: Layers, width: int, narrow: bool) -> Layers:
+    """Two halvings, and what stands behind them. `narrow`: the fine stage's halvings keep their channels."""
+    layers.conv(width, 5).conv(width if narrow else 2 * width, stride=2).conv(2 * width)
+    return layers.conv(2 * width if narrow else 4 * width, stride=2).conv(4 * width).conv(4 * width)
+
+
+def _dilated(layers: Layers, width: int) -> Layers:
+    for dilation in (2, 4, 8, 16):
+        layers.conv(4 * width, dilation=dilation)
+    return layers
+
+
+def _decoded(layers: Layers, width: int, channels: int) -> Layers:
+    layers.conv(4 * width).conv(4 * width).up(2 * width).conv(2 * width)
+    return layers.up(width).conv(width // 2).image(channels)
+
+
+class GatedFiller(nn.Module):
+    """A coarse stage, and a fine one that sees what the first has put into the hole; 8 divides H and W.
+
+    The fine stage has a branch of dilated convolutions and, with `attention`, one that copies patches of what is known
+    (:func:`contextual_attention`). With the published `width` of 48 (that of the convolutions, half of whose channels
+    gate) 4,052,478 parameters for 3 channels.
+    """
+
+    rim: int | None = None
+    """How many pixels at each side are never hidden; None: any may be."""
+
+    def __init__(self, channels: int, width: int = 48, attention: bool = True) -> None:
+        super().__init__()
+        self.coarse = _decoded(_dilated(_encoded(Layers(channels + 2), width, False), width), width, channels)
+        self.dilated = _dilated(_encoded(Layers(channels), width, True), width)
+        joined = self.dilated.channels
+        self.before: Layers | None = None
+        self.after: Layers | None = None
+        if attention:
+            before = Layers(channels).conv(width, 5).conv(width, stride=2).conv(2 * width).conv(4 * width, stride=2)
+            self.before = before.conv(4 * width).conv(4 * width, act="relu")
+            self.after = Layers(before.channels).conv(4 * width).conv(4 * width)
+            joined += self.after.channels
+        self.joined = _decoded(Layers(joined), width, channels)
+
+    def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """What the two stages make of `images` (N, C, H, W), whose pixels under the `mask` (N, 1, H, W) count for
+        nothing: two images in [-1, 1], the better one last."""
+        known = images * (1 - mask)
+        coarse = self.coarse(torch.cat([known, torch.ones_like(mask), mask], 1))
+        given = known + coarse * mask
+        features = self.dilated(given)
+        if self.before is not None and self.after is not None:
+            copied = contextual_attention(self.before(given), F.max_pool2d(mask, 4))
+            features = torch.cat([features, self.after(copied)], 1)
+        return coarse, self.joined(features)
+
+    def errors(self, stages: tuple[Tensor, ...], images: Tensor) -> dict[str, Tensor]:
+        """Mean absolute error of both stages over the whole image (section 3.3)."""
+        return {name: (drawn - images).abs().mean() for name, drawn in zip(("coarse", "fine"), stages, strict=True)}
+
+    def judged(self, drawn: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the discriminator sees of what was drawn, and the mask beside it."""
+        return torch.where(mask > 0, drawn, images), mask
+
+    def check_mask(self, mask: Tensor) -> None:
+        """Any can be filled."""
+
+
+class PatchDiscriminator(nn.Module):
+    """SN-PatchGAN: 5x5 convolutions that halve the sides, spectrally normalised, leaky ReLU 0.2 between them.
+
+    (N, inputs, H, W) to (N, channels, h, w): every number of the last map is a logit. The published one has six layers
+    of 64, 128 and then 256 channels.
+    """
+
+    def __init__(self, inputs: int, width: int = 64, layers: int = 6) -> None:
+        super().__init__()
+        made: list[nn.Module] = []
+        for i in range(layers):
+            wide = width * min(4, 2**i)
+            last = i == layers - 1
+            made.append(spectral_norm(nn.Conv2d(inputs, wide, 5, 2, 2, bias=last)))
+            made += [] if last else [LeakyReLU(0.2, wide)]
+            inputs = wide
+        self.layers = nn.Sequential(*made)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.layers(seen)
+
+
+def build(
+    channels: int, height: int, width: int, *, g_width: int, d_width: int, d_layers: int, attention: bool
+) -> dict[str, nn.Module]:
+    """Filler and discriminator for such images. :class:`UsageError` if there are none."""
+    if height % 8 or width % 8:
+        raise UsageError(
+            f"gated convolutions take sides that 8 divides; the images are {width}x{height}. "
+            f"Choose another size ({give('data.size', 64)})."
+        )
+    if not min(height, width) >> d_layers:
+        raise UsageError(
+            f"d_layers = {d_layers}: nothing is left of {width}x{height} pixels. "
+            f"Choose fewer ({give('d_layers', min(height, width).bit_length() - 1)})."
+        )
+    return {
+        "filler": GatedFiller(channels, g_width, attention),
+        "discriminator": PatchDiscriminator(channels + 1, d_width, d_layers),
+    }

@@ -1,0 +1,271 @@
+"""Variant ``inpaint``: fills what a mask hides, so that nobody sees where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gankit.options.spelling import give
+from gankit.plugin import Config, DataSpec, Key, Optim, Phase, SampleRequest, Step, UsageError, Variant
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gankit.plugin import Batch, Networks
+
+MASK = "mask"
+
+
+class InpaintConfig(Config):
+    """Options of the variant ``inpaint``."""
+
+    image_key: str = "image"
+    """Which images are filled, where the data has several kinds."""
+    network: Literal["gated", "context-encoder"] = "gated"
+    """Gated convolutions for holes anywhere, or an encoder and decoder for the centre."""
+    holes: Literal["auto", "free-form", "boxes", "strokes", "centre"] = "auto"
+    """What is hidden: auto: the data's own masks, else free-form, a box and strokes; of context-encoder the centre."""
+    box: tuple[float, float] = (0.2, 0.5)
+    """Shortest and longest side of a box, as fractions of the image's."""
+    strokes: tuple[int, int] = (1, 4)
+    """Fewest and most strokes of a hole."""
+    brush: tuple[float, float] = (0.05, 0.16)
+    """Thinnest and thickest brush, as fractions of the image's side."""
+    g_width: int = Field(48, ge=4, multiple_of=4)
+    """Channels of the filler's first convolution; of gated half of them gate."""
+    attention: bool = True
+    """Of gated: a branch that copies patches of what is known."""
+    neck: int = Field(4000, ge=1)
+    """Of context-encoder: channels of the bottleneck."""
+    overlap: int = Field(4, ge=0)
+    """Of context-encoder: pixels at each side of the drawn centre that are known."""
+    d_width: int = Field(64, ge=1)
+    """Channels after the discriminator's first layer."""
+    d_layers: int = Field(6, ge=1, le=8)
+    """Of gated: how often the discriminator halves the image."""
+    pixels: float = Field(1.0, ge=0)
+    """Weight of the errors of pixels: absolute ones of both stages; of context-encoder squared ones."""
+    adversarial: float = Field(1.0, ge=0)
+    """Weight of what the discriminator says."""
+    loss: Literal["hinge", "bce", "lsgan"] = "hinge"
+    """Adversarial loss."""
+    optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999))
+    """Optimiser of the filler."""
+    d_optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999))
+    """Optimiser of the discriminator."""
+
+    @field_validator("box", "brush")
+    @classmethod
+    def _fractions(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < ends[0] <= ends[1] <= 1:
+            raise ValueError("give the least and the most, fractions above 0 and up to 1")
+        return ends
+
+    @field_validator("strokes")
+    @classmethod
+    def _counts(cls, ends: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= ends[0] <= ends[1] <= 64:
+            raise ValueError("give the fewest and the most, from 1 to 64")
+        return ends
+
+    @model_validator(mode="after")
+    def _centres(self) -> InpaintConfig:
+        if self.network == "context-encoder" and self.holes not in ("auto", "centre"):
+            raise ValueError(f"a context-encoder fills the centre: holes cannot be {self.holes}")
+        return self
+
+
+class Inpaint(Variant[InpaintConfig]):
+    """Fills what a mask hides (Yu et al. 2019; Pathak et al. 2016)."""
+
+    Config = InpaintConfig
+    dataset = "emoji"
+    random = False
+    keeps = MASK
+    averaged = ("filler",)
+    metric = "psnr"
+    metrics: ClassVar = {"psnr": "larger"}
+    presets: ClassVar = {
+        "default": {
+            "steps": 2000,
+            "batch_size": 16,
+            "precision": "auto",
+            "sample_n": 8,
+            "sample_every": 250,
+            "eval_every": 500,
+            "ema": 0.99,
+            "augment.flip": True,
+            "g_width": 24,
+            "d_width": 32,
+            "d_layers": 4,
+            "optim.lr": 5e-4,
+            "d_optim.lr": 5e-4,
+        },
+        # the paper's networks and setting, for images of 256x256
+        "paper": {
+            "steps": 500_000,
+            "batch_size": 16,
+            "sample_n": 8,
+            "sample_every": 5000,
+            "checkpoint_every": 5000,
+            "ema": 0.0,
+            "augment.flip": True,
+            "data.size": 256,
+        },
+        # Pathak et al.: the centre of 128x128
+        "context-encoder": {
+            "steps": 100_000,
+            "batch_size": 64,
+            "sample_n": 8,
+            "sample_every": 1000,
+            "checkpoint_every": 1000,
+            "ema": 0.0,
+            "augment.flip": True,
+            "data.size": 128,
+            "network": "context-encoder",
+            "g_width": 64,
+            "loss": "bce",
+            "pixels": 0.999,
+            "adversarial": 0.001,
+            "optim.lr": 2e-3,
+            "d_optim.lr": 2e-4,
+        },
+    }
+
+    def __init__(self, config: InpaintConfig) -> None:
+        super().__init__(config)
+        self.requires, self.produces = frozenset({config.image_key}), (config.image_key,)
+
+    def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit_plugin_inpaint import context_encoder, gated
+
+        c, shape = self.config, self._shape(spec)
+        if c.network == "gated":
+            return gated.build(*shape, g_width=c.g_width, d_width=c.d_width, d_layers=c.d_layers, attention=c.attention)
+        return context_encoder.build(*shape, g_width=c.g_width, d_width=c.d_width, neck=c.neck, overlap=c.overlap)
+
+    def _shape(self, spec: DataSpec) -> tuple[int, int, int]:
+        name = self.config.image_key
+        if name not in spec.images and spec.images:
+            raise UsageError(
+                f"inpaint: the data has no image under {name!r}; its images: {', '.join(spec.images)} "
+                f"({give('image_key', spec.images[0])})"
+            )
+        return spec.shape_of(name)
+
+    def phases(self) -> Sequence[Phase]:
+        c = self.config
+        return (
+            Phase(name="discriminator", updates=("discriminator",), loss=self._discriminator, optim=c.d_optim),
+            Phase(name="filler", updates=("filler",), loss=self._filler, optim=c.optim),
+        )
+
+    def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
+        _, height, width = self._shape(spec)
+        return {produces: spec[produces], MASK: Key(kind="mask", shape=(1, height, width), of=produces)}
+
+    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
+        return self._stages(networks, request)[-1]
+
+    def panels(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        import torch
+
+        image, mask = request.batch[request.produces], self._asked_mask(networks, request)
+        stages = self._stages(networks, request)
+        shown = {request.produces: image, "hole": torch.where(mask > 0, torch.zeros_like(image), image)}
+        return shown | dict(zip(("filled", "coarse"), reversed(stages), strict=False))
+
+    def _stages(self, networks: Networks, request: SampleRequest) -> list[Tensor]:
+        """What each stage fills in, with the known pixels as they were."""
+        import torch
+
+        image, mask = request.batch[request.produces], self._asked_mask(networks, request)
+        return [torch.where(mask > 0, drawn, image) for drawn in networks["filler"](image, mask)]
+
+    def _asked_mask(self, networks: Networks, request: SampleRequest) -> Tensor:
+        """The mask that was given, or the data's; if there is none one that is drawn, the same each time."""
+        import torch
+
+        if MASK in request.batch:
+            mask = _binary(request.batch[MASK])
+            networks["filler"].check_mask(mask)
+            return mask
+        generator = torch.Generator(request.device).manual_seed(0)
+        return self._drawn_mask(networks, request.batch[request.produces], generator)
+
+    def _drawn_mask(self, networks: Networks, like: Tensor, generator: torch.Generator) -> Tensor:
+        from gankit_plugin_inpaint.masks import Holes, centre, draw_holes
+
+        c, size, rim = self.config, (like.shape[2], like.shape[3]), networks["filler"].rim
+        if rim is not None or c.holes == "centre":
+            sides = (rim, rim) if rim is not None else (size[0] // 4, size[1] // 4)
+            return centre(len(like), size, sides, like.device)
+        boxes = None if c.holes == "strokes" else c.box
+        strokes = None if c.holes == "boxes" else c.strokes
+        return draw_holes(Holes(boxes, strokes, c.brush), len(like), size, generator)
+
+    def _mask(self, networks: Networks, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Holes for the images of a batch: the data's own, if it has any and nothing else is wanted."""
+        image = batch[self.config.image_key]
+        own = batch.get(MASK)
+        if self.config.holes == "auto" and own is not None and networks["filler"].rim is None:
+            return _binary(own)
+        return self._drawn_mask(networks, image, generator)
+
+    def _step_mask(self, step: Step) -> Tensor:
+        return step.shared("mask", lambda: self._mask(step.networks, step.batch, step.generator))
+
+    def _drawn(self, step: Step) -> tuple[Tensor, ...]:
+        """What the filler's stages draw; both phases see the same."""
+
+        def draw() -> tuple[Tensor, ...]:
+            return step.networks["filler"](step.batch[self.config.image_key], self._step_mask(step))
+
+        return step.shared("drawn", draw)
+
+    def _judged(self, step: Step, drawn: Tensor) -> Tensor:
+        """Logits of images that were drawn, or of the real ones."""
+        import torch
+
+        image, mask = step.batch[self.config.image_key], self._step_mask(step)
+        seen, along = step.networks["filler"].judged(drawn, image, mask)
+        if along is not None:
+            seen = torch.cat(step.augment(seen, along=along), 1)
+        else:
+            seen = step.augment(seen)
+        return step.networks["discriminator"](seen)
+
+    def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_d_loss
+
+        fake = self._judged(step, self._drawn(step)[-1].detach())
+        real = self._judged(step, step.batch[self.config.image_key])
+        return {"adversarial": patchgan_d_loss(real, fake, self.config.loss)}
+
+    def _filler(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+
+        c, stages = self.config, self._drawn(step)
+        terms = {"adversarial": c.adversarial * patchgan_g_loss(self._judged(step, stages[-1]), c.loss)}
+        errors = step.networks["filler"].errors(stages, step.batch[c.image_key])
+        return terms | {name: c.pixels * error for name, error in errors.items()}
+
+    def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
+        """Peak signal-to-noise ratio inside of held-out holes, in dB: of the squared error of all their pixels."""
+        import math
+
+        wrong, hidden = 0.0, 0.0
+        for batch in batches:
+            image, mask = batch[self.config.image_key], self._mask(networks, batch, generator)
+            drawn = networks["filler"](image, mask)[-1].float().clamp(-1, 1)
+            wrong += float(((drawn - image).square() * mask).double().sum())
+            hidden += float(mask.double().sum()) * image.shape[1]
+        return {"psnr": 10 * math.log10(4 * hidden / wrong) if wrong else math.inf}
+
+
+def _binary(mask: Tensor) -> Tensor:
+    """1 where a mask as in a step holds at least by half, else 0."""
+    return (mask >= 0.5).float()
