@@ -181,19 +181,23 @@ class CyCADA(CycleGAN):
 
 
 def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1] in other colours, of the same shape: a gain for each, negative for half of them,
-    and for each of its channels a little more or less of it, and a shift.
+    """Images (N, C, H, W) in [-1, 1] in other colours, of the same shape: a gain of 0.3 to 1 for each, negative for
+    half of them, for each of its channels a little more or less of it, and a shift.
 
-    A translator that answers the same to the same has one colour for each image, where the other domain has many.
+    A translator that answers the same to the same has one colour for each image, where the other domain has many. With
+    gains down to 0 a classifier learns nothing.
     """
     import torch
 
     n, channels = images.shape[:2]
-    drawn = {"generator": generator, "device": images.device}
-    gain = torch.rand(n, 1, 1, 1, **drawn) * 2 - 1 + 0.2 * torch.randn(n, channels, 1, 1, **drawn)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=images.device)
+
+    sign = (drawn(n, 1, 1, 1) < 0.5).to(images.dtype) * 2 - 1
+    gain = sign * (0.3 + 0.7 * drawn(n, 1, 1, 1)) * (0.8 + 0.4 * drawn(n, channels, 1, 1))
     room = (1 - gain.abs()).clamp_min(0.2)
-    shift = room * (torch.rand(n, channels, 1, 1, **drawn) * 2 - 1)
-    return (gain * images + shift).clamp(-1, 1)
+    return (gain * images + room * (2 * drawn(n, channels, 1, 1) - 1)).clamp(-1, 1)
 
 
 def _scalar(value: float) -> Tensor:
