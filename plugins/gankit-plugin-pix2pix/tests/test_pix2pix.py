@@ -116,7 +116,7 @@ def test_what_cannot_be_translated_is_said(given: DataSpec, options: dict[str, A
 
 
 def test_images_that_are_no_pairs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"draws its a and b independently of each other .* Pix2Pix learns from pairs"):
+    with pytest.raises(UsageError, match=r"draws its a and b independently of each other.* Pix2Pix learns from pairs"):
         train(tmp_path, pairs={"apart": True})
     assert not list(tmp_path.iterdir())
 
