@@ -41,8 +41,9 @@ def _generator(config: CycleGANConfig, shape: Shape, outputs: int) -> nn.Module:
         return init_normal(UNetGenerator(inputs, outputs, config.g_width, downs, "instance", dropout=0.0))
     if config.network == "keras":
         return glorot(KerasGenerator(inputs, outputs, config.kernel))
-    up_kernel = config.up_kernel
-    return init_normal(ResNetGenerator(inputs, outputs, config.g_width, config.blocks, up_kernel=up_kernel))
+    width, blocks = config.g_width, config.blocks
+    made = ResNetGenerator(inputs, outputs, width, blocks, up_kernel=config.up_kernel, norm=config.norm)
+    return init_normal(made)
 
 
 def _discriminator(config: CycleGANConfig, shape: Shape) -> nn.Module:

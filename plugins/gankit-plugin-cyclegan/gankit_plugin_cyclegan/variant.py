@@ -30,6 +30,8 @@ class CycleGANConfig(Config):
     """Of unet: how often the sides are halved; none: as often as they can be, up to 8 times."""
     up_kernel: Literal[3, 4] = 3
     """Of resnet: side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
+    norm: Literal["instance", "layer"] = "instance"
+    """Of resnet: norm of the generators; layer keeps the colour of a whole image, so that sea is told from forest."""
     kernel: Literal[3, 5] = 3
     """Of keras: side of all kernels."""
     d_width: int = Field(64, ge=1)
@@ -88,6 +90,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "eval_every": 500,
             "ema": 0.99,
             "precision": "auto",
+            "norm": "layer",
             "g_width": 32,
             "blocks": 4,
             "up_kernel": 4,
