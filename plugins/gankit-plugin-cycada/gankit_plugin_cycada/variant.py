@@ -30,7 +30,7 @@ class CyCADAConfig(CycleGANConfig):
     """Weight of the target's classifier answering real target images as it does translated ones."""
     features_from: float = Field(0.5, ge=0, le=1)
     """Part of the run after which it does."""
-    recolour: bool = True
+    recolour: bool = False
     """Show the target's classifier translations in many colours, light on dark and dark on light."""
     width: int = Field(32, ge=1)
     """Channels after the classifiers' first layer."""

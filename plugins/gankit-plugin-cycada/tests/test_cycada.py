@@ -137,7 +137,7 @@ def test_the_target_sees_translations_in_many_colours() -> None:
     lighter = shown[:, :, 1].mean((1, 2)) > shown[:, :, 0].mean((1, 2))
     assert 60 < int(lighter.sum()) < 140
     assert shown[:, :, 0, 0].std(0).min() > 0.2
-    plain = make_session("cycada", **{**SMALL, "recolour": False})
+    plain = make_session("cycada", **SMALL)
     plain.begin()
     step = plain.new_step(0)
     torch.testing.assert_close(plain.variant._shown(step), plain.networks["a_to_b"](step.batch["a"]).detach())
