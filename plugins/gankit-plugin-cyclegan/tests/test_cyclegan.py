@@ -117,7 +117,8 @@ def test_networks_of_the_textbook(kernel: int, whole: bool) -> None:
     """Written out in plain torch from the book's listings, with the same weights: the same images and logits."""
     variant = CycleGAN(CycleGANConfig(network="keras", kernel=kernel, one_logit=whole, identity=0))
     networks = variant.networks(spec((1, 32, 32)))
-    generator, judge = networks["a_to_b"], networks["discriminator_b"]
+    # in double precision: what differs is then no rounding
+    generator, judge = networks["a_to_b"].double(), networks["discriminator_b"].double()
     for p in generator.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
     half = kernel // 2
@@ -125,7 +126,7 @@ def test_networks_of_the_textbook(kernel: int, whole: bool) -> None:
     def unit(x: torch.Tensor, norm: torch.nn.Module, slope: float) -> torch.Tensor:
         return F.leaky_relu(F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=1e-3), slope)
 
-    image = torch.rand(2, 1, 32, 32)
+    image = torch.rand(2, 1, 32, 32, dtype=torch.float64)
     x, skips = image, []
     for i, (norm, convolution) in enumerate(generator.down):
         x = F.conv2d(unit(x, norm, 0.2), convolution.weight, convolution.bias, 1 if i == 0 else 2, half)
