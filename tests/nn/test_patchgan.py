@@ -11,6 +11,12 @@ from torch import nn
 from gankit.nn import PatchDiscriminator
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Rounding is the same at each run."""
+    torch.manual_seed(0)
+
+
 def count(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 

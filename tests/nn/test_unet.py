@@ -13,6 +13,12 @@ from gankit.nn import DropoutNoise, InstanceNormAct2d, UNetGenerator
 from gankit.nn.init import init_normal
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Rounding is the same at each run."""
+    torch.manual_seed(0)
+
+
 def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 

@@ -22,6 +22,12 @@ from gankit.run import Run
 from gankit.training.session import Session
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Rounding is the same at each run."""
+    torch.manual_seed(0)
+
+
 class SidesConfig(Config):
     """Sides."""
 

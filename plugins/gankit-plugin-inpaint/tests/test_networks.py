@@ -16,6 +16,12 @@ from gankit.errors import UsageError
 from gankit.plugin import DataSpec, Key
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Rounding is the same at each run."""
+    torch.manual_seed(0)
+
+
 def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 

@@ -18,6 +18,12 @@ FIVE = Domain("label", 5, tuple("abcde"))
 ATTRIBUTES = Domain("attributes", 5, ())
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Rounding is the same at each run."""
+    torch.manual_seed(0)
+
+
 def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
