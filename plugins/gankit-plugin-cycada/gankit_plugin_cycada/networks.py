@@ -24,7 +24,12 @@ class Classifier(nn.Module):
         for wide in (width, 2 * width, 2 * width):
             layers += [nn.Conv2d(channels, wide, 5, 2, 2), nn.BatchNorm2d(wide), nn.ReLU()]
             channels, height, width_ = wide, -(-height // 2), -(-width_ // 2)
-        layers += [nn.Flatten(), nn.Linear(channels * height * width_, 4 * width), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [
+            nn.Flatten(),
+            nn.Linear(channels * height * width_, 4 * width),
+            nn.LeakyReLU(0.2),
+            nn.Dropout(dropout),
+        ]
         self.layers = nn.Sequential(*layers, nn.Linear(4 * width, classes))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class CyCADAConfig(CycleGANConfig):
     features_from: float = Field(0.5, ge=0, le=1)
     """Part of the run after which it does."""
     recolour: bool = False
-    """Show the target's classifier translations in many colours, light on dark and dark on light."""
+    """Show images of a in many colours, light on dark and dark on light, to all networks."""
     width: int = Field(32, ge=1)
     """Channels after the classifiers' first layer."""
     answer_width: int = Field(500, ge=1)
@@ -65,6 +65,7 @@ class CyCADA(CycleGAN):
             "data.first_half": True,
             "identity": 0.0,
             "cycle": 1.0,
+            "recolour": True,
         },
         # the authors' for digits of 32x32, and their networks
         "paper": {
@@ -122,10 +123,20 @@ class CyCADA(CycleGAN):
                     right[name] += int((networks[name](batch["b"]).argmax(1) == batch["label_b"]).sum())
         return {f"{name}_accuracy": number / count if count else float("nan") for name, number in right.items()}
 
+    def _images(self, step: Step, name: str) -> Tensor:
+        images = super()._images(step, name)
+        if name != "a" or not self.config.recolour:
+            return images
+        return step.shared("recoloured", lambda: recoloured(images, step.generator))
+
+    def _heeded(self, step: Step) -> Tensor:
+        """1 once the source's classifier knows enough for others to learn from it, else 0."""
+        return (step.networks["progress"].loss < self.config.semantic_below).float()
+
     def _source(self, step: Step) -> dict[str, Tensor]:
         from torch.nn import functional as F
 
-        loss = F.cross_entropy(step.networks["source"](step.batch["a"]).float(), step.batch["label_a"])
+        loss = F.cross_entropy(step.networks["source"](self._images(step, "a")).float(), step.batch["label_a"])
         kept = step.networks["progress"].loss
         now = loss.detach()
         kept.copy_(now.where(kept.isinf(), kept.lerp(now, 0.02)))
@@ -138,7 +149,7 @@ class CyCADA(CycleGAN):
         if not self.config.semantic:
             return terms
         source = step.networks["source"]
-        heeded = self.config.semantic * (step.networks["progress"].loss < self.config.semantic_below)
+        heeded = self.config.semantic * self._heeded(step)
         with _as_it_is(source):
             fake_b, fake_a = self._drawn(step, "a")[0], self._drawn(step, "b")[0]
             answer = source(step.batch["b"]).argmax(1)
@@ -151,8 +162,9 @@ class CyCADA(CycleGAN):
 
         from gankit.ops import patchgan_g_loss
 
-        on_fake = step.networks["target"](self._shown(step)).float()
-        terms = {"loss": F.cross_entropy(on_fake, step.batch["label_a"])}
+        # of the first translations, which show nothing, it would learn to answer always the same
+        on_fake = step.networks["target"](self._drawn(step, "a")[0].detach().float()).float()
+        terms = {"loss": self._heeded(step) * F.cross_entropy(on_fake, step.batch["label_a"])}
         if self._adapts(step):
             with _as_it_is(step.networks["target"]):  # as the discriminator of answers sees it
                 on_real = step.networks["target"](step.batch["b"]).float()
@@ -165,16 +177,11 @@ class CyCADA(CycleGAN):
 
         from gankit.ops import patchgan_d_loss
 
-        fake = self._shown(step)
+        fake = self._drawn(step, "a")[0].detach().float()
         with torch.no_grad(), _as_it_is(step.networks["target"]):
             on_fake, on_real = (step.networks["target"](images).float() for images in (fake, step.batch["b"]))
         judge = step.networks["answers"]
         return {"loss": patchgan_d_loss(judge(on_fake), judge(on_real), "bce")}
-
-    def _shown(self, step: Step) -> Tensor:
-        """The translations of a that the target's classifier is shown; both phases see the same."""
-        fake = self._drawn(step, "a")[0].detach().float()
-        return step.shared("shown", lambda: recoloured(fake, step.generator)) if self.config.recolour else fake
 
     def _adapts(self, step: Step) -> bool:
         return bool(self.config.features) and step.index >= self.config.features_from * step.steps
@@ -184,8 +191,8 @@ def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] in other colours, of the same shape: a gain of 0.3 to 1 for each, negative for
     half of them, for each of its channels a little more or less of it, and a shift.
 
-    A translator that answers the same to the same has one colour for each image, where the other domain has many. With
-    gains down to 0 a classifier learns nothing.
+    A translator answers the same to the same: where `b` has many colours for what has one in `a`, all of its
+    translations have one, too. With gains down to 0 a classifier learns nothing.
     """
     import torch
 

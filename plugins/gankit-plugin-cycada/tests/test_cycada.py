@@ -47,7 +47,7 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(resumes_exactly: Call
 
 
 def test_translations_must_show_the_class_of_their_source() -> None:
-    session = make_session("cycada", **{**SMALL, "semantic": 2.0})
+    session = make_session("cycada", **{**SMALL, "semantic": 2.0, "recolour": False})
     session.begin()
     step = session.new_step(0)
     early = session.variant._generators(step)
@@ -128,7 +128,7 @@ def test_every_preset_trains(preset: str, tmp_path: Path) -> None:
     assert run.steps == 1
 
 
-def test_the_target_sees_translations_in_many_colours() -> None:
+def test_all_networks_see_images_of_a_in_many_colours() -> None:
     images = torch.zeros(200, 3, 4, 4)
     images[:, :, 1] = 0.8  # a light line on grey
     shown = recoloured(images, torch.Generator().manual_seed(0))
@@ -137,7 +137,28 @@ def test_the_target_sees_translations_in_many_colours() -> None:
     lighter = shown[:, :, 1].mean((1, 2)) > shown[:, :, 0].mean((1, 2))
     assert 60 < int(lighter.sum()) < 140
     assert shown[:, :, 0, 0].std(0).min() > 0.2
-    plain = make_session("cycada", **SMALL)
-    plain.begin()
-    step = plain.new_step(0)
-    torch.testing.assert_close(plain.variant._shown(step), plain.networks["a_to_b"](step.batch["a"]).detach())
+
+    def seen(recolour: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        session = make_session("cycada", **{**SMALL, "recolour": recolour})
+        session.begin()
+        step = session.new_step(0)
+        images = session.variant._images(step, "a")
+        drawn = session.variant._drawn(step, "a")[0]
+        torch.testing.assert_close(drawn, session.networks["a_to_b"](images))
+        assert torch.equal(session.variant._images(step, "b"), step.batch["b"])
+        assert session.variant._images(step, "a") is images  # each phase of a step sees the same
+        return images, step.batch["a"], drawn
+
+    images, batch, _ = seen(False)
+    assert torch.equal(images, batch)
+    images, batch, _ = seen(True)
+    assert not torch.equal(images, batch)
+
+
+def test_the_target_learns_nothing_of_translations_before_they_are_told_what_to_show() -> None:
+    session = make_session("cycada", **SMALL)
+    session.begin()
+    step = session.new_step(0)
+    assert session.variant._target(step)["loss"] == 0
+    session.networks["progress"].loss.fill_(0.5)
+    assert session.variant._target(step)["loss"] > 0

@@ -162,6 +162,10 @@ class CycleGAN(Variant[CycleGANConfig]):
             shown |= {name: request.batch[name], f"{name}{other}": there, f"{name}{other}{name}": back}
         return shown
 
+    def _images(self, step: Step, name: str) -> Tensor:
+        """Images of the domain `name` of the batch, as all networks see them."""
+        return step.batch[name]
+
     def _drawn(self, step: Step, source: str) -> tuple[Tensor, Tensor | None]:
         """Translations of the batch, which both phases see, and what the same network makes of its own target domain.
 
@@ -174,8 +178,8 @@ class CycleGAN(Variant[CycleGANConfig]):
             import torch
 
             if not self.config.identity:
-                return network(step.batch[source]), None
-            fake, same = network(torch.cat([step.batch[source], step.batch[target]])).chunk(2)
+                return network(self._images(step, source)), None
+            fake, same = network(torch.cat([self._images(step, source), self._images(step, target)])).chunk(2)
             return fake, same
 
         return step.shared(f"drawn_{target}", draw)
@@ -189,9 +193,9 @@ class CycleGAN(Variant[CycleGANConfig]):
             judged = step.networks[f"discriminator_{other}"](step.augment(fake))
             terms[f"adversarial_{other}"] = patchgan_g_loss(judged, c.loss)
             back = step.networks[f"{other}_to_{name}"](fake)
-            terms[f"cycle_{name}"] = c.cycle * (back - step.batch[name]).abs().mean()
+            terms[f"cycle_{name}"] = c.cycle * (back - self._images(step, name)).abs().mean()
             if same is not None:
-                terms[f"identity_{other}"] = c.cycle * c.identity * (same - step.batch[other]).abs().mean()
+                terms[f"identity_{other}"] = c.cycle * c.identity * (same - self._images(step, other)).abs().mean()
         return terms
 
     def _discriminators(self, step: Step) -> dict[str, Tensor]:
@@ -206,7 +210,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             if c.pool:
                 fake = step.networks[f"pool_{name}"].query(fake, step.generator)
             judge = step.networks[f"discriminator_{name}"]
-            seen = [step.augment(images.float()) for images in (step.batch[name], fake)]
+            seen = [step.augment(images.float()) for images in (self._images(step, name), fake)]
             terms[name] = patchgan_d_loss(*judge(torch.cat(seen)).chunk(2), c.loss)
             if c.penalty:
                 terms[f"penalty_{name}"] = c.penalty * gradient_penalty(judge, *seen, generator=step.generator)

@@ -6,6 +6,8 @@ Legend: N batch, C x H x W image.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +17,10 @@ from gankit.errors import UsageError
 from gankit.nn import LeakyReLU
 from gankit.options.spelling import give
 from gankit_plugin_inpaint.attention import contextual_attention
+from gankit_plugin_inpaint.spread import spread_into
+
+GAIN = 2.3
+"""Of the values' first weights: elu(a) * sigmoid(b) more than halves what comes in, and this makes up for it."""
 
 __all__ = ["GatedConv2d", "GatedFiller", "PatchDiscriminator", "build"]
 
@@ -32,6 +38,11 @@ class GatedConv2d(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
         self.act = getattr(F, act)
+        value, gate = self.conv.weight.chunk(2)
+        inside = inputs * kernel * kernel
+        nn.init.normal_(value, 0.0, GAIN / math.sqrt(inside))
+        nn.init.normal_(gate, 0.0, 1 / math.sqrt(inside))
+        nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.conv(x).chunk(2, 1)
@@ -62,9 +73,15 @@ class Layers(nn.Sequential):
         self.channels = outputs // 2
         return self
 
-    def image(self, channels: int) -> Layers:
-        self.append(nn.Conv2d(self.channels, channels, 3, 1, 1))
-        self.append(nn.Tanh())
+    def image(self, channels: int, change: bool) -> Layers:
+        """An image in [-1, 1]; or a `change` of one, none at first."""
+        last = nn.Conv2d(self.channels, channels, 3, 1, 1)
+        self.append(last)
+        if change:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        else:
+            self.append(nn.Tanh())
         return self
 
 
@@ -80,9 +97,9 @@ def _dilated(layers: Layers, width: int) -> Layers:
     return layers
 
 
-def _decoded(layers: Layers, width: int, channels: int) -> Layers:
+def _decoded(layers: Layers, width: int, channels: int, change: bool) -> Layers:
     layers.conv(4 * width).conv(4 * width).up(2 * width).conv(2 * width)
-    return layers.up(width).conv(width // 2).image(channels)
+    return layers.up(width).conv(width // 2).image(channels, change)
 
 
 class GatedFiller(nn.Module):
@@ -91,14 +108,18 @@ class GatedFiller(nn.Module):
     The fine stage has a branch of dilated convolutions and, with `attention`, one that copies patches of what is known
     (:func:`contextual_attention`). With the published `width` of 48 (that of the convolutions, half of whose channels
     gate) 4,052,478 parameters for 3 channels.
+
+    With `spread` the coarse stage sees holes into which the colours around them have spread (:func:`spread_into`), and
+    each stage says what is to be changed: so a short training begins where methods without learning end.
     """
 
     rim: int | None = None
     """How many pixels at each side are never hidden; None: any may be."""
 
-    def __init__(self, channels: int, width: int = 48, attention: bool = True) -> None:
+    def __init__(self, channels: int, width: int = 48, attention: bool = True, spread: bool = False) -> None:
         super().__init__()
-        self.coarse = _decoded(_dilated(_encoded(Layers(channels + 2), width, False), width), width, channels)
+        self.spread = spread
+        self.coarse = _decoded(_dilated(_encoded(Layers(channels + 2), width, False), width), width, channels, spread)
         self.dilated = _dilated(_encoded(Layers(channels), width, True), width)
         joined = self.dilated.channels
         self.before: Layers | None = None
@@ -108,19 +129,24 @@ class GatedFiller(nn.Module):
             self.before = before.conv(4 * width).conv(4 * width, act="relu")
             self.after = Layers(before.channels).conv(4 * width).conv(4 * width)
             joined += self.after.channels
-        self.joined = _decoded(Layers(joined), width, channels)
+        self.joined = _decoded(Layers(joined), width, channels, spread)
 
     def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """What the two stages make of `images` (N, C, H, W), whose pixels under the `mask` (N, 1, H, W) count for
-        nothing: two images in [-1, 1], the better one last."""
+        nothing: two images, the better one last, in [-1, 1]; with `spread` they may lie beyond."""
         known = images * (1 - mask)
-        coarse = self.coarse(torch.cat([known, torch.ones_like(mask), mask], 1))
-        given = known + coarse * mask
+        if self.spread:
+            known = spread_into(known, mask)
+        coarse = self.coarse(torch.cat([known, torch.ones_like(mask), mask], 1)).to(images.dtype)
+        if self.spread:
+            coarse = known + coarse
+        given = torch.where(mask > 0, coarse, images)
         features = self.dilated(given)
         if self.before is not None and self.after is not None:
             copied = contextual_attention(self.before(given), F.max_pool2d(mask, 4))
             features = torch.cat([features, self.after(copied)], 1)
-        return coarse, self.joined(features)
+        fine = self.joined(features).to(images.dtype)
+        return coarse, given + fine if self.spread else fine
 
     def errors(self, stages: tuple[Tensor, ...], images: Tensor) -> dict[str, Tensor]:
         """Mean absolute error of both stages over the whole image (section 3.3)."""
@@ -157,7 +183,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def build(
-    channels: int, height: int, width: int, *, g_width: int, d_width: int, d_layers: int, attention: bool
+    channels: int, height: int, width: int, *, g_width: int, d_width: int, d_layers: int, attention: bool, spread: bool
 ) -> dict[str, nn.Module]:
     """Filler and discriminator for such images. :class:`UsageError` if there are none."""
     if height % 8 or width % 8:
@@ -171,6 +197,6 @@ def build(
             f"Choose fewer ({give('d_layers', min(height, width).bit_length() - 1)})."
         )
     return {
-        "filler": GatedFiller(channels, g_width, attention),
+        "filler": GatedFiller(channels, g_width, attention, spread),
         "discriminator": PatchDiscriminator(channels + 1, d_width, d_layers),
     }

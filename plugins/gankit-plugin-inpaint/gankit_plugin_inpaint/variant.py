@@ -38,6 +38,8 @@ class InpaintConfig(Config):
     """Channels of the filler's first convolution; of gated half of them gate."""
     attention: bool = True
     """Of gated: a branch that copies patches of what is known."""
+    spread: bool = False
+    """Of gated: spread the colours around a hole into it first, and learn what to change."""
     neck: int = Field(4000, ge=1)
     """Of context-encoder: channels of the bottleneck."""
     overlap: int = Field(4, ge=0)
@@ -99,6 +101,7 @@ class Inpaint(Variant[InpaintConfig]):
             "ema": 0.99,
             "augment.flip": True,
             "g_width": 24,
+            "spread": True,
             "d_width": 32,
             "d_layers": 4,
             "optim.lr": 5e-4,
@@ -144,7 +147,8 @@ class Inpaint(Variant[InpaintConfig]):
 
         c, shape = self.config, self._shape(spec)
         if c.network == "gated":
-            return gated.build(*shape, g_width=c.g_width, d_width=c.d_width, d_layers=c.d_layers, attention=c.attention)
+            widths = {"g_width": c.g_width, "d_width": c.d_width, "d_layers": c.d_layers}
+            return gated.build(*shape, **widths, attention=c.attention, spread=c.spread)
         return context_encoder.build(*shape, g_width=c.g_width, d_width=c.d_width, neck=c.neck, overlap=c.overlap)
 
     def _shape(self, spec: DataSpec) -> tuple[int, int, int]:
@@ -183,7 +187,7 @@ class Inpaint(Variant[InpaintConfig]):
         import torch
 
         image, mask = request.batch[request.produces], self._asked_mask(networks, request)
-        return [torch.where(mask > 0, drawn, image) for drawn in networks["filler"](image, mask)]
+        return [torch.where(mask > 0, drawn.clamp(-1, 1), image) for drawn in networks["filler"](image, mask)]
 
     def _asked_mask(self, networks: Networks, request: SampleRequest) -> Tensor:
         """The mask that was given, or the data's; if there is none one that is drawn, the same each time."""

@@ -14,7 +14,7 @@ from gankit.options.spelling import give
 from gankit_plugin_stargan.domains import Domain
 from gankit_plugin_stargan.variant import StarGANConfig
 
-__all__ = ["Discriminator", "Generator", "build"]
+__all__ = ["Discriminator", "Generator", "MaskGenerator", "build"]
 
 SLOPE = 0.01
 
@@ -35,7 +35,7 @@ def build(config: StarGANConfig, shape: tuple[int, int, int], domain: Domain) ->
     left = height >> config.d_layers, width >> config.d_layers
     projection = config.told_by == "projection"
     return {
-        "generator": Generator(channels, domain, config.g_width, config.blocks, config.mask),
+        "generator": (MaskGenerator if config.mask else Generator)(channels, domain, config.g_width, config.blocks),
         "discriminator": Discriminator(channels, domain.number, config.d_width, config.d_layers, left, projection),
     }
 
@@ -44,25 +44,64 @@ class Generator(nn.Module):
     """(N, C, H, W) images and labels of `domain`, (N,) or (N, c), to (N, C, H, W) in [-1, 1]; 4 divides H and W.
 
     7x7, two halvings, residual blocks, two doublings, 7x7, zeros at the borders, affine instance norm: with the paper's
-    width of 64 and 6 blocks 8,430,528 parameters for 3 channels and c = 5. With `mask`, one more output says where the
-    image is to be changed and by how much (Pumarola et al. 2018, "GANimation", section 4.1).
+    width of 64 and 6 blocks 8,430,528 parameters for 3 channels and c = 5.
     """
 
-    def __init__(self, channels: int, domain: Domain, width: int = 64, blocks: int = 6, mask: bool = False) -> None:
+    def __init__(self, channels: int, domain: Domain, width: int = 64, blocks: int = 6) -> None:
         super().__init__()
-        self.domain, self.mask = domain, mask
-        layers: list[nn.Module] = [nn.Conv2d(channels + domain.number, width, 7, 1, 3, bias=False), _norm_relu(width)]
+        self.domain = domain
+        layers = _normed(nn.Conv2d(channels + domain.number, width, 7, 1, 3, bias=False))
         for wide in (width, 2 * width):
-            layers += [nn.Conv2d(wide, 2 * wide, 4, 2, 1, bias=False), _norm_relu(2 * wide)]
+            layers += _normed(nn.Conv2d(wide, 2 * wide, 4, 2, 1, bias=False))
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
         for wide in (4 * width, 2 * width):
-            layers += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False), _norm_relu(wide // 2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels + mask, 7, 1, 3, bias=False))
+            layers += _normed(nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False))
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh())
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        told = self.domain.planes(labels).to(images.dtype)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        drawn = self.layers(torch.cat([images, told], 1)).to(images.dtype)
-        return torch.lerp(images, drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid()) if self.mask else drawn.tanh()
+        return self.layers(_told(images, self.domain, labels)).to(images.dtype)
+
+
+class MaskGenerator(nn.Module):
+    """The same for changes of colour: says of each pixel its new colour, and how much of it is to be seen.
+
+    What is not to be changed stays as it is (Pumarola et al. 2018, "GANimation", section 4.1). Which pixels are to be
+    changed is decided at their own resolution: features go across at every size (Ronneberger et al. 2015), and
+    the last two layers, 1x1, see the image itself and have no norm, so that a colour is the same in a large figure and
+    in a small one.
+    """
+
+    def __init__(self, channels: int, domain: Domain, width: int = 16, blocks: int = 3) -> None:
+        super().__init__()
+        self.domain = domain
+        told = channels + domain.number
+        self.whole = nn.Sequential(*_normed(nn.Conv2d(told, width, 3, 1, 1, bias=False)))
+        self.down = nn.Sequential(*_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)))
+        self.inner = nn.Sequential(
+            *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+        )
+        self.up = nn.Sequential(*_normed(nn.ConvTranspose2d(4 * width, width, 4, 2, 1, bias=False)))
+        self.pixels = nn.Sequential(
+            nn.Conv2d(2 * width + told, 2 * width, 1, bias=False),
+            LeakyReLU(0.2, 2 * width),
+            nn.Conv2d(2 * width, channels + 1, 1),
+        )
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        seen = _told(images, self.domain, labels)
+        whole = self.whole(seen)
+        half = self.down(whole)
+        up = self.up(torch.cat([self.inner(half), half], 1))
+        drawn = self.pixels(torch.cat([up, whole, seen.to(up.dtype)], 1)).to(images.dtype)
+        return torch.lerp(images, drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid())
+
+
+def _told(images: Tensor, domain: Domain, labels: Tensor) -> Tensor:
+    """Images with the domain beside them, in planes."""
+    planes = domain.planes(labels).to(images.dtype)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+    return torch.cat([images, planes], 1)
 
 
 class ResidualBlock(nn.Module):
@@ -71,14 +110,15 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first, self.second = (nn.Conv2d(channels, channels, 3, 1, 1, bias=False) for _ in range(2))
-        self.norm_relu, self.norm_add = _norm_relu(channels), InstanceNormAct2d(channels, affine=True)
+        self.norm_relu = InstanceNormAct2d(channels, affine=True, negative_slope=0.0)
+        self.norm_add = InstanceNormAct2d(channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm_add(self.second(self.norm_relu(self.first(x))), residual=x)
 
 
-def _norm_relu(channels: int) -> InstanceNormAct2d:
-    return InstanceNormAct2d(channels, affine=True, negative_slope=0.0)
+def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    return [layer, InstanceNormAct2d(layer.out_channels, affine=True, negative_slope=0.0)]
 
 
 class Discriminator(nn.Module):

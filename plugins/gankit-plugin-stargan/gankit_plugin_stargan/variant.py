@@ -34,7 +34,7 @@ class StarGANConfig(Config):
     blocks: int = Field(6, ge=1)
     """Residual blocks of the generator."""
     mask: bool = False
-    """Let the generator say where it changes the image, and leave the rest as it is (GANimation)."""
+    """Generator for changes of colour: says of each pixel its new colour, and how much of it is seen (GANimation)."""
     d_width: int = Field(64, ge=1)
     """Channels after the discriminator's first layer; each further one has twice as many."""
     d_layers: int = Field(6, ge=1, le=8)
@@ -42,7 +42,7 @@ class StarGANConfig(Config):
     loss: Literal["wgan", "hinge", "lsgan", "bce"] = "wgan"
     """Adversarial loss."""
     penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty; 0 leaves it out."""
+    """Weight of the gradient penalty of WGAN-GP; of other losses than wgan of half of R1; 0 leaves it out."""
     told_by: Literal["classes", "projection"] = "classes"
     """What tells the generator of the domain: logits of it, or that what seems real depends on it, patch by patch."""
     classification: float = Field(1.0, ge=0)
@@ -72,19 +72,19 @@ class StarGAN(Variant[StarGANConfig]):
             "sample_n": 8,
             "sample_every": 250,
             "eval_every": 500,
-            "ema": 0.99,
+            "ema": 0.995,
             "augment.flip": True,
             "g_width": 16,
             "blocks": 3,
             "mask": True,
             "d_width": 32,
             "d_layers": 3,
-            "loss": "hinge",
+            "loss": "bce",
+            "penalty": 0.01,
             "told_by": "projection",
-            "penalty": 0.0,
-            "reconstruction": 3.0,
+            "reconstruction": 1.0,
             "turns": 1,
-            "optim.lr": 1e-3,
+            "optim.lr": 2e-3,
         },
         # the paper's networks and setting, for images of 128x128: 200,000 updates of the discriminator
         "paper": {
@@ -182,7 +182,7 @@ class StarGAN(Variant[StarGANConfig]):
         return step.shared("fakes", lambda: generate(step.batch["image"], self._labels(step)[self._order(step)]))
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
-        from gankit.losses import gradient_penalty
+        from gankit.losses import gradient_penalty, r1_penalty
         from gankit.ops import patchgan_d_loss
 
         c, judge = self.config, step.networks["discriminator"]
@@ -190,14 +190,23 @@ class StarGAN(Variant[StarGANConfig]):
         told = domain.planes(labels)
         wanted = told[order]
         real, fake = step.augment(step.batch["image"]), step.augment(self._fakes(step).detach())
-        source, classes = judge(real, told)
-        terms = {"adversarial": patchgan_d_loss(source, judge.real(fake, wanted), c.loss)}
+        terms: dict[str, Tensor] = {}
+        kept: list[tuple[Tensor, Tensor | None]] = []
+
+        def score(images: Tensor) -> Tensor:
+            kept.append(judge(images, told))
+            return kept[-1][0]
+
+        if c.penalty and c.loss == "wgan":
+            # on lines to reals of the domain that the fakes are said to be of
+            slope = gradient_penalty(lambda x: judge.real(x, wanted), real[order], fake, generator=step.generator)
+            terms["penalty"] = c.penalty * slope
+        elif c.penalty:
+            terms["penalty"] = c.penalty / 2 * r1_penalty(score, real)
+        source, classes = kept[0] if kept else judge(real, told)
+        terms["adversarial"] = patchgan_d_loss(source, judge.real(fake, wanted), c.loss)
         if classes is not None:
             terms["classes"] = c.classification * domain.loss(classes, labels)
-        if c.penalty:
-            # on lines to reals of the domain that the fakes are said to be of
-            penalty = gradient_penalty(lambda x: judge.real(x, wanted), real[order], fake, generator=step.generator)
-            terms["penalty"] = c.penalty * penalty
         return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:

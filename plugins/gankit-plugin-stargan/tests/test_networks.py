@@ -6,7 +6,7 @@ import pytest
 import torch
 from gankit_plugin_stargan import StarGAN
 from gankit_plugin_stargan.domains import Domain, domain_of
-from gankit_plugin_stargan.networks import Discriminator, Generator
+from gankit_plugin_stargan.networks import Discriminator, Generator, MaskGenerator
 from gankit_plugin_stargan.variant import StarGANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -130,16 +130,22 @@ def test_projection_adds_the_map_of_the_domain() -> None:
     torch.testing.assert_close(both - plain, maps[:, :1] + maps[:, 3:4])
 
 
-def test_a_mask_leaves_alone_what_it_does_not_cover() -> None:
+def test_a_mask_says_what_is_changed() -> None:
     torch.manual_seed(0)
-    network = Generator(3, FIVE, 4, 1, mask=True)
-    last = network.layers[-1]
-    images, labels = torch.rand(2, 3, 16, 16) * 2 - 1, torch.tensor([0, 1])
+    network = MaskGenerator(3, FIVE, 4, 1)
+    images, labels = torch.rand(2, 3, 12, 20) * 2 - 1, torch.tensor([0, 1])
+    last = network.pixels[-1]
     with torch.no_grad():
-        last.weight[3] = 0
+        assert network(images, labels).abs().max() <= 1
+        last.weight[3], last.bias[3] = 0, -40
+        torch.testing.assert_close(network(images, labels), images)
+        last.bias[3] = 0
         half = network(images, labels)
-        drawn = network.layers(torch.cat([images, FIVE.planes(labels)[:, :, None, None].expand(-1, -1, 16, 16)], 1))
-    torch.testing.assert_close(half, (images + drawn[:, :3].tanh()) / 2)
+        last.bias[3] = 40
+        torch.testing.assert_close(half, (images + network(images, labels)) / 2)
+        last.weight[:3], last.bias[:3] = 0, torch.tensor([0.5, -0.5, 5])
+        painted = network(images, labels)
+    torch.testing.assert_close(painted, last.bias[:3].detach().tanh().view(1, 3, 1, 1).expand_as(images))
 
 
 def test_classes_and_attributes_are_told_and_lost_differently() -> None:

@@ -90,6 +90,26 @@ def test_losses_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_losses_of_the_default_are_conditional_and_smooth() -> None:
+    made = session(penalty=3.0, augment={"flip": False})
+    step = made.new_step(0)
+    generate, judge = made.networks["generator"], made.networks["discriminator"]
+    image, label, order = step.batch["image"], step.batch["tone"], made.variant._order(step)
+    told = F.one_hot(label, 3).float()
+    found = made.variant._discriminator(step)
+    fake = generate(image, label[order]).detach()
+    real = image.clone().requires_grad_()
+    source, classes = judge(real, told)
+    assert classes is None
+    (slope,) = torch.autograd.grad(source.sum(), real)
+    adversarial = F.softplus(-source).mean() + F.softplus(judge(fake, told[order])[0]).mean()
+    assert found["adversarial"].item() == pytest.approx(adversarial.item(), rel=1e-5)
+    assert found["penalty"].item() == pytest.approx(1.5 * slope.square().sum().item() / 4, rel=1e-4)
+    assert set(found) == {"adversarial", "penalty"}
+    assert set(made.variant._generator(step)) == {"adversarial", "reconstruction"}
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_attributes_are_turned_each_by_itself(tmp_path: Path) -> None:
     options = {key: value for key, value in SMALL.items() if key != "data"}
     for told_by in ("classes", "projection"):
