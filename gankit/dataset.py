@@ -45,8 +45,9 @@ class Key:
     mirror: tuple[int, ...] = ()
     """Of points: which one stands in the place of each under a left-right flip."""
     like: str | None = None
-    """Of a class: the key that has the same classes of what is drawn. What is drawn of this one's image is held to it.
-    It may be the key itself, where result and source are the same image: ``label`` is like ``label`` in inpainting."""
+    """Of a class or a mask: the key that has the same of what is drawn. What is drawn of this one's image is held to
+    it. It may be the key itself, where result and source are the same image: ``label`` is like ``label`` in
+    inpainting."""
     target: bool = False
     """Of a class that `sample` is asked with: one to be changed to, whatever the sample's own is now."""
 
@@ -156,6 +157,14 @@ class Dataset(ABC, Generic[ConfigT]):
         :meth:`streams`, `indices` is a mapping from some or all of them to their indices, and the batch holds the keys
         of those streams.
         """
+
+    def seen(self, images: Tensor, key: str) -> Batch:
+        """For judging: which masks would be those of `images`, uint8 (N, C, H, W) as under the image `key`, by name.
+
+        bool (N, 1, H, W), told of the images alone. What is drawn of an image whose mask is ``like`` one of these is
+        held to that mask (the metric `agreement`).
+        """
+        return {}
 
     def load(self, tell: OnEvent) -> None:
         """Does now what would make the first batches slow (decode images, fill a cache), telling `Progress`.

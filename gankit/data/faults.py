@@ -32,9 +32,16 @@ def spec_fault(spec: DataSpec) -> str:
             return f"key {name!r}: it is of {key.of!r}, which is no image; there are {images}"
         if (image := spec.moves_with(name)) is not None and spec.keys[image].of is not None:
             return f"key {name!r}: its `of` leads in a circle, to {image!r}, which is of {spec.keys[image].of!r}"
-        if key.like is not None and (key.like not in spec.keys or spec.keys[key.like].names != key.names):
-            return f"key {name!r}: it is like {key.like!r}, which is no key with the same classes"
+        if key.like is not None and (key.like not in spec.keys or not _alike(key, spec.keys[key.like])):
+            same = "of the same shape" if key.kind == "mask" else "with the same classes"
+            return f"key {name!r}: it is like {key.like!r}, which is no key {same}"
     return ""
+
+
+def _alike(key: Key, other: Key) -> bool:
+    if key.kind != "mask":
+        return key.names == other.names
+    return (key.kind, key.shape) == (other.kind, other.shape)
 
 
 def fault(key: Key, values: Any, number: int) -> str:

@@ -22,7 +22,7 @@ from gankit.evaluate.patches import levels
 from gankit.evaluate.real import class_keys
 from gankit.evaluate.reference import Reference, reference_for
 from gankit.evaluate.table import METRICS, check_own, metric_of
-from gankit.evaluate.wanted import from_rows, held_to, in_turn
+from gankit.evaluate.wanted import from_rows, held_to, in_turn, masks_held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
 from gankit.sampling.conditions import choose
@@ -188,6 +188,8 @@ def _choose(
         applies |= {"diversity", "memorised"}
         if min(spec.shape_of(key)[1:]) >= 7:
             applies.add("swd")
+        if masks_held_to(variant, spec, key):
+            applies.add("agreement")
         if heads := class_keys(spec, key):
             applies |= {"fid_judge", "precision_recall", "modes"}
             told_otherwise.add("swd")  # patches say little where a judge can look; they are also the slowest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gankit.data.images import at_once, to_float, to_uint8
+from gankit.errors import PluginError
 from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SHOWN, SIDE
@@ -43,6 +45,8 @@ class JudgedSamples:
     """What the judge sees in them; None without a judge."""
     patches: Patches | None
     """Those of the first samples, if they are asked for."""
+    agreement: float
+    """Part of the pixels in which the data sees in samples what the masks of their sources say; NaN without those."""
     shown: Tensor
     """A few of the samples, for the sheet, at most 256 pixels a side."""
 
@@ -74,6 +78,7 @@ def draw_judged(
         asked = conditions(variant, spec, stop - start, to=to, rows=lambda: rows, seed=seed, first=start)
         for head, source in sources.items():
             seen.wanted[head].add(_classes(asked, source, spec))
+        seen.ask(asked.held)
         return asked.batch
 
     for part in draw_parts(variant, networks, spec, ask, n, seed=seed, device=device, to=to, tell=tell):
@@ -96,13 +101,40 @@ class _Seen:
         self._keep = set(subset(n, SHEET).tolist())
         self._shown = Gathered(len(self._keep))
         self._count = self._broken = 0
+        self._masks: list[Batch] = []
+        self._agreed = self._pixels = 0
         self._size: tuple[int, ...] = self.real.shape[1:]
+
+    def ask(self, masks: Batch) -> None:
+        """What the next samples are to show, uint8 (N, 1, H, W), by mask."""
+        count = len(next(iter(masks.values()), ()))
+        self._masks += [{name: rows[i] for name, rows in masks.items()} for i in range(count)]
+
+    def _hold(self, images: Tensor) -> None:
+        """Holds the next samples, uint8 (N, C, H, W), to their masks."""
+        masks, self._masks = self._masks[: len(images)], self._masks[len(images) :]
+        if not masks:
+            return
+        data = self.real.data
+        seen = data.seen(images, self.real.key)
+        for name in masks[0]:
+            like = data.spec[name].like
+            if like not in seen:
+                continue
+            said = torch.stack([one[name] for one in masks]) >= 128
+            if seen[like].dtype != torch.bool or seen[like].shape != said.shape:
+                got = f"{seen[like].dtype} {tuple(seen[like].shape)}"
+                wanted = f"torch.bool {tuple(said.shape)}"
+                raise PluginError(f"{type(data).__name__}.seen() returned {got} for {like!r}; it must be {wanted}.")
+            self._agreed += int((seen[like] == said).sum())
+            self._pixels += said.numel()
 
     def add(self, images: Tensor) -> None:
         """Looks at the next samples, float (N, C, H, W)."""
         self._broken += int((~images.isfinite()).flatten(1).any(1).sum())
         self._size = tuple(images.shape[2:])
         images = fit(to_float(to_uint8(images)), self.real.shape)  # as a user sees them: 8 bits a channel
+        self._hold(to_uint8(images))
         self._small.add(reduce_to(images, SIDE))
         if self._views is not None:
             self._views.add(images)
@@ -118,6 +150,7 @@ class _Seen:
             {head: kept.rows() for head, kept in self.wanted.items()},
             self._views.views() if self._views is not None else None,
             self.patches,
+            self._agreed / self._pixels if self._pixels else math.nan,
             self._shown.rows(),
         )
 
@@ -126,6 +159,9 @@ class _Seen:
         if self._broken:
             told = f"{self._broken} of {self.n} samples hold NaN or infinite values"
             notes.append(f"{told}; those pixels count as mid-grey")
+        if self._agreed < self._pixels / 2:
+            told = f"the masks of what they are made of in {self._agreed / self._pixels:.0%} of the pixels alone"
+            notes.append(f"samples agree with {told}: what they show is inverted")
         if self._size != (height, width):
             drawn = f"{self._size[1]}x{self._size[0]}"
             notes.append(f"samples of {drawn} were resized to the data's {width}x{height}")

@@ -40,6 +40,17 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
     return found
 
 
+def masks_held_to(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]:
+    """The masks of images that samples are asked with which say what those samples are to show."""
+    given = set(from_rows(variant, spec, produced))
+    masks = {name: key for name, key in spec.keys.items() if key.kind == "mask" and key.like is not None}
+    return [
+        name
+        for name, key in masks.items()
+        if spec.image_of(name) in given and key.like in spec.keys and _shows(spec, key.like, produced)
+    ]
+
+
 def from_rows(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]:
     """The keys that samples are asked with that come from the data's samples, as long as nobody gives them."""
     asks = asked_keys(variant, spec, produced)
@@ -50,6 +61,11 @@ def in_turn(variant: Variant[Any], spec: DataSpec, produced: str) -> list[Key]:
     """The classes that go in turn beside samples of the data, whatever those samples' own are."""
     asks = asked_keys(variant, spec, produced)
     return [key for name, key in asks.items() if key.kind == "class" and (key.target or not has_rows(spec, name, key))]
+
+
+def _shows(spec: DataSpec, mask: str | None, produced: str) -> bool:
+    """Whether the mask is of the image `produced`, or of one that is aligned with it."""
+    return mask is not None and spec.moves_with(mask) == spec.moves_with(produced)
 
 
 def _same_classes(key: Key, spec: DataSpec, head: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +43,8 @@ class Asked:
     """What the user gave of it."""
     words: tuple[str, ...] = ()
     """Where k classes or texts take turns: those, for the columns of a sheet."""
+    held: Batch = field(default_factory=dict)
+    """Masks of the samples that rows were taken of which say what is to be seen in a result (``Key.like``), uint8."""
     each: int = 1
     """How many rows in turn are asked with the same images: k, where k classes or texts are given for them."""
 
@@ -126,6 +128,7 @@ def fill(
     if n is None:
         n = max(images) * each if images else max([SAMPLES, *map(len, told.values())])
     batch: Batch = {}
+    held_to: Batch = {}
     records: list[dict[str, Any]] = [{} for _ in range(n)]
     turns = torch.arange(first, first + n)
     for name, one in told.items():
@@ -137,7 +140,7 @@ def fill(
     wanted = [name for name, key in rest.items() if name not in classes and has_rows(spec, name, key)]
     if wanted and n:
         held = {name for name, key in classes.items() if has_rows(spec, name, key) and not key.target}
-        _Taken(batch, records, spec, seed, first, each).take(wanted, held, _opened(rows, wanted))
+        _Taken(batch, records, held_to, spec, seed, first, each).take(wanted, held, _opened(rows, wanted))
     stride = each
     for name in [name for name in classes if name not in batch]:
         batch[name] = turns // stride % len(keys[name].names)
@@ -151,6 +154,7 @@ def fill(
         keys,
         frozenset(told),
         _words(keys, told, [name for name in classes if name in batch], n, batch),
+        held_to,
         each,
     )
 
@@ -179,10 +183,11 @@ def _record(records: list[dict[str, Any]], name: str, values: Sequence[Any]) -> 
 
 @dataclass
 class _Taken:
-    """Rows of held-out samples, put into `batch` and `records`."""
+    """Rows of held-out samples, put into `batch` and `records`, and of masks into `held`."""
 
     batch: Batch
     records: list[dict[str, Any]]
+    held: Batch
     spec: DataSpec
     seed: int
     first: int
@@ -212,6 +217,8 @@ class _Taken:
             self.batch[name] = kind_of(key).to_step(drawn[name])
             self._say(name, key, drawn[name], split, stream, indices)
         for name, key in self.spec.keys.items():
+            if key.kind == "mask" and key.like is not None and self.spec.image_of(name) in names:
+                self.held[name] = drawn[name]
             if key.kind != "class" or name not in drawn or any(name in record for record in self.records):
                 continue
             if name in classes:

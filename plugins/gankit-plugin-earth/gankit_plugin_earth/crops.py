@@ -79,9 +79,14 @@ class EarthCrops(Dataset[Any]):
         """An image of `layer`."""
         return Key(kind="image", shape=(CHANNELS[layer], self.config.size, self.config.size), of=of)
 
-    def land(self, of: str) -> Key:
-        """The land/sea mask of the image `of`: 255 is land. It is there to judge by; no variant trains with it."""
-        return Key(kind="mask", shape=(1, self.config.size, self.config.size), of=of)
+    def land(self, of: str, like: str, layer: Layer) -> Key:
+        """The land/sea mask of the image `of`: 255 is land. It is there to judge by; no variant trains with it.
+
+        It is like that of another image, whose `layer` shows where land is; grey does not.
+        """
+        return Key(
+            kind="mask", shape=(1, self.config.size, self.config.size), of=of, like=None if layer == "grey" else like
+        )
 
     def crop(self, layer: Layer, places: Tensor) -> Tensor:
         """Crops of `layer` at `places` (int64, (N, 2), top and left): uint8 (N, channels, size, size)."""

@@ -57,9 +57,16 @@ class Earth(EarthCrops):
     def spec(self) -> DataSpec:
         config = self.config
         if config.paired:
-            return DataSpec(keys={"a": self.key(config.a), "b": self.key(config.b, of="a"), "land": self.land("a")})
+            return DataSpec(
+                keys={
+                    "a": self.key(config.a),
+                    "b": self.key(config.b, of="a"),
+                    "land": self.land("a", "land", config.b),
+                }
+            )
         images = {side: self.key(self._layer(side)) for side in OTHER}
-        return DataSpec(keys={**images, **{f"land_{side}": self.land(side) for side in OTHER}})
+        masks = {f"land_{a}": self.land(a, f"land_{b}", self._layer(b)) for a, b in OTHER.items()}
+        return DataSpec(keys={**images, **masks})
 
     def streams(self) -> Mapping[str, int]:
         return {"": 2 * self.count} if self.config.paired else dict.fromkeys(OTHER, self.count)
@@ -73,6 +80,11 @@ class Earth(EarthCrops):
             places = self.places[side][index]
             batch |= {side: self.crop(self._layer(side), places), f"land_{side}": self.crop("mask", places)}
         return batch
+
+    def seen(self, images: Tensor, key: str) -> Batch:
+        from gankit_plugin_earth.seen import land_in
+
+        return land_in(images, "land" if self.config.paired else f"land_{key}", self._layer(key))
 
     def truth(self, indices: Tensor, stream: str = "a") -> Tensor:
         """For judging, what the *other* layer shows at the places of the samples at `indices` of `stream`.

@@ -8,7 +8,7 @@ from torch import Tensor
 from gankit.errors import UsageError
 from gankit_plugin_earth.names import Layer
 
-__all__ = ["land_seen"]
+__all__ = ["land_in", "land_seen"]
 
 _SEA: dict[str, tuple[int, int]] = {"satellite": (0, 6), "map": (20, -40), "relief": (20, 6)}
 """Sea is bluer by more than so much than it is red, and than it is green."""
@@ -30,3 +30,8 @@ def land_seen(images: Tensor, layer: Layer) -> Tensor:
     red, green, blue = images.to(torch.int16).unbind(1)
     over_red, over_green = _SEA[layer]
     return ~((blue > red + over_red) & (blue > green + over_green))
+
+
+def land_in(images: Tensor, name: str, layer: Layer) -> dict[str, Tensor]:
+    """:func:`land_seen` as the mask `name`, bool (N, 1, H, W); nothing of a layer in which it cannot be seen."""
+    return {} if layer == "grey" else {name: land_seen(images, layer)[:, None]}

@@ -39,7 +39,9 @@ class EarthLayer(EarthCrops):
 
     @property
     def spec(self) -> DataSpec:
-        return DataSpec(keys={"image": self.key(self.config.layer), "land": self.land("image")})
+        return DataSpec(
+            keys={"image": self.key(self.config.layer), "land": self.land("image", "land", self.config.layer)}
+        )
 
     def __len__(self) -> int:
         return 2 * self.count
@@ -47,6 +49,11 @@ class EarthLayer(EarthCrops):
     def batch(self, indices: Tensor) -> Batch:
         places = self.places[indices]
         return {"image": self.crop(self.config.layer, places), "land": self.crop("mask", places)}
+
+    def seen(self, images: Tensor, key: str) -> Batch:
+        from gankit_plugin_earth.seen import land_in
+
+        return land_in(images, "land", self.config.layer)
 
     def source(self, index: int, stream: str = "") -> str:
         from gankit_plugin_earth.places import name_of

@@ -117,6 +117,32 @@ def test_pairs_show_one_place_in_two_layers_and_are_the_crops_of_both_sides() ->
     assert torch.equal(pairs.truth(2 * index), batch["b"])
 
 
+def test_translations_are_held_to_the_land_of_what_they_are_made_of() -> None:
+    sides, pairs, alone = (
+        earth(a="satellite", b="map"),
+        earth(paired=True),
+        EarthLayer(EarthLayerConfig(scale=SCALE, size=24)),
+    )
+    assert {name: key.like for name, key in sides.spec.keys.items() if key.kind == "mask"} == {
+        "land_a": "land_b", "land_b": "land_a",
+    }  # fmt: skip
+    assert (pairs.spec["land"].like, alone.spec["land"].like) == ("land", "land")
+    assert earth(a="satellite", b="grey").spec["land_a"].like is None  # nobody sees land in grey
+    index = torch.arange(40)
+    batch = sides.batch({"a": index, "b": index})
+    for side, other in (("a", "b"), ("b", "a")):
+        seen = sides.seen(sides.truth(index, other), side)  # a perfect translation of the other side
+        assert seen.keys() == {f"land_{side}"}
+        agreed = (seen[f"land_{side}"] == (batch[f"land_{other}"] > 0)).float().mean()
+        assert agreed > 0.95
+        assert sides.seen(batch[side], side)[f"land_{side}"].shape == (40, 1, 24, 24)
+    both = pairs.batch(index)
+    assert (pairs.seen(both["b"], "b")["land"] == (both["land"] > 0)).float().mean() > 0.95
+    one = alone.batch(index)
+    assert (alone.seen(one["image"], "image")["land"] == (one["land"] > 0)).float().mean() > 0.95
+    assert earth(b="grey").seen(torch.zeros(1, 1, 24, 24, dtype=torch.uint8), "b") == {}
+
+
 def test_crops_do_not_depend_on_how_many_there_are_and_held_out_ones_on_nothing_else() -> None:
     few, many = earth(), earth(crops=300)
     assert torch.equal(few.places["b"], many.places["b"][:40])
