@@ -87,11 +87,13 @@ class Domains(Dataset[DomainsConfig]):
         return {side: len(data) // self._every(side) for side, data in self._sides.items()}
 
     def batch(self, indices: Mapping[str, Tensor]) -> Batch:
+        from gankit.data.images import widened
+
         batch: Batch = {}
         for side, chosen in indices.items():
             found = self._sides[side].batch(chosen * self._every(side))
             images = found[self._images[side]]
-            batch[side] = images.expand(-1, self._channels, -1, -1).contiguous()
+            batch[side] = widened(images, self._channels).contiguous()
             if side in self._classes:
                 batch[f"label_{side}"] = found[self._classes[side]]
         return batch

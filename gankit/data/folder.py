@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from gankit.events import OnEvent
     from gankit.plugin import Batch
 
-__all__ = ["READING", "FolderConfig", "ImageFolder", "PicturesConfig", "image_store", "store_options"]
+__all__ = ["READING", "Channels", "FolderConfig", "ImageFolder", "PicturesConfig", "image_store", "store_options"]
 
+Channels = Literal[1, 3, 4]
+"""Of image files: grey, colour, colour with opacity."""
 READING = frozenset({"cache", "cache_gib"})
 """Options of :class:`PicturesConfig` that say how images are read, not which."""
 
@@ -56,8 +58,8 @@ class FolderConfig(PicturesConfig):
 
     root: Root = ""
     """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
-    channels: Literal[1, 3] = 3
-    """1 for grey, 3 for colour."""
+    channels: Channels = 3
+    """1 for grey, 3 for colour, 4 for colour with opacity."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

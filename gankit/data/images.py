@@ -19,6 +19,7 @@ from gankit.errors import GankitError, UsageError
 from gankit.files import open_regular, write_whole
 
 __all__ = [
+    "MODES",
     "Convert",
     "Fit",
     "ImageError",
@@ -36,6 +37,7 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "upright",
+    "widened",
     "write_image",
     "write_png",
 ]
@@ -43,6 +45,8 @@ __all__ = [
 Convert = Callable[[Image.Image, int | None], Image.Image]
 """From a picture that was just loaded, and channels, to 8 bits a channel: as :func:`eight_bit`."""
 Fit = Literal["crop", "pad", "stretch"]
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""What Pillow calls them."""
 T = TypeVar("T")
 
 # an image beyond Pillow's limit is an error of ours, one close to it is nobody's concern
@@ -63,12 +67,13 @@ class ImageError(GankitError):
 def load(
     path: str | Path, channels: int | None = None, *, at_least: int | None = None, convert: Convert | None = None
 ) -> Image.Image:
-    """The image file as 8 bits a channel: mode "L" for one channel, "RGB" for three.
+    """The image file as 8 bits a channel, in one of :data:`MODES`.
 
     JPEG, PNG, WebP, TIFF, BMP, known by their content; the first frame of several. Turned upright as its EXIF says.
-    Transparency is laid on white. 16-bit grey is scaled (not clipped), CMYK converted without a colour profile. Floats
-    within [0, 1] count as fractions of white; other floats and 32-bit integers, for which there is no agreed range, are
-    stretched from the image's least value to its greatest unless they lie within 0 ... 255.
+    Transparency is laid on white, unless its channel is asked for too. 16-bit grey is scaled (not clipped), CMYK
+    converted without a colour profile. Floats within [0, 1] count as fractions of white; other floats and 32-bit
+    integers, for which there is no agreed range, are stretched from the image's least value to its greatest unless they
+    lie within 0 ... 255.
 
     `channels` None keeps grey grey and makes everything else RGB. With `at_least` the decoder may return a smaller
     version (JPEG), of which both sides are still at least that long. `convert` stands in for :func:`eight_bit`. Raises
@@ -85,8 +90,8 @@ def load_as(
     at_least: int | None = None,
 ) -> T:
     """What `convert` makes of the picture that was just loaded; for the rest see :func:`load`."""
-    if channels not in (None, 1, 3):
-        raise UsageError(f"channels must be 1 or 3, got {channels}")
+    if channels is not None and channels not in MODES:
+        raise UsageError(f"channels must be 1, 3 or 4, got {channels}")
     try:
         with open_regular(path) as file, Image.open(_not_empty(file), formats=_FORMATS) as image:
             if at_least and min(image.size) > at_least:
@@ -122,15 +127,15 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def eight_bit(image: Image.Image, channels: int | None) -> Image.Image:
-    """`image`, just loaded, as mode "L" or "RGB", upright; see :func:`load`."""
-    mode = "L" if (channels or (1 if image.mode in _GREY_MODES else 3)) == 1 else "RGB"
+    """`image`, just loaded, upright and of so many `channels`; see :func:`load`."""
+    mode = MODES[channels or (1 if image.mode in _GREY_MODES else 3)]
     turned = upright(image)
     if has_sixteen_bits(image):
         scaled = (sixteen_bits(image).astype(np.uint32) * 255 + 32767) // 65535  # Pillow's own conversion clips
         turned = Image.fromarray(scaled.astype(np.uint8))
     elif image.mode in ("I", "F"):
         turned = Image.fromarray(_any_range(np.asarray(turned), fractions=image.mode == "F"))
-    if has_alpha(turned):
+    if has_alpha(turned) and mode != "RGBA":
         front = turned.convert("RGBA")
         turned = Image.new("RGBA", front.size, (*_WHITE, 255))
         turned.alpha_composite(front)
@@ -171,10 +176,10 @@ def _any_range(values: np.ndarray, *, fractions: bool) -> np.ndarray:
 
 
 def resize(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Image.Image:
-    """`image` (mode "L" or "RGB") at `size` (height, width), by an antialiased Lanczos filter.
+    """`image`, in one of :data:`MODES`, at `size` (height, width), by an antialiased Lanczos filter.
 
-    ``crop`` keeps the largest centred part of the right proportions, ``pad`` keeps everything and fills with white,
-    ``stretch`` changes the proportions.
+    ``crop`` keeps the largest centred part of the right proportions, ``pad`` keeps everything and fills with white, or
+    with nothing where there is opacity, ``stretch`` changes the proportions.
     """
     height, width = size
     if height < 1 or width < 1:
@@ -190,7 +195,7 @@ def resize(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Imag
     if fit == "pad":
         scale = max(image.width / width, image.height / height)
         inner = (max(1, min(width, round(image.width / scale))), max(1, min(height, round(image.height / scale))))
-        result = Image.new(image.mode, (width, height), "white")
+        result = Image.new(image.mode, (width, height), (*_WHITE, 0) if image.mode == "RGBA" else "white")
         result.paste(
             image.resize(inner, lanczos, reducing_gap=gap), ((width - inner[0]) // 2, (height - inner[1]) // 2)
         )
@@ -209,9 +214,21 @@ def decode_resized(path: str | Path, size: tuple[int, int], channels: int = 3, f
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """An image of mode "L" or "RGB" as uint8 (1 or 3, H, W)."""
+    """An image in one of :data:`MODES` as uint8 (C, H, W)."""
     array = np.array(image)  # a copy that torch may own
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def widened(images: Tensor, channels: int) -> Tensor:
+    """`images` (..., C, H, W) with `channels`, no fewer: grey in all colours, and opaque if there was no opacity."""
+    have = images.shape[-3]
+    if have == channels:
+        return images
+    colours = images.expand(*images.shape[:-3], min(channels, 3), *images.shape[-2:]) if have == 1 else images
+    if channels <= 3:
+        return colours
+    opaque = torch.full_like(images[..., :1, :, :], 255 if images.dtype == torch.uint8 else 1)
+    return torch.cat([colours, opaque], -3)
 
 
 def at_once(shape: tuple[int, ...], most: int = 64) -> int:
@@ -242,9 +259,9 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool
     """Write an image file of the kind that the name's ending says (jpg, png, webp, tiff, bmp): whole or not at all.
 
     `image`: uint8 (H, W) or (H, W, 1 or 3), or 2 or 4 with opacity, which JPEG and BMP have not; uint16 (H, W, 1), for
-    PNG and TIFF; or float (1 or 3, H, W) in [-1, 1]. JPEG and WebP are written at quality 95, JPEG with colours at full
-    resolution; the others are lossless. A :class:`UsageError` for another ending, and, unless told to `overwrite`, if
-    the file exists; an OSError that names `path` if it cannot be written.
+    PNG and TIFF; or float (1, 3 or 4, H, W) in [-1, 1]. JPEG and WebP are written at quality 95, JPEG with colours at
+    full resolution; the others are lossless. A :class:`UsageError` for another ending, and, unless told to `overwrite`,
+    if the file exists; an OSError that names `path` if it cannot be written.
     """
     path = Path(path)
     if (kind := _KINDS.get(path.suffix.lower())) is None:
@@ -268,11 +285,11 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -
 def _for_file(image: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(image, Tensor) or image.dtype.kind == "f":
         image = torch.as_tensor(image)
-        if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3):
+        if image.is_floating_point() and image.ndim == 3 and image.shape[0] in MODES:
             image = to_uint8(image).permute(1, 2, 0)
         image = image.detach().cpu().numpy()
     most = {"uint8": 4, "uint16": 1}.get(str(image.dtype), 0)
     if not most or image.ndim not in (2, 3) or not 1 <= (1 if image.ndim == 2 else image.shape[2]) <= most:
-        kinds = "uint8 (H, W, 1 to 4), uint16 (H, W, 1) or float (1 or 3, H, W)"
+        kinds = "uint8 (H, W, 1 to 4), uint16 (H, W, 1) or float (1, 3 or 4, H, W)"
         raise ValueError(f"image must be {kinds}, got {image.dtype} {tuple(image.shape)}")
     return np.ascontiguousarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)

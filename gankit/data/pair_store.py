@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.data.files import state_of
-from gankit.data.images import ImageError, load, resize, to_tensor
+from gankit.data.images import ImageError, eight_bit, load, resize, to_tensor
 from gankit.data.store import ImageStore
 from gankit.options.spelling import give
 
@@ -75,8 +75,7 @@ class PairStore(ImageStore):
             raise ImageError(f"{path}: too narrow for two pictures side by side ({picture.width}x{picture.height})")
         boxes = [(0, 0, half, picture.height), (picture.width - half, 0, picture.width, picture.height)]
         halves = [picture.crop(box) for box in (reversed(boxes) if self._swapped else boxes)]
-        modes = ["L" if channels == 1 else "RGB" for channels in self._each]
-        return [half if half.mode == mode else half.convert(mode) for half, mode in zip(halves, modes, strict=True)]
+        return [eight_bit(half, channels) for half, channels in zip(halves, self._each, strict=True)]
 
     def _two(self, file: str) -> list[Image.Image]:
         paths = [self.root / file, self._roots[1] / self._pairs[file]]

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.data.images import (
+    MODES,
     eight_bit,
     has_alpha,
     has_sixteen_bits,
@@ -32,11 +33,12 @@ class Photo:
     """What :func:`load_photo` read."""
 
     picture: Image.Image
-    """Upright, transparency laid on white: mode "L" or "RGB", or "F" (0 ... 255) of 16-bit grey."""
+    """Upright, in one of :data:`~gankit.data.images.MODES`, or "F" (0 ... 255) of 16-bit grey; transparency is laid on
+    white where the model takes none."""
     alpha: Image.Image | None
-    """Opacity, mode "L"; None: opaque."""
+    """Opacity, mode "L", that the model is not shown; None: opaque."""
     own: np.ndarray
-    """The file's own pixels, whatever their opacity: uint8 (H, W, 1 or 3), or uint16 (H, W, 1)."""
+    """The file's own pixels, whatever their opacity: uint8 (H, W, C), or uint16 (H, W, 1)."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,37 +50,39 @@ class Photo:
         return _floats(self.picture if size is None else _stretched(self.picture, size))
 
     def result(self, image: Tensor, target: Path, own_size: bool, keep: Tensor | None = None) -> np.ndarray:
-        """Pixels for the file `target` of what became of this photograph, float (1 or 3, h, w) in [-1, 1].
+        """Pixels for the file `target` of what became of this photograph, float (1, 3 or 4, h, w) in [-1, 1].
 
-        With `own_size` stretched to the size of the photograph. With the photograph's opacity, and in 16 bits if that
-        has them and the image is grey, where the format can. Where `keep` (H, W) holds, the photograph's own pixels.
+        With `own_size` stretched to the size of the photograph. With the image's own opacity or the photograph's, and
+        in 16 bits if that has them and the image is grey, where the format can; without, opacity is laid on white.
+        Where `keep` (H, W) holds, the photograph's own pixels.
         """
         suffix = target.suffix.lower()
         size = self.size if own_size else (image.shape[1], image.shape[2])
         deep = self.own.dtype == np.uint16 and image.shape[0] == 1 and suffix in _WITH_SIXTEEN
         values = image.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).numpy()
         if values.shape[1:] != size:
-            channels = [Image.fromarray(channel) for channel in values]
-            values = np.stack([np.asarray(_stretched(channel, size)) for channel in channels])
+            values = _stretched_values(values, size)
         scaled = np.rint(values.transpose(1, 2, 0) * (257 if deep else 1)).clip(0, 65535 if deep else 255)
         pixels = scaled.astype(np.uint16 if deep else np.uint8)
         if keep is not None:
             own = self.own if deep or self.own.dtype == np.uint8 else np.rint(self.own / 257).astype(np.uint8)
             pixels = np.where(keep.numpy()[..., None], own, pixels)
-        if self.alpha is not None and not deep and suffix in _WITH_ALPHA:
+        if pixels.shape[2] == 4 and suffix not in _WITH_ALPHA:
+            return np.asarray(eight_bit(Image.fromarray(pixels), 3))
+        if self.alpha is not None and pixels.shape[2] < 4 and not deep and suffix in _WITH_ALPHA:
             alpha = self.alpha if self.size == size else _stretched(self.alpha, size)
             pixels = np.concatenate([pixels, np.asarray(alpha)[..., None]], 2)
         return pixels
 
 
 def load_photo(path: str | Path, channels: int) -> Photo:
-    """The image file, with 1 or 3 channels. What :func:`~gankit.data.images.load` says of formats and errors holds."""
+    """The image file, of 1, 3 or 4 channels. What :func:`~gankit.data.images.load` says of formats and errors holds."""
     return load_as(path, channels, _photo)
 
 
 def _photo(image: Image.Image, channels: int | None) -> Photo:
-    turned, mode = upright(image), "L" if channels == 1 else "RGB"
-    alpha = turned.convert("RGBA").getchannel("A") if has_alpha(turned) else None
+    turned, mode = upright(image), MODES[channels or 3]
+    alpha = turned.convert("RGBA").getchannel("A") if has_alpha(turned) and channels != 4 else None
     if has_sixteen_bits(image) and channels == 1:
         own = sixteen_bits(image)
         return Photo(Image.fromarray((own / 257).astype(np.float32)), alpha, own[..., None])
@@ -91,6 +95,17 @@ def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if (image.height, image.width) == size:
         return image
     return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _stretched_values(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """float (C, h, w), 0 to 255, at `size`. Colours count as far as they are opaque: the invisible tints nothing."""
+    opacity = values[3:] / 255 if len(values) == 4 else None
+    if opacity is not None:
+        values = np.concatenate([values[:3] * opacity, values[3:]])
+    stretched = np.stack([np.asarray(_stretched(Image.fromarray(channel), size)) for channel in values])
+    if opacity is not None:
+        stretched[:3] /= np.maximum(stretched[3:] / 255, 1 / 255)
+    return stretched
 
 
 def _floats(image: Image.Image) -> Tensor:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from gankit.data.files import Root
-from gankit.data.folder import READING, PicturesConfig, image_store
+from gankit.data.folder import READING, Channels, PicturesConfig, image_store
 from gankit.data.layout import hold_out
 from gankit.data.sides import SIDES, Side, find_sides, relative_to_both
 from gankit.plugin import Dataset, DataSpec, Key
@@ -31,11 +31,11 @@ class SidesConfig(PicturesConfig):
     """Directory of the images of a, in place of root."""
     b: Root = ""
     """Directory of the images of b, in place of root."""
-    channels: Literal[1, 3] = 3
-    """1 for grey, 3 for colour, of both sides."""
-    channels_a: Literal[1, 3] | None = None
+    channels: Channels = 3
+    """1 for grey, 3 for colour, 4 for colour with opacity, of both sides."""
+    channels_a: Channels | None = None
     """Channels of a alone; none: as of both."""
-    channels_b: Literal[1, 3] | None = None
+    channels_b: Channels | None = None
     """Channels of b alone; none: as of both."""
 
     def shape_of(self, side: str) -> tuple[int, int, int]:

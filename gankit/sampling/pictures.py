@@ -14,7 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.files import list_images
-from gankit.data.images import Convert, Fit, ImageError, eight_bit, load, resize, to_float, to_tensor, upright
+from gankit.data.images import (
+    MODES,
+    Convert,
+    Fit,
+    ImageError,
+    eight_bit,
+    load,
+    resize,
+    to_float,
+    to_tensor,
+    upright,
+    widened,
+)
 from gankit.errors import UsageError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
@@ -137,7 +149,7 @@ def _as_model_takes(name: str, source: Any, shape: tuple[int, ...], fit: Fit, co
     channels, height, width = shape
     if isinstance(source, Tensor):
         return _fitted(_channels(name, source, channels), height, width, fit)
-    if channels not in (1, 3):
+    if channels not in MODES:
         raise UsageError(f"{name}: this run's images have {channels} channels, which no file has; give a tensor.")
     image = _opened(name, source, channels, 2 * max(height, width), convert)
     return to_float(to_tensor(resize(image, (height, width), fit)))
@@ -159,8 +171,8 @@ def _channels(name: str, image: Tensor, wanted: int) -> Tensor:
     have = len(image)
     if have == wanted:
         return image
-    if have == 1:
-        return image.expand(wanted, -1, -1)
+    if have == 1 or (have, wanted) == (3, 4):
+        return widened(image, wanted)
     if have == 4 and wanted in (1, 3):  # transparency, laid on white as of a file
         alpha = (image[3:] + 1) / 2
         return _channels(name, image[:3] * alpha + (1 - alpha), wanted)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from gankit.data.files import SUFFIXES
-from gankit.data.images import write_png
+from gankit.data.images import MODES, write_png
 from gankit.data.kinds import KINDS
 from gankit.errors import UsageError
 from gankit.files import write_whole
@@ -122,7 +122,8 @@ class Samples:
         # before the images: should this call be killed, a later one knows what it may remove
         index.write_text(lines, encoding="utf-8", errors="backslashreplace")
         if self.are_images:
-            for file, image in zip(files, visible(self.images), strict=True):
+            images = self.images if self.images.shape[1] in MODES else visible(self.images)
+            for file, image in zip(files, images, strict=True):
                 write_png(file, image)
         else:
             _write_npy(files[0], self.values)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from gankit.data.images import to_uint8
+from gankit.data.images import MODES, to_uint8
 
 MOST = 4096
 """Most pixels a side of a sheet: of more samples than fit the first are shown, and what is too wide is made smaller."""
@@ -103,14 +103,18 @@ def _alike(panels: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def visible(images: Tensor) -> Tensor:
-    """`images` (N, C, H, W) if they are grey or colour; of more or fewer channels the first three, or the first."""
+    """`images`, float (N, C, H, W) in [-1, 1], if they are grey or colour; opacity, a fourth channel, is laid on white;
+    of more or fewer channels the first three, or the first."""
     channels = images.shape[1]
+    if channels == 4:
+        opacity = (images[:, 3:] + 1) / 2
+        return images[:, :3] * opacity + (1 - opacity)
     return images if channels in (1, 3) else images[:, : 3 if channels > 3 else 1]
 
 
 def hidden_channels(channels: int) -> str:
     """What is to be said where pictures show a part of the channels; "" where they show all."""
-    if channels in (1, 3):
+    if channels in MODES:
         return ""
     return f"pictures show {'the first 3' if channels > 3 else 'the first'} of {channels} channels"
 

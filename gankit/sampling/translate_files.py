@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.files import named
-from gankit.data.images import write_image
+from gankit.data.images import MODES, write_image
 from gankit.data.photo import Photo, load_photo
 from gankit.device import derive_seed
 from gankit.errors import GankitError, UsageError
@@ -52,7 +52,7 @@ def change_files(
     """
     channels = way.key.shape[0]
     for name, number in ((way.image, channels), (way.produces, drawer.spec[way.produces].shape[0])):
-        if number not in (1, 3):
+        if number not in MODES:
             raise UsageError(f"this run's images of {name!r} have {number} channels, which no file has.")
     asked, matched = asked_beside(drawer, way, len(pairs), given, seed, [pair.name for pair in pairs])
     for name, partner in matched.items():
