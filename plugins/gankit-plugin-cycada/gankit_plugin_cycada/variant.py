@@ -31,7 +31,7 @@ class CyCADAConfig(CycleGANConfig):
     features_from: float = Field(0.5, ge=0, le=1)
     """Part of the run after which it does."""
     recolour: bool = False
-    """Show images of a in many colours, light on dark and dark on light, to all networks."""
+    """Show images of a in many colours, light on dark and dark on light, to all networks, target's classifier too."""
     width: int = Field(32, ge=1)
     """Channels after the classifiers' first layer."""
     answer_width: int = Field(500, ge=1)
@@ -58,7 +58,8 @@ class CyCADA(CycleGAN):
     presets: ClassVar = {
         "default": {
             **CycleGAN.presets["default"],
-            "steps": 3000,
+            "steps": 2000,
+            "batch_size": 16,
             "sample_every": 500,
             "data.first": "mnist",
             "data.second": "street-digits",
@@ -158,13 +159,17 @@ class CyCADA(CycleGAN):
         return terms
 
     def _target(self, step: Step) -> dict[str, Tensor]:
+        import torch
         from torch.nn import functional as F
 
         from gankit.ops import patchgan_g_loss
 
+        shown, labels = self._drawn(step, "a")[0].detach().float(), step.batch["label_a"]
+        if self.config.recolour:
+            shown, labels = torch.cat([shown, self._images(step, "a")]), labels.repeat(2)
         # of the first translations, which show nothing, it would learn to answer always the same
-        on_fake = step.networks["target"](self._drawn(step, "a")[0].detach().float()).float()
-        terms = {"loss": self._heeded(step) * F.cross_entropy(on_fake, step.batch["label_a"])}
+        answer = step.networks["target"](shown).float()
+        terms = {"loss": self._heeded(step) * F.cross_entropy(answer, labels)}
         if self._adapts(step):
             with _as_it_is(step.networks["target"]):  # as the discriminator of answers sees it
                 on_real = step.networks["target"](step.batch["b"]).float()

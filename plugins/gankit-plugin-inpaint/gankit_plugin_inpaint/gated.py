@@ -19,6 +19,7 @@ from gankit.options.spelling import give
 from gankit_plugin_inpaint.attention import contextual_attention
 from gankit_plugin_inpaint.spread import spread_into
 
+SLOPE = 0.2
 GAIN = 2.3
 """Of the values' first weights: elu(a) * sigmoid(b) more than halves what comes in, and this makes up for it."""
 
@@ -164,17 +165,21 @@ class PatchDiscriminator(nn.Module):
     """SN-PatchGAN: 5x5 convolutions that halve the sides, spectrally normalised, leaky ReLU 0.2 between them.
 
     (N, inputs, H, W) to (N, channels, h, w): every number of the last map is a logit. The published one has six layers
-    of 64, 128 and then 256 channels.
+    of 64, 128 and then 256 channels. Of images with little contrast such layers tell little; without the norm
+    (`spectral`) they learn to.
     """
 
-    def __init__(self, inputs: int, width: int = 64, layers: int = 6) -> None:
+    def __init__(self, inputs: int, width: int = 64, layers: int = 6, spectral: bool = True) -> None:
         super().__init__()
         made: list[nn.Module] = []
         for i in range(layers):
             wide = width * min(4, 2**i)
             last = i == layers - 1
-            made.append(spectral_norm(nn.Conv2d(inputs, wide, 5, 2, 2, bias=last)))
-            made += [] if last else [LeakyReLU(0.2, wide)]
+            conv = nn.Conv2d(inputs, wide, 5, 2, 2, bias=last)
+            if not spectral:
+                nn.init.kaiming_normal_(conv.weight, SLOPE)
+            made.append(spectral_norm(conv) if spectral else conv)
+            made += [] if last else [LeakyReLU(SLOPE, wide)]
             inputs = wide
         self.layers = nn.Sequential(*made)
 
@@ -183,9 +188,10 @@ class PatchDiscriminator(nn.Module):
 
 
 def build(
-    channels: int, height: int, width: int, *, g_width: int, d_width: int, d_layers: int, attention: bool, spread: bool
+    shape: tuple[int, int, int], filler: GatedFiller, d_width: int, d_layers: int, spectral: bool
 ) -> dict[str, nn.Module]:
-    """Filler and discriminator for such images. :class:`UsageError` if there are none."""
+    """`filler` and a discriminator for images of `shape` (C, H, W). :class:`UsageError` if there is none."""
+    channels, height, width = shape
     if height % 8 or width % 8:
         raise UsageError(
             f"gated convolutions take sides that 8 divides; the images are {width}x{height}. "
@@ -196,7 +202,4 @@ def build(
             f"d_layers = {d_layers}: nothing is left of {width}x{height} pixels. "
             f"Choose fewer ({give('d_layers', min(height, width).bit_length() - 1)})."
         )
-    return {
-        "filler": GatedFiller(channels, g_width, attention, spread),
-        "discriminator": PatchDiscriminator(channels + 1, d_width, d_layers),
-    }
+    return {"filler": filler, "discriminator": PatchDiscriminator(channels + 1, d_width, d_layers, spectral)}

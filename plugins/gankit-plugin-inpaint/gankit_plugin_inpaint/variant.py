@@ -48,6 +48,10 @@ class InpaintConfig(Config):
     """Channels after the discriminator's first layer."""
     d_layers: int = Field(6, ge=1, le=8)
     """Of gated: how often the discriminator halves the image."""
+    d_norm: Literal["spectral", "none"] = "spectral"
+    """Of gated: norm of the discriminator's layers; without, it needs a penalty to hold it."""
+    penalty: float = Field(0.0, ge=0)
+    """Weight of half of R1, the squared slope at real images of the mean logit; 0 leaves it out."""
     pixels: float = Field(1.0, ge=0)
     """Weight of the errors of pixels: absolute ones of both stages; of context-encoder squared ones."""
     adversarial: float = Field(1.0, ge=0)
@@ -104,6 +108,10 @@ class Inpaint(Variant[InpaintConfig]):
             "spread": True,
             "d_width": 32,
             "d_layers": 4,
+            "d_norm": "none",
+            "penalty": 10.0,
+            "adversarial": 0.02,
+            "loss": "bce",
             "optim.lr": 5e-4,
             "d_optim.lr": 5e-4,
         },
@@ -147,8 +155,8 @@ class Inpaint(Variant[InpaintConfig]):
 
         c, shape = self.config, self._shape(spec)
         if c.network == "gated":
-            widths = {"g_width": c.g_width, "d_width": c.d_width, "d_layers": c.d_layers}
-            return gated.build(*shape, **widths, attention=c.attention, spread=c.spread)
+            filler = gated.GatedFiller(shape[0], c.g_width, c.attention, c.spread)
+            return gated.build(shape, filler, c.d_width, c.d_layers, c.d_norm == "spectral")
         return context_encoder.build(*shape, g_width=c.g_width, d_width=c.d_width, neck=c.neck, overlap=c.overlap)
 
     def _shape(self, spec: DataSpec) -> tuple[int, int, int]:
@@ -230,30 +238,39 @@ class Inpaint(Variant[InpaintConfig]):
 
         return step.shared("drawn", draw)
 
-    def _judged(self, step: Step, drawn: Tensor) -> Tensor:
-        """Logits of images that were drawn, or of the real ones."""
+    def _seen(self, step: Step, drawn: Tensor) -> Tensor:
+        """What the discriminator sees of images that were drawn, or of the real ones."""
         import torch
 
         image, mask = step.batch[self.config.image_key], self._step_mask(step)
         seen, along = step.networks["filler"].judged(drawn, image, mask)
-        if along is not None:
-            seen = torch.cat(step.augment(seen, along=along), 1)
-        else:
-            seen = step.augment(seen)
-        return step.networks["discriminator"](seen)
+        return step.augment(seen) if along is None else torch.cat(step.augment(seen, along=along), 1)
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.losses import r1_penalty
         from gankit.ops import patchgan_d_loss
 
-        fake = self._judged(step, self._drawn(step)[-1].detach())
-        real = self._judged(step, step.batch[self.config.image_key])
-        return {"adversarial": patchgan_d_loss(real, fake, self.config.loss)}
+        c, judge = self.config, step.networks["discriminator"]
+        fake, real = (self._seen(step, images) for images in (self._drawn(step)[-1].detach(), step.batch[c.image_key]))
+        terms: dict[str, Tensor] = {}
+        kept: list[Tensor] = []
+
+        def score(images: Tensor) -> Tensor:
+            kept.append(judge(images))
+            return kept[-1].flatten(1).mean(1)
+
+        if c.penalty:
+            terms["penalty"] = c.penalty / 2 * r1_penalty(score, real)
+        else:
+            score(real)
+        return terms | {"adversarial": patchgan_d_loss(kept[0], judge(fake), c.loss)}
 
     def _filler(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
 
         c, stages = self.config, self._drawn(step)
-        terms = {"adversarial": c.adversarial * patchgan_g_loss(self._judged(step, stages[-1]), c.loss)}
+        logits = step.networks["discriminator"](self._seen(step, stages[-1]))
+        terms = {"adversarial": c.adversarial * patchgan_g_loss(logits, c.loss)}
         errors = step.networks["filler"].errors(stages, step.batch[c.image_key])
         return terms | {name: c.pixels * error for name, error in errors.items()}
 

@@ -56,7 +56,7 @@ class Photos(Dataset[Config]):
 
 @pytest.mark.usefixtures("one_thread")
 def test_losses_of_gated_convolutions_are_those_of_the_paper() -> None:
-    made = session(pixels=2.0, adversarial=0.5)
+    made = session(pixels=2.0, adversarial=0.5, loss="hinge", d_norm="spectral", penalty=0.0, spread=False)
     step, filler, judge = made.new_step(0), made.networks["filler"], made.networks["discriminator"].eval()
     image, mask = step.batch["image"], made.variant._step_mask(step)
     found = made.variant._discriminator(step) | {f"g_{k}": v for k, v in made.variant._filler(step).items()}
@@ -69,6 +69,19 @@ def test_losses_of_gated_convolutions_are_those_of_the_paper() -> None:
         "g_fine": 2 * (fine - image).abs().mean(),
     }
     assert {k: v.item() for k, v in found.items()} == pytest.approx({k: v.item() for k, v in by_hand.items()}, rel=1e-4)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_penalty_holds_a_discriminator_without_norm() -> None:
+    made = session(loss="bce", d_norm="none", penalty=0.5)
+    judge = made.networks["discriminator"]
+    assert not any("parametrizations" in name for name, _ in judge.named_parameters())
+    step = made.new_step(0)
+    seen = torch.cat([step.batch["image"], made.variant._step_mask(step)], 1).requires_grad_()
+    (slope,) = torch.autograd.grad(judge(seen).flatten(1).mean(1).sum(), seen)
+    found = made.variant._discriminator(step)
+    assert set(found) == {"penalty", "adversarial"}
+    assert found["penalty"].item() == pytest.approx(0.25 * slope.square().flatten(1).sum(1).mean().item(), rel=1e-4)
 
 
 @pytest.mark.usefixtures("one_thread")
