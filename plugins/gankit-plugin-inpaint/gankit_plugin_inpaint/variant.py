@@ -36,6 +36,8 @@ class InpaintConfig(Config):
     """Thinnest and thickest brush, as fractions of the image's side."""
     g_width: int = Field(48, ge=4, multiple_of=4)
     """Channels of the filler's first convolution; of gated half of them gate."""
+    act: Literal["elu", "leaky_relu"] = "elu"
+    """Of gated: activation; leaky ReLU takes a CPU far less time."""
     attention: bool = True
     """Of gated: a branch that copies patches of what is known."""
     spread: bool = False
@@ -106,6 +108,7 @@ class Inpaint(Variant[InpaintConfig]):
             "augment.flip": True,
             "g_width": 24,
             "spread": True,
+            "act": "leaky_relu",
             "d_width": 32,
             "d_layers": 4,
             "d_norm": "none",
@@ -155,7 +158,7 @@ class Inpaint(Variant[InpaintConfig]):
 
         c, shape = self.config, self._shape(spec)
         if c.network == "gated":
-            filler = gated.GatedFiller(shape[0], c.g_width, c.attention, c.spread)
+            filler = gated.GatedFiller(shape[0], c.g_width, c.attention, c.spread, c.act)
             return gated.build(shape, filler, c.d_width, c.d_layers, c.d_norm == "spectral")
         return context_encoder.build(*shape, g_width=c.g_width, d_width=c.d_width, neck=c.neck, overlap=c.overlap)
 
