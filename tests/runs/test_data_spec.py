@@ -155,3 +155,12 @@ def test_other_data_than_the_runs_is_refused(tmp_path):
         with pytest.raises(UsageError, match="made with: the classes of 'label' are others: 'light'"):
             use()
     assert run.sample(3).records[2]["label"] == "light"
+
+
+def test_what_samples_are_held_to_may_become_known_later() -> None:
+    """Of a run whose data has since learnt to judge its samples nothing but judging changes."""
+    mask = Key(kind="mask", shape=(1, 8, 8), of="image")
+    then, now = (DataSpec(keys={"image": IMAGE, "land": replace(mask, like=like)}) for like in (None, "land"))
+    assert difference(then, now) == difference(now, then) == ""
+    moved = DataSpec(keys={"image": IMAGE, "land": replace(mask, of=None)})
+    assert "'land' describes or moves with another image" in difference(then, moved)
