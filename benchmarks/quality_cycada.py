@@ -6,7 +6,8 @@ RUN is a finished run of ``cycada``, WITHOUT one of the same data and steps with
 --no-recolour``: a CycleGAN beside which the same classifiers learn. Prints a JSON row: how often each classifier is
 right of held-out images of b; the same of two classifiers of the same form, trained with as many batches of a and its
 labels as it is, and of b and its labels; what part of the gap between these two the run's closes; and how often
-translations no longer show their class, by the judge of b.
+translations no longer show their class, by the judge of b. All of the last checkpoint, since the best
+one is chosen by labels of b.
 """
 
 from __future__ import annotations
@@ -55,12 +56,15 @@ def row(run: gankit.Run, without: gankit.Run) -> dict[str, Any]:
     held_out = batch["b"], batch["label_b"]
     right = {
         "a": accuracy(taught(run, "a"), *held_out),
-        "source": accuracy(run.networks()["source"], *held_out),
-        "cyclegan": accuracy(without.networks()["target"], *held_out),
-        "cycada": accuracy(run.networks()["target"], *held_out),
+        "source": accuracy(run.networks("latest")["source"], *held_out),
+        "cyclegan": accuracy(without.networks("latest")["target"], *held_out),
+        "cycada": accuracy(run.networks("latest")["target"], *held_out),
         "b": accuracy(taught(run, "b"), *held_out),
     }
-    judged = {name: one.evaluate(metrics=["accuracy"]) for name, one in (("cycada", run), ("cyclegan", without))}
+    judged = {
+        name: one.evaluate(metrics=["accuracy"], checkpoint="latest")
+        for name, one in (("cycada", run), ("cyclegan", without))
+    }
     flips = {name: 1 - result["metrics"]["accuracy"] for name, result in judged.items()}
     return {
         "quality": "cycada",

@@ -54,6 +54,7 @@ class CyCADA(CycleGAN):
     dataset = "domains"
     requires = frozenset({"a", "b", "label_a"})
     averaged = ("a_to_b", "b_to_a", "target")
+    metric = "target_accuracy"
     metrics: ClassVar = {"target_accuracy": "larger", "source_accuracy": "larger"}
     presets: ClassVar = {
         "default": {
