@@ -84,13 +84,10 @@ def judged(filled: Tensor, images: Tensor, mask: Tensor) -> dict[str, float]:
 
 
 def row(run: gankit.Run, n: int) -> dict[str, Any]:
-    from gankit_plugin_inpaint.masks import Holes, draw_holes
-
     test, key = run.dataset("test"), run.variant.produces[0]
-    options: Any = run.config.options
+    variant: Any = run.variant
     images = test.batch(torch.arange(min(n, len(test))))[key]
-    holes = Holes(options.box, options.strokes, options.brush)
-    mask = draw_holes(holes, len(images), tuple(images.shape[2:]), torch.Generator().manual_seed(0)) > 0
+    mask = variant._drawn_mask(run.networks(), to_float(images), torch.Generator().manual_seed(0)) > 0
     drawn = []
     for part, hole in zip(images.split(50), mask.split(50), strict=True):
         drawn.append(run.translate(list(part), given={"mask": list(hole.to(torch.uint8) * 255)}).images)
@@ -102,6 +99,7 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "checkpoint": run.directory.resolve("best"),
         "seconds": round(run.seconds, 1),
         "n": len(images),
+        "holes": variant.config.holes,
         "hidden": round(float(mask.float().mean()), 4),
         "inpaint": judged(to_uint8(torch.cat(drawn)), images, mask),
         "biharmonic": judged(biharmonic(images, mask), images, mask),

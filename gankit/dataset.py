@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -104,6 +104,12 @@ class DataSpec:
             return key.of
         return "image" if "image" in self.images else self.images[0] if len(self.images) == 1 else None
 
+    def masks_held(self, images: Collection[str]) -> list[str]:
+        """The masks of `images`, or of what is aligned with them, that say what a result is to show (``like``)."""
+        places = {self.moves_with(name) for name in images}
+        masks = [name for name, key in self.keys.items() if key.kind == "mask" and key.like is not None]
+        return [name for name in masks if self.moves_with(name) in places]
+
     def moves_with(self, name: str) -> str | None:
         """The image whose flips and shifts the key `name` shares: that of the last `of`; None if it stays."""
         image = self.image_of(name)
@@ -162,7 +168,7 @@ class Dataset(ABC, Generic[ConfigT]):
         """For judging: which masks would be those of `images`, uint8 (N, C, H, W) as under the image `key`, by name.
 
         bool (N, 1, H, W), told of the images alone. What is drawn of an image whose mask is ``like`` one of these is
-        held to that mask (the metric `agreement`).
+        held to that mask (the metric `mask_agreement`).
         """
         return {}
 

@@ -196,10 +196,10 @@ class Run:
         """Translate or reconstruct an image file, or all of a directory and its sub-directories, into files.
 
         Names are kept if `out` is a directory; each file is written in the format that its name says, with the opacity
-        and, of grey, the 16 bits of its source. An image is stretched to what the model takes, and the result to the
-        size of the `input` (or left at the `model`'s); or it is cut into tiles, of which neighbours `overlap` by such a
-        fraction of a side. Files that are there are replaced or kept, or all is refused (`existing`). What cannot be
-        read or written comes back with its error.
+        (unless the model draws its own) and, of grey, the 16 bits of its source. An image is stretched to what the
+        model takes, and the result to the size of the `input` (or left at the `model`'s); or it is cut into tiles, of
+        which neighbours `overlap` by such a fraction of a side. Files that are there are replaced or kept, or all is
+        refused (`existing`). What cannot be read or written comes back with its error.
         """
         tell = on_event or ignore
         drawer = self._drawer(checkpoint, device)

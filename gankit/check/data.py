@@ -66,8 +66,27 @@ def _check_batches(dataset: Dataset[Any]) -> str:
             _same(batch, together, f"a call for {stream!r} alone and one for all streams")
         if idle := set(streams) - {stream_of(dataset, name) for name in dataset.spec.keys}:
             raise Failed(f"no key belongs to the stream {min(idle)!r}")
+    _check_seen(dataset, {name: rows for batch in parts.values() for name, rows in batch.items()})
     sizes = ", ".join(f"{length} of {stream}" for stream, length in streams.items() if stream)
     return ", ".join(dataset.spec.keys) + (f"; {sizes}" if sizes else "")
+
+
+def _check_seen(dataset: Dataset[Any], batch: Batch) -> None:
+    """Masks that samples are to be held to are masks that the dataset sees in images."""
+    spec, found = dataset.spec, set()
+    for image in spec.images:
+        if image not in batch:
+            continue
+        for name, seen in dataset.seen(batch[image], image).items():
+            wanted = (len(batch[image]), *spec[name].shape) if name in spec.keys and spec[name].kind == "mask" else None
+            if wanted is None:
+                raise Failed(f"seen() returns {name!r} of {image!r}, which is no mask of the data")
+            if seen.dtype != torch.bool or tuple(seen.shape) != wanted:
+                raise Failed(f"seen() returns {seen.dtype} {tuple(seen.shape)} for {name!r}; it must be bool {wanted}")
+            found.add(name)
+    for name, key in spec.keys.items():
+        if key.kind == "mask" and key.like is not None and key.like not in found:
+            raise Failed(f"{name!r} is like {key.like!r}, which seen() returns of no image")
 
 
 def _some(length: int) -> torch.Tensor:

@@ -23,7 +23,8 @@ class DiffAugment:
     `policy` names what is applied, always in this order: ``color`` (brightness +-0.5, saturation 0 to 2, contrast 0.5
     to 1.5), ``translation`` (up to 1/8 of a side each way, zeros coming in), ``cutout`` (a box of half the sides set to
     zero). Each image gets its own draw. Differentiable to any order; works for any number of channels (saturation does
-    nothing to one), any floating-point type, in the memory format of its input.
+    nothing to one; of four the last is opacity, whose values ``color`` leaves), any floating-point type, in the memory
+    format of its input.
     """
 
     used = False
@@ -102,6 +103,8 @@ def _color(images: Tensor, generator: torch.Generator) -> Callable[[Tensor], Ten
     brightness, saturation, contrast = _uniform(images, 3, generator).to(images.dtype)
 
     def apply(images: Tensor) -> Tensor:
+        if images.shape[1] == 4:  # opacity is no colour
+            return torch.cat([apply(images[:, :3]), images[:, 3:]], 1)
         images = images + (brightness - 0.5)
         grey = images.mean(1, keepdim=True)
         images = (images - grey) * (saturation * 2) + grey

@@ -31,6 +31,7 @@ __all__ = [
     "has_sixteen_bits",
     "load",
     "load_as",
+    "resampled",
     "resize",
     "sixteen_bits",
     "to_float",
@@ -214,8 +215,10 @@ def decode_resized(path: str | Path, size: tuple[int, int], channels: int = 3, f
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """An image in one of :data:`MODES` as uint8 (C, H, W)."""
+    """An image in one of :data:`MODES` as uint8 (C, H, W). What is invisible is white, whatever its colour was."""
     array = np.array(image)  # a copy that torch may own
+    if image.mode == "RGBA":
+        array[array[..., 3] == 0] = (*_WHITE, 0)
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
@@ -229,6 +232,18 @@ def widened(images: Tensor, channels: int) -> Tensor:
         return colours
     opaque = torch.full_like(images[..., :1, :, :], 255 if images.dtype == torch.uint8 else 1)
     return torch.cat([colours, opaque], -3)
+
+
+def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `resample` makes of float `images` (N, C, H, W) in [-1, 1]. With opacity, a fourth channel, colours count as
+    far as they are opaque, so that what is invisible tints nothing."""
+    if images.shape[1] != 4:
+        return resample(images)
+    opacity = (images[:, 3:] + 1) / 2
+    drawn = resample(torch.cat([(images[:, :3] + 1) * opacity, opacity], 1))
+    colours, opacity = drawn[:, :3], drawn[:, 3:].clamp(0, 1)
+    colours = torch.where(opacity > 0, colours / opacity.clamp_min(1e-6), torch.full_like(colours, 2.0))
+    return torch.cat([colours - 1, 2 * opacity - 1], 1)
 
 
 def at_once(shape: tuple[int, ...], most: int = 64) -> int:

@@ -36,7 +36,7 @@ class Photo:
     """Upright, in one of :data:`~gankit.data.images.MODES`, or "F" (0 ... 255) of 16-bit grey; transparency is laid on
     white where the model takes none."""
     alpha: Image.Image | None
-    """Opacity, mode "L", that the model is not shown; None: opaque."""
+    """Opacity, mode "L", for what comes back without its own; None: opaque."""
     own: np.ndarray
     """The file's own pixels, whatever their opacity: uint8 (H, W, C), or uint16 (H, W, 1)."""
 
@@ -82,7 +82,7 @@ def load_photo(path: str | Path, channels: int) -> Photo:
 
 def _photo(image: Image.Image, channels: int | None) -> Photo:
     turned, mode = upright(image), MODES[channels or 3]
-    alpha = turned.convert("RGBA").getchannel("A") if has_alpha(turned) and channels != 4 else None
+    alpha = turned.convert("RGBA").getchannel("A") if has_alpha(turned) else None
     if has_sixteen_bits(image) and channels == 1:
         own = sixteen_bits(image)
         return Photo(Image.fromarray((own / 257).astype(np.float32)), alpha, own[..., None])

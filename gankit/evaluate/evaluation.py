@@ -188,8 +188,8 @@ def _choose(
         applies |= {"diversity", "memorised"}
         if min(spec.shape_of(key)[1:]) >= 7:
             applies.add("swd")
-        if masks_held_to(variant, spec, key):
-            applies.add("agreement")
+        if masks_held_to(variant, train, key):
+            applies.add("mask_agreement")
         if heads := class_keys(spec, key):
             applies |= {"fid_judge", "precision_recall", "modes"}
             told_otherwise.add("swd")  # patches say little where a judge can look; they are also the slowest

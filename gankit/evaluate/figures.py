@@ -29,8 +29,8 @@ def measure(samples: JudgedSamples, reference: Reference, chosen: Set[str]) -> d
         if len(right) > 1:
             figures |= {f"accuracy_{key}": float(hits.double().mean()) for key, hits in right.items()}
             figures["accuracy_all"] = float(torch.stack(list(right.values())).all(0).double().mean())
-    if "agreement" in chosen:
-        figures["agreement"] = samples.agreement
+    if "mask_agreement" in chosen:
+        figures["mask_agreement"] = samples.agreement
     if samples.view is not None and train.view is not None:
         figures |= _seen(samples.view, train.view, train.classes, train.real.heads, chosen)
     if "diversity" in chosen:

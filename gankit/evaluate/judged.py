@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SHEET = 12
 """Most samples on the sheet of neighbours."""
+INVERTED = -0.2
+"""Correlation of what is seen in samples with what should be, below which one is taken for the other."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class _Seen:
         self._shown = Gathered(len(self._keep))
         self._count = self._broken = 0
         self._masks: list[Batch] = []
-        self._agreed = self._pixels = 0
+        self._agreed = _Agreement()
         self._size: tuple[int, ...] = self.real.shape[1:]
 
     def ask(self, masks: Batch) -> None:
@@ -126,8 +128,7 @@ class _Seen:
                 got = f"{seen[like].dtype} {tuple(seen[like].shape)}"
                 wanted = f"torch.bool {tuple(said.shape)}"
                 raise PluginError(f"{type(data).__name__}.seen() returned {got} for {like!r}; it must be {wanted}.")
-            self._agreed += int((seen[like] == said).sum())
-            self._pixels += said.numel()
+            self._agreed.add(seen[like], said)
 
     def add(self, images: Tensor) -> None:
         """Looks at the next samples, float (N, C, H, W)."""
@@ -150,7 +151,7 @@ class _Seen:
             {head: kept.rows() for head, kept in self.wanted.items()},
             self._views.views() if self._views is not None else None,
             self.patches,
-            self._agreed / self._pixels if self._pixels else math.nan,
+            self._agreed.part,
             self._shown.rows(),
         )
 
@@ -159,13 +160,37 @@ class _Seen:
         if self._broken:
             told = f"{self._broken} of {self.n} samples hold NaN or infinite values"
             notes.append(f"{told}; those pixels count as mid-grey")
-        if self._agreed < self._pixels / 2:
-            told = f"the masks of what they are made of in {self._agreed / self._pixels:.0%} of the pixels alone"
+        if self._agreed.correlation < INVERTED:
+            told = f"the masks of what they are made of in {self._agreed.part:.0%} of the pixels alone"
             notes.append(f"samples agree with {told}: what they show is inverted")
         if self._size != (height, width):
             drawn = f"{self._size[1]}x{self._size[0]}"
             notes.append(f"samples of {drawn} were resized to the data's {width}x{height}")
         return notes
+
+
+class _Agreement:
+    """Counts pixels by whether something is seen there, and whether it should be."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(4, dtype=torch.int64)
+
+    def add(self, seen: Tensor, said: Tensor) -> None:
+        self._counts += torch.bincount((2 * seen.long() + said.long()).flatten(), minlength=4)
+
+    @property
+    def part(self) -> float:
+        """Of the pixels in which both are the same; NaN of none."""
+        neither, _, _, both = self._counts.tolist()
+        total = int(self._counts.sum())
+        return (neither + both) / total if total else math.nan
+
+    @property
+    def correlation(self) -> float:
+        """Of what is seen and what should be, phi; 0 where one of them is the same everywhere."""
+        neither, missed, wrong, both = (float(count) for count in self._counts.tolist())
+        spread = (neither + missed) * (wrong + both) * (neither + wrong) * (missed + both)
+        return (neither * both - missed * wrong) / math.sqrt(spread) if spread else 0.0
 
 
 def _classes(asked: Asked, source: str, spec: DataSpec) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gankit.data.images import at_once
+from gankit.data.images import at_once, resampled
 from gankit.evaluate.cache import KnownJudge, judge_for
 from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.judge import LARGEST, Judge
@@ -120,8 +120,8 @@ def fit(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     if images.shape[-2:] == size:
         return images
     if images.shape[-2] >= size[0] and images.shape[-1] >= size[1]:
-        return F.interpolate(images, size, mode="area")
-    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(-1, 1)
+        return resampled(images, lambda drawn: F.interpolate(drawn, size, mode="area"))
+    return resampled(images, lambda drawn: F.interpolate(drawn, size, mode="bicubic", antialias=True)).clamp_(-1, 1)
 
 
 def _split(real: RealImages, judge: Judge | None, device: torch.device, tell: OnEvent) -> Split:

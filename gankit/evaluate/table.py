@@ -26,9 +26,9 @@ METRICS: Mapping[str, Metric] = {
         "fraction of samples that show the class they were asked for, by the judge",
         {"accuracy": "larger", "accuracy_<key>": "larger"},
     ),
-    "agreement": Metric(
+    "mask_agreement": Metric(
         "fraction of pixels in which samples show what the masks of the images they are made of say",
-        {"agreement": "larger"},
+        {"mask_agreement": "larger"},
     ),
     "fid_judge": Metric(
         "Fréchet distance between the judge's features of samples and of training images", {"fid_judge": "smaller"}
@@ -55,7 +55,7 @@ METRICS: Mapping[str, Metric] = {
     ),
 }
 """What can be measured of samples that are images. `fid_judge`, `precision_recall` and `modes` need classes of them,
-`accuracy` also a variant that can be asked for one; `agreement` a dataset that sees masks in images."""
+`accuracy` also a variant that can be asked for one; `mask_agreement` a dataset that sees masks in images."""
 
 
 def metric_of(figure: str) -> str | None:

@@ -40,14 +40,15 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
     return found
 
 
-def masks_held_to(variant: Variant[Any], spec: DataSpec, produced: str) -> list[str]:
+def masks_held_to(variant: Variant[Any], data: Dataset[Any], produced: str) -> list[str]:
     """The masks of images that samples are asked with which say what those samples are to show."""
-    given = set(from_rows(variant, spec, produced))
-    masks = {name: key for name, key in spec.keys.items() if key.kind == "mask" and key.like is not None}
+    spec = data.spec
+    given = [name for name in from_rows(variant, spec, produced) if spec[name].kind == "image"]
+    streams = {stream_of(data, name) for name in given}
     return [
         name
-        for name, key in masks.items()
-        if spec.image_of(name) in given and key.like in spec.keys and _shows(spec, key.like, produced)
+        for name in spec.masks_held(given)
+        if stream_of(data, name) in streams and spec.moves_with(spec[name].like or "") == spec.moves_with(produced)
     ]
 
 
@@ -61,11 +62,6 @@ def in_turn(variant: Variant[Any], spec: DataSpec, produced: str) -> list[Key]:
     """The classes that go in turn beside samples of the data, whatever those samples' own are."""
     asks = asked_keys(variant, spec, produced)
     return [key for name, key in asks.items() if key.kind == "class" and (key.target or not has_rows(spec, name, key))]
-
-
-def _shows(spec: DataSpec, mask: str | None, produced: str) -> bool:
-    """Whether the mask is of the image `produced`, or of one that is aligned with it."""
-    return mask is not None and spec.moves_with(mask) == spec.moves_with(produced)
 
 
 def _same_classes(key: Key, spec: DataSpec, head: str) -> bool:

@@ -216,9 +216,10 @@ class _Taken:
             key = self.spec[name]
             self.batch[name] = kind_of(key).to_step(drawn[name])
             self._say(name, key, drawn[name], split, stream, indices)
+        images = [name for name in names if self.spec[name].kind == "image"]
+        # a mask of a stream of its own says nothing of the image that it is laid on
+        self.held.update({name: drawn[name] for name in self.spec.masks_held(images) if name in drawn})
         for name, key in self.spec.keys.items():
-            if key.kind == "mask" and key.like is not None and self.spec.image_of(name) in names:
-                self.held[name] = drawn[name]
             if key.kind != "class" or name not in drawn or any(name in record for record in self.records):
                 continue
             if name in classes:

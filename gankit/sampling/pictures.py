@@ -21,6 +21,7 @@ from gankit.data.images import (
     ImageError,
     eight_bit,
     load,
+    resampled,
     resize,
     to_float,
     to_tensor,
@@ -122,7 +123,7 @@ def _unstacked(name: str, value: Tensor | np.ndarray) -> list[Tensor]:
     else:
         if value.dtype.kind not in "uif" or (value.dtype.kind in "ui" and value.dtype != np.uint8):
             raise UsageError(f"{name}: an array of {value.dtype}; images are uint8, or floats in [-1, 1].")
-        images, order = torch.from_numpy(np.ascontiguousarray(value)), "(H, W), (H, W, C) or (N, H, W, C)"
+        images, order = torch.from_numpy(np.array(value)), "(H, W), (H, W, C) or (N, H, W, C)"
         if images.dim() == 2:
             images = images[..., None]
         if images.dim() in (3, 4):
@@ -190,7 +191,8 @@ def _fitted(image: Tensor, height: int, width: int, fit: Fit) -> Tensor:
         high, wide = max(1, round(height * scale)), max(1, round(width * scale))
         top, left = (image.shape[1] - high) // 2, (image.shape[2] - wide) // 2
         image = image[:, top : top + high, left : left + wide]
-    return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0].clamp(-1, 1)
+    size = (height, width)
+    return resampled(image[None], lambda one: F.interpolate(one, size, mode="bicubic", antialias=True))[0].clamp(-1, 1)
 
 
 __all__ = ["image_files", "read_images", "read_masks"]

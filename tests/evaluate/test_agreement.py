@@ -90,27 +90,85 @@ def judged(variant: type[Negative], data: type[Islands] = Islands, **options: An
 @pytest.mark.parametrize("n", [None, 5, 40])
 def test_what_agrees_and_what_is_inverted(to: str, n: int | None) -> None:
     right = judged(Negative, to=to, n=n)
-    assert right["metrics"]["agreement"] == 1
+    assert right["metrics"]["mask_agreement"] == 1
     assert not any("inverted" in note for note in right["notes"])
     inverted = judged(Same, to=to, n=n)
-    assert inverted["metrics"]["agreement"] == 0
+    assert inverted["metrics"]["mask_agreement"] == 0
     assert any("agree with the masks of what they are made of in 0% of the pixels" in one for one in inverted["notes"])
 
 
+class Constant(Negative):
+    def sample(self, networks: Mapping[str, nn.Module], request: SampleRequest) -> Tensor:
+        return torch.ones(request.n, 1, 16, 16)
+
+
+@pytest.mark.parametrize("to", ["a", "b"])
+def test_a_picture_of_nothing_is_not_called_inverted(to: str) -> None:
+    result = judged(Constant, to=to)
+    assert result["metrics"]["mask_agreement"] < 0.5 or to == "a"
+    assert not any("inverted" in note for note in result["notes"])
+
+
+class Aligned(Islands):
+    """Both images of one place, whose mask is that of a."""
+
+    @property
+    def spec(self) -> DataSpec:
+        images = {"a": Key(kind="image", shape=(1, 16, 16)), "b": Key(kind="image", shape=(1, 16, 16), of="a")}
+        return DataSpec(keys=images | {"land": Key(kind="mask", shape=(1, 16, 16), of="a", like="land")})
+
+    def streams(self) -> Mapping[str, int]:
+        return {"": 20 if self.split == "train" else 10}
+
+    def batch(self, indices: Any) -> dict[str, Tensor]:
+        land = super().batch({"a": indices})["land_a"]
+        return {"a": 255 - land, "b": land, "land": land}
+
+    def seen(self, images: Tensor, key: str) -> dict[str, Tensor]:
+        return {"land": super().seen(images, key)[f"land_{key}"]}
+
+
+@pytest.mark.parametrize("to", ["a", "b"])
+def test_both_ways_between_aligned_images(to: str) -> None:
+    assert judged(Negative, Aligned, to=to)["metrics"]["mask_agreement"] == 1
+    assert judged(Same, Aligned, to=to)["metrics"]["mask_agreement"] == 0
+
+
+class Laid(Islands):
+    """Masks of a stream of their own, which any image may get: they say nothing of it."""
+
+    @property
+    def spec(self) -> DataSpec:
+        keys = {side: Key(kind="image", shape=(1, 16, 16)) for side in "ab"}
+        return DataSpec(keys={**keys, "mask": Key(kind="mask", shape=(1, 16, 16), of="a", like="mask")})
+
+    def streams(self) -> Mapping[str, int]:
+        return {**super().streams(), "mask": 3}
+
+    def batch(self, indices: Any) -> dict[str, Tensor]:
+        found = super().batch({side: rows for side, rows in indices.items() if side != "mask"})
+        found = {name: rows for name, rows in found.items() if name in "ab"}
+        return found | ({"mask": torch.zeros(len(indices["mask"]), 1, 16, 16).byte()} if "mask" in indices else {})
+
+
+def test_a_mask_of_a_stream_of_its_own_holds_nothing() -> None:
+    assert "mask_agreement" not in judged(Negative, Laid)["metrics"]
+
+
 def test_samples_of_another_size_are_looked_at_as_they_are_shown() -> None:
-    assert 0.6 < judged(Small)["metrics"]["agreement"] < 1
+    assert 0.6 < judged(Small)["metrics"]["mask_agreement"] < 1
 
 
 def test_a_few_at_a_time_are_held_to_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gankit.evaluate.judged.at_once", lambda shape: 5)
     monkeypatch.setattr("gankit.sampling.draw.at_once", lambda shape, most=64: 7)
-    assert judged(Negative)["metrics"]["agreement"] == 1
+    assert judged(Negative)["metrics"]["mask_agreement"] == 1
 
 
 def test_without_masks_to_be_held_to_there_is_no_agreement() -> None:
-    assert "agreement" not in judged(Negative, Blind)["metrics"]
-    with pytest.raises(UsageError, match="'agreement' does not apply"):
-        judged(Negative, Blind, metrics=["agreement"])
+    assert "mask_agreement" not in judged(Negative, Blind)["metrics"]
+    with pytest.raises(UsageError, match="'mask_agreement' does not apply"):
+        judged(Negative, Blind, metrics=["mask_agreement"])
 
 
 def test_what_is_seen_must_fit_the_mask() -> None:

@@ -8,10 +8,12 @@ import pytest
 import torch
 from evaluation_toys import Free, Sides, SidesConfig, Thrower, Translator, parts, sides, spots
 
+from gankit.discovery.entry_points import load_variant, variants
 from gankit.errors import PluginError, UsageError
 from gankit.evaluate import evaluate
 from gankit.evaluate.own import HeldOut
 from gankit.events import Progress, ignore
+from gankit.training.validation import check_metric
 
 CPU = torch.device("cpu")
 
@@ -132,3 +134,8 @@ class TestHeldOut:
         for first, second in zip(batches, HeldOut(test, 16, CPU, ignore), strict=True):
             assert torch.equal(first["a"], second["a"])
         assert len(list(batches)) == len(list(batches)) == len(batches) == 3
+
+
+def test_no_installed_variant_names_a_metric_of_gankits_own() -> None:
+    for name in variants():
+        check_metric(load_variant(name))

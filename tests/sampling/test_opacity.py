@@ -11,9 +11,11 @@ from changers import Negative
 from PIL import Image
 
 import gankit
+from gankit.data.augment import DiffAugment
 from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.data.images import decode, decode_resized, widened, write_image
 from gankit.data.paired import PairedFolder, PairedFolderConfig
+from gankit.data.photo import load_photo
 from gankit.errors import GankitError
 from gankit.plugin import DataSpec
 from gankit.sampling.sheets import hidden_channels, sheet
@@ -73,8 +75,10 @@ def test_what_is_invisible_tints_nothing_when_it_is_resized(tmp_path: Path) -> N
     small = decode_resized(path, (16, 16), 4).int()
     seen = small[3] > 40
     assert (small[:3, seen] - torch.tensor([200, 40, 10])[:, None]).abs().max() <= 12
+    assert (small[:3, small[3] == 0] == 255).all()
+    assert decode_resized(sticker(tmp_path / "c.png"), (16, 16), 4)[:, 0, 0].tolist() == [255, 255, 255, 0]
     padded = decode_resized(sticker(tmp_path / "b.png", (64, 32)), (16, 16), 4, "pad")
-    assert int(padded[3, 0].max()) == 0
+    assert padded[:, 0, 0].tolist() == [255, 255, 255, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -123,6 +127,29 @@ def test_translation_of_files(run, tmp_path: Path, fit: str) -> None:
     flat = np.asarray(Image.open(tmp_path / "out.jpg")).astype(int)
     assert flat.shape == (40, 40, 3)
     assert flat[0, 0].min() >= 250
+
+
+def test_what_draws_no_opacity_gives_that_of_the_file_back(tmp_path: Path) -> None:
+    path = sticker(tmp_path / "in.png")
+    for channels in (3, 4):
+        pixels = load_photo(path, channels).result(torch.zeros(3, 8, 8), tmp_path / "out.png", True)
+        assert pixels.shape == (16, 16, 4)
+        assert (pixels[0, 0, 3], pixels[8, 8, 3]) == (0, 255)
+
+
+def test_a_file_and_its_pixels_are_shown_alike(run, tmp_path: Path) -> None:
+    path = sticker(tmp_path / "in.png", (64, 64))
+    pixels = np.asarray(Image.open(path))
+    of_file, of_pixels = (run.translate([one]).images[0] for one in (path, pixels))
+    seen = (of_file[3] > -0.6) & (of_pixels[3] > -0.6)
+    assert (of_file - of_pixels)[:3, seen].abs().max() < 0.15
+
+
+def test_colours_are_augmented_and_opacity_is_not() -> None:
+    images = torch.rand(4, 4, 8, 8) * 2 - 1
+    made = DiffAugment(["color"])(images, torch.Generator().manual_seed(0))
+    assert torch.equal(made[:, 3], images[:, 3])
+    assert not torch.equal(made[:, :3], images[:, :3])
 
 
 def test_a_tensor_in_colour_is_opaque(run) -> None:

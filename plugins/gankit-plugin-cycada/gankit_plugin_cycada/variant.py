@@ -25,7 +25,7 @@ class CyCADAConfig(CycleGANConfig):
     semantic: float = Field(1.0, ge=0)
     """Weight of translations showing the class of their source; 0: a CycleGAN beside which classifiers learn."""
     semantic_below: float = Field(1.0, gt=0)
-    """The source's classifier is heeded once its loss, as a moving average, is below this."""
+    """The source's classifier is heeded, and the target's begins, once its loss, as a moving average, is below this."""
     features: float = Field(0.1, ge=0)
     """Weight of the target's classifier answering real target images as it does translated ones."""
     features_from: float = Field(0.5, ge=0, le=1)
@@ -202,6 +202,8 @@ def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     import torch
 
+    if images.shape[1] == 4:  # opacity is no colour
+        return torch.cat([recoloured(images[:, :3], generator), images[:, 3:]], 1)
     n, channels = images.shape[:2]
 
     def drawn(*shape: int) -> Tensor:

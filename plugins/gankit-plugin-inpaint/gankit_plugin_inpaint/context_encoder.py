@@ -80,7 +80,7 @@ class CentreFiller(nn.Module):
                 f"give a mask that stays inside of it, or train {give('network', 'gated')}."
             )
 
-    def errors(self, stages: tuple[Tensor, ...], images: Tensor) -> dict[str, Tensor]:
+    def errors(self, stages: tuple[Tensor, ...], images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Mean squared error of the centre, ten times as much where it overlaps what is known."""
         weight = BAND - (BAND - 1) * self._hole(images)
         return {"pixels": (self._centre(weight) * (self._centre(stages[-1]) - self._centre(images)).square()).mean()}

@@ -157,9 +157,17 @@ class GatedFiller(nn.Module):
         fine = self.joined(features).to(images.dtype)
         return coarse, given + fine if self.spread else fine
 
-    def errors(self, stages: tuple[Tensor, ...], images: Tensor) -> dict[str, Tensor]:
-        """Mean absolute error of both stages over the whole image (section 3.3)."""
-        return {name: (drawn - images).abs().mean() for name, drawn in zip(("coarse", "fine"), stages, strict=True)}
+    def errors(self, stages: tuple[Tensor, ...], images: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Mean absolute error of both stages over the whole image (section 3.3), with `spread` over the holes.
+
+        What is known has no error at first then: any change would be one, and so none is learnt.
+        """
+        if self.spread:
+            hidden = mask.expand_as(images)
+            errors = [((drawn - images).abs() * hidden).sum() / hidden.sum().clamp_min(1) for drawn in stages]
+        else:
+            errors = [(drawn - images).abs().mean() for drawn in stages]
+        return dict(zip(("coarse", "fine"), errors, strict=True))
 
     def judged(self, drawn: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the discriminator sees of what was drawn, and the mask beside it."""

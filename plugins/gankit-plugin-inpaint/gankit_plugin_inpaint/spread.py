@@ -20,9 +20,9 @@ def spread_into(images: Tensor, mask: Tensor) -> Tensor:
 
     Solved in halves of the size, coarsest first, with a few steps of relaxation at each. Known pixels stay as they are.
     """
-    if max(images.shape[2:]) == 1:
-        return images
     known = mask <= 0
+    if max(images.shape[2:]) == 1:
+        return torch.where(known, images, 0.0)
     part = F.avg_pool2d(known.to(images.dtype), 2, ceil_mode=True)
     small = F.avg_pool2d(images * known, 2, ceil_mode=True) / part.clamp_min(1e-6)
     small = spread_into(small, (part == 0).to(images.dtype))

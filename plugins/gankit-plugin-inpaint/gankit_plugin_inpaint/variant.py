@@ -53,7 +53,7 @@ class InpaintConfig(Config):
     d_norm: Literal["spectral", "none"] = "spectral"
     """Of gated: norm of the discriminator's layers; without, it needs a penalty to hold it."""
     penalty: float = Field(0.0, ge=0)
-    """Weight of half of R1, the squared slope at real images of the mean logit; 0 leaves it out."""
+    """Of gated: weight of half of R1, the squared slope at real images of the mean logit; 0 leaves it out."""
     pixels: float = Field(1.0, ge=0)
     """Weight of the errors of pixels: absolute ones of both stages; of context-encoder squared ones."""
     adversarial: float = Field(1.0, ge=0)
@@ -115,7 +115,8 @@ class Inpaint(Variant[InpaintConfig]):
             "penalty": 10.0,
             "adversarial": 0.02,
             "loss": "bce",
-            "optim.lr": 5e-4,
+            "optim.lr": 1e-3,
+            "optim.schedule": "linear",
             "d_optim.lr": 5e-4,
         },
         # the paper's networks and setting, for images of 256x256
@@ -262,7 +263,7 @@ class Inpaint(Variant[InpaintConfig]):
             kept.append(judge(images))
             return kept[-1].flatten(1).mean(1)
 
-        if c.penalty:
+        if c.penalty and c.network == "gated":  # the other's batch norm lets images see each other
             terms["penalty"] = c.penalty / 2 * r1_penalty(score, real)
         else:
             score(real)
@@ -274,7 +275,7 @@ class Inpaint(Variant[InpaintConfig]):
         c, stages = self.config, self._drawn(step)
         logits = step.networks["discriminator"](self._seen(step, stages[-1]))
         terms = {"adversarial": c.adversarial * patchgan_g_loss(logits, c.loss)}
-        errors = step.networks["filler"].errors(stages, step.batch[c.image_key])
+        errors = step.networks["filler"].errors(stages, step.batch[c.image_key], self._step_mask(step))
         return terms | {name: c.pixels * error for name, error in errors.items()}
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:

@@ -261,7 +261,7 @@ def test_context_encoder_is_the_listed_one() -> None:
     weight = torch.full((64, 64), 10.0)
     weight[4:60, 4:60] = 1
     error = (weight * (drawn - images)[:, :, 32:96, 32:96].square()).mean()
-    torch.testing.assert_close(network.errors((drawn,), images)["pixels"], error)
+    torch.testing.assert_close(network.errors((drawn,), images, torch.ones_like(images[:, :1]))["pixels"], error)
     seen, along = network.judged(drawn, images, hole)
     assert along is None
     assert CentreDiscriminator(3, 4, 4)(seen).shape == (3, 1, 1, 1)

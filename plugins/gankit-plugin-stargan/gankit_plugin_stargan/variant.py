@@ -42,7 +42,7 @@ class StarGANConfig(Config):
     loss: Literal["wgan", "hinge", "lsgan", "bce"] = "wgan"
     """Adversarial loss."""
     penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty of WGAN-GP; of other losses than wgan of half of R1; 0 leaves it out."""
+    """Weight: of wgan of WGAN-GP's penalty, of others of half of R1, of the sum of the patches' logits; 0: none."""
     told_by: Literal["classes", "projection"] = "classes"
     """What tells the generator of the domain: logits of it, or that what seems real depends on it, patch by patch."""
     classification: float = Field(1.0, ge=0)
