@@ -87,7 +87,7 @@ class Domains(Dataset[DomainsConfig]):
         return {side: len(data) // self._every(side) for side, data in self._sides.items()}
 
     def batch(self, indices: Mapping[str, Tensor]) -> Batch:
-        from gankit.data.images import widened
+        from gankit.data.opacity import widened
 
         batch: Batch = {}
         for side, chosen in indices.items():

@@ -31,14 +31,12 @@ __all__ = [
     "has_sixteen_bits",
     "load",
     "load_as",
-    "resampled",
     "resize",
     "sixteen_bits",
     "to_float",
     "to_tensor",
     "to_uint8",
     "upright",
-    "widened",
     "write_image",
     "write_png",
 ]
@@ -220,30 +218,6 @@ def to_tensor(image: Image.Image) -> Tensor:
     if image.mode == "RGBA":
         array[array[..., 3] == 0] = (*_WHITE, 0)
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
-
-
-def widened(images: Tensor, channels: int) -> Tensor:
-    """`images` (..., C, H, W) with `channels`, no fewer: grey in all colours, and opaque if there was no opacity."""
-    have = images.shape[-3]
-    if have == channels:
-        return images
-    colours = images.expand(*images.shape[:-3], min(channels, 3), *images.shape[-2:]) if have == 1 else images
-    if channels <= 3:
-        return colours
-    opaque = torch.full_like(images[..., :1, :, :], 255 if images.dtype == torch.uint8 else 1)
-    return torch.cat([colours, opaque], -3)
-
-
-def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `resample` makes of float `images` (N, C, H, W) in [-1, 1]. With opacity, a fourth channel, colours count as
-    far as they are opaque, so that what is invisible tints nothing."""
-    if images.shape[1] != 4:
-        return resample(images)
-    opacity = (images[:, 3:] + 1) / 2
-    drawn = resample(torch.cat([(images[:, :3] + 1) * opacity, opacity], 1))
-    colours, opacity = drawn[:, :3], drawn[:, 3:].clamp(0, 1)
-    colours = torch.where(opacity > 0, colours / opacity.clamp_min(1e-6), torch.full_like(colours, 2.0))
-    return torch.cat([colours - 1, 2 * opacity - 1], 1)
 
 
 def at_once(shape: tuple[int, ...], most: int = 64) -> int:

@@ -21,6 +21,7 @@ from gankit.data.images import (
     to_tensor,
     upright,
 )
+from gankit.data.opacity import resampled
 
 __all__ = ["Photo", "load_photo"]
 
@@ -59,9 +60,10 @@ class Photo:
         suffix = target.suffix.lower()
         size = self.size if own_size else (image.shape[1], image.shape[2])
         deep = self.own.dtype == np.uint16 and image.shape[0] == 1 and suffix in _WITH_SIXTEEN
-        values = image.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).numpy()
-        if values.shape[1:] != size:
-            values = _stretched_values(values, size)
+        image = image.detach().float().nan_to_num(nan=0.0).clamp(-1, 1)
+        if tuple(image.shape[1:]) != size:
+            image = resampled(image[None], lambda one: _stretched_pixels(one, size))[0]
+        values = image.add(1).mul(127.5).numpy()
         scaled = np.rint(values.transpose(1, 2, 0) * (257 if deep else 1)).clip(0, 65535 if deep else 255)
         pixels = scaled.astype(np.uint16 if deep else np.uint8)
         if keep is not None:
@@ -97,15 +99,10 @@ def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _stretched_values(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """float (C, h, w), 0 to 255, at `size`. Colours count as far as they are opaque: the invisible tints nothing."""
-    opacity = values[3:] / 255 if len(values) == 4 else None
-    if opacity is not None:
-        values = np.concatenate([values[:3] * opacity, values[3:]])
-    stretched = np.stack([np.asarray(_stretched(Image.fromarray(channel), size)) for channel in values])
-    if opacity is not None:
-        stretched[:3] /= np.maximum(stretched[3:] / 255, 1 / 255)
-    return stretched
+def _stretched_pixels(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Float (N, C, h, w) at `size`, as :func:`_stretched` does it."""
+    planes = [np.asarray(_stretched(Image.fromarray(plane), size)) for plane in images.flatten(0, 1).numpy()]
+    return torch.from_numpy(np.stack(planes)).unflatten(0, images.shape[:2])
 
 
 def _floats(image: Image.Image) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gankit.data.images import at_once, resampled
+from gankit.data.images import at_once
+from gankit.data.opacity import resampled
 from gankit.evaluate.cache import KnownJudge, judge_for
 from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.judge import LARGEST, Judge

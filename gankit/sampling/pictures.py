@@ -21,13 +21,12 @@ from gankit.data.images import (
     ImageError,
     eight_bit,
     load,
-    resampled,
     resize,
     to_float,
     to_tensor,
     upright,
-    widened,
 )
+from gankit.data.opacity import on_white, resampled, widened
 from gankit.errors import UsageError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
@@ -175,8 +174,7 @@ def _channels(name: str, image: Tensor, wanted: int) -> Tensor:
     if have == 1 or (have, wanted) == (3, 4):
         return widened(image, wanted)
     if have == 4 and wanted in (1, 3):  # transparency, laid on white as of a file
-        alpha = (image[3:] + 1) / 2
-        return _channels(name, image[:3] * alpha + (1 - alpha), wanted)
+        return _channels(name, on_white(image), wanted)
     if have == 3 and wanted == 1:
         return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
     raise UsageError(f"{name}: an image of {have} channels; this run's have {wanted}.")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.images import MODES, to_uint8
+from gankit.data.opacity import on_white
 
 MOST = 4096
 """Most pixels a side of a sheet: of more samples than fit the first are shown, and what is too wide is made smaller."""
@@ -107,8 +108,7 @@ def visible(images: Tensor) -> Tensor:
     of more or fewer channels the first three, or the first."""
     channels = images.shape[1]
     if channels == 4:
-        opacity = (images[:, 3:] + 1) / 2
-        return images[:, :3] * opacity + (1 - opacity)
+        return on_white(images)
     return images if channels in (1, 3) else images[:, : 3 if channels > 3 else 1]
 
 

@@ -1,0 +1,40 @@
+"""Opacity, the fourth of four channels: given to images that have none, laid on white, heeded where pixels mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["on_white", "resampled", "widened"]
+
+
+def widened(images: Tensor, channels: int) -> Tensor:
+    """`images` (..., C, H, W) with `channels`, no fewer: grey in all colours, and opaque if there was no opacity."""
+    have = images.shape[-3]
+    if have == channels:
+        return images
+    colours = images.expand(*images.shape[:-3], min(channels, 3), *images.shape[-2:]) if have == 1 else images
+    if channels <= 3:
+        return colours
+    opaque = torch.full_like(images[..., :1, :, :], 255 if images.dtype == torch.uint8 else 1)
+    return torch.cat([colours, opaque], -3)
+
+
+def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `resample` makes of float `images` (N, C, H, W) in [-1, 1]. With opacity, a fourth channel, colours count as
+    far as they are opaque, so that what is invisible tints nothing."""
+    if images.shape[1] != 4:
+        return resample(images)
+    opacity = (images[:, 3:] + 1) / 2
+    drawn = resample(torch.cat([(images[:, :3] + 1) * opacity, opacity], 1))
+    colours, opacity = drawn[:, :3], drawn[:, 3:].clamp(0, 1)
+    colours = torch.where(opacity > 0, colours / opacity.clamp_min(1e-6), torch.full_like(colours, 2.0))
+    return torch.cat([colours - 1, 2 * opacity - 1], 1)
+
+
+def on_white(images: Tensor) -> Tensor:
+    """Float images (..., 4, H, W) in [-1, 1] as (..., 3, H, W)."""
+    opacity = (images[..., 3:, :, :] + 1) / 2
+    return images[..., :3, :, :] * opacity + (1 - opacity)
