@@ -29,9 +29,9 @@ def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
         return resample(images)
     opacity = (images[:, 3:] + 1) / 2
     drawn = resample(torch.cat([(images[:, :3] + 1) * opacity, opacity], 1))
-    colours, opacity = drawn[:, :3], drawn[:, 3:].clamp(0, 1)
-    colours = torch.where(opacity > 0, colours / opacity.clamp_min(1e-6), torch.full_like(colours, 2.0))
-    return torch.cat([colours - 1, 2 * opacity - 1], 1)
+    colours, opacity = drawn[:, :3], drawn[:, 3:]  # some filters overshoot, in both alike
+    colours = torch.where(opacity > 1e-3, colours / opacity.clamp_min(1e-3), 2.0)
+    return torch.cat([colours - 1, 2 * opacity.clamp(0, 1) - 1], 1)
 
 
 def on_white(images: Tensor) -> Tensor:
