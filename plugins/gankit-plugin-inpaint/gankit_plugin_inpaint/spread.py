@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["spread_into"]
+__all__ = ["contrast_of", "spread_into"]
 
+LEAST = 0.02
 RELAXATIONS = 8
 """Steps of relaxation at each size. On held-out images 2 come 0.2 dB less near to the truth, and 32 0.1 dB nearer."""
 
@@ -32,3 +33,9 @@ def spread_into(images: Tensor, mask: Tensor) -> Tensor:
         mean = (around[..., 1:-1, :-2] + around[..., 1:-1, 2:] + around[..., :-2, 1:-1] + around[..., 2:, 1:-1]) / 4
         filled = torch.where(known, images, mean)
     return filled
+
+
+def contrast_of(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each of `images` (N, C, H, W), the latter no less than 0.02: (N, 1, 1, 1) each."""
+    deviation, mean = torch.std_mean(images, (1, 2, 3), keepdim=True, correction=0)
+    return mean, deviation.clamp_min(LEAST)
