@@ -1,4 +1,4 @@
-"""Holes filled by a run of ``inpaint`` against the truth, beside scikit-image's biharmonic equations: a JSON row a run.
+"""Holes filled by a run of ``inpaint`` against the truth, beside scikit-image's biharmonic equation: a JSON row a run.
 
     python benchmarks/quality_inpaint.py RUN... [--n 300] [--json FILE]
     python benchmarks/quality_inpaint.py --photographs DIR
@@ -6,9 +6,9 @@
 The second writes what a run on photographs needs, ``--dataset folder --data.root DIR``: crops of 64x64 of the
 photographs that scikit-image and scikit-learn carry: of their left three quarters to train on, of the rest to judge.
 
-Both are given the same held-out images and the same holes. PSNR, in dB, is of all pixels inside of holes, in [-1, 1];
-the sliced Wasserstein distance is between filled and real images; `known` is the part of known pixels that come back
-as they were. Needs scikit-image.
+All are given the same held-out images and the same holes; `spread` is what the default's training begins with. PSNR, in
+dB, is of all pixels inside of holes, in [-1, 1]; the sliced Wasserstein distance is between filled and real images;
+`known` is the part of known pixels that come back as they were. Needs scikit-image.
 """
 
 from __future__ import annotations
@@ -84,10 +84,13 @@ def judged(filled: Tensor, images: Tensor, mask: Tensor) -> dict[str, float]:
 
 
 def row(run: gankit.Run, n: int) -> dict[str, Any]:
+    from gankit_plugin_inpaint.spread import spread_into
+
     test, key = run.dataset("test"), run.variant.produces[0]
     variant: Any = run.variant
     images = test.batch(torch.arange(min(n, len(test))))[key]
     mask = variant._drawn_mask(run.networks(), to_float(images), torch.Generator().manual_seed(0)) > 0
+    spread = spread_into(to_float(images) * ~mask, mask.float())
     drawn = []
     for part, hole in zip(images.split(50), mask.split(50), strict=True):
         drawn.append(run.translate(list(part), given={"mask": list(hole.to(torch.uint8) * 255)}).images)
@@ -102,6 +105,7 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "holes": variant.config.holes,
         "hidden": round(float(mask.float().mean()), 4),
         "inpaint": judged(to_uint8(torch.cat(drawn)), images, mask),
+        "spread": judged(torch.where(mask, to_uint8(spread), images), images, mask),
         "biharmonic": judged(biharmonic(images, mask), images, mask),
         **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
