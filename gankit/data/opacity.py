@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["on_white", "resampled", "widened"]
+__all__ = ["on_white", "premultiplied", "resampled", "unmultiplied", "widened"]
 
 
 def widened(images: Tensor, channels: int) -> Tensor:
@@ -22,16 +22,27 @@ def widened(images: Tensor, channels: int) -> Tensor:
     return torch.cat([colours, opaque], -3)
 
 
-def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
-    """What `resample` makes of float `images` (N, C, H, W) in [-1, 1]. With opacity, a fourth channel, colours count as
-    far as they are opaque, so that what is invisible tints nothing."""
-    if images.shape[1] != 4:
-        return resample(images)
-    opacity = (images[:, 3:] + 1) / 2
-    drawn = resample(torch.cat([(images[:, :3] + 1) * opacity, opacity], 1))
-    colours, opacity = drawn[:, :3], drawn[:, 3:]  # some filters overshoot, in both alike
+def premultiplied(images: Tensor) -> Tensor:
+    """Float `images` (..., C, H, W) in [-1, 1] to be mixed: with opacity, a fourth channel, colours count as far as
+    they are opaque, so that what is invisible tints nothing. Others as they are. :func:`unmultiplied` undoes it."""
+    if images.shape[-3] != 4:
+        return images
+    opacity = (images[..., 3:, :, :] + 1) / 2
+    return torch.cat([(images[..., :3, :, :] + 1) * opacity, opacity], -3)
+
+
+def unmultiplied(images: Tensor) -> Tensor:
+    """Undoes :func:`premultiplied`; what is invisible becomes white."""
+    if images.shape[-3] != 4:
+        return images
+    colours, opacity = images[..., :3, :, :], images[..., 3:, :, :]  # some filters overshoot, in both alike
     colours = torch.where(opacity > 1e-3, colours / opacity.clamp_min(1e-3), 2.0)
-    return torch.cat([colours - 1, 2 * opacity.clamp(0, 1) - 1], 1)
+    return torch.cat([colours - 1, 2 * opacity.clamp(0, 1) - 1], -3)
+
+
+def resampled(images: Tensor, resample: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `resample` makes of float `images` (N, C, H, W) in [-1, 1], which heeds their opacity."""
+    return unmultiplied(resample(premultiplied(images)))
 
 
 def on_white(images: Tensor) -> Tensor:

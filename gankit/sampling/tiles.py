@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gankit.data.opacity import premultiplied, unmultiplied
+
 __all__ = ["Tiles", "starts"]
 
 
@@ -62,7 +64,7 @@ class Tiles:
             self._sum = result.new_zeros(result.shape[0], *self._image.shape[1:])
         top, left = self._tops[self.added // len(self._lefts)], self._lefts[self.added % len(self._lefts)]
         down, across = self._weights
-        self._sum[:, top : top + height, left : left + width] += result * down[:, None] * across
+        self._sum[:, top : top + height, left : left + width] += premultiplied(result) * down[:, None] * across
         self.added += 1
 
     def joined(self) -> Tensor:
@@ -73,7 +75,7 @@ class Tiles:
             for start in places:
                 total[start : start + len(weights)] += weights
             self._sum /= total.view(-1, 1) if axis == 0 else total
-        return self._sum[:, : self._height, : self._width]
+        return unmultiplied(self._sum[:, : self._height, : self._width])
 
 
 def _weights(length: int, overlap: int) -> Tensor:

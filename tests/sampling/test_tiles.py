@@ -50,3 +50,18 @@ def test_tiles_that_differ_meet_without_a_step() -> None:
         steps[overlap] = max(joined.diff(dim=1).abs().max().item(), joined.diff(dim=2).abs().max().item())
     assert steps[0.0] == 1
     assert steps[0.5] <= 2 / 16
+
+
+def test_where_tiles_overlap_what_is_invisible_tints_nothing() -> None:
+    """One tile draws a red that is there, its neighbour a green that is not: between them stands red."""
+    tiles = Tiles(torch.zeros(4, 8, 12), (8, 8), 0.5)
+    assert len(list(tiles)) == 2
+    red, green = torch.full((4, 8, 8), -1.0), torch.full((4, 8, 8), -1.0)
+    red[0], red[3], green[1] = 1.0, 1.0, 1.0
+    tiles.add(red)
+    tiles.add(green)
+    joined = tiles.joined()
+    seen = joined[3] > -0.99
+    assert 8 * 4 < int(seen.sum()) <= 8 * 8
+    torch.testing.assert_close(joined[:3, seen], red[:3, :1, :1].expand(3, 1, 1).flatten(1).expand(3, int(seen.sum())))
+    assert float(joined[3, 0, 5]) < 1
