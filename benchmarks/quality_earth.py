@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from torch import Tensor
 import gankit
 from gankit.bench import append
 from gankit.data.images import to_float, to_uint8
-from gankit.evaluate.patches import Patches, distance, levels
+from gankit.evaluate.patches import between
 
 NEIGHBOURS = 4000
 """Training crops that are looked at for the nearest one."""
@@ -43,14 +42,10 @@ def sides(data: Earth, stream: str, n: int) -> tuple[Tensor, Tensor, Tensor]:
 def judged(images: Tensor, truth: Tensor, land: Tensor, layer: str) -> dict[str, float]:
     """How close `images` (N, C, H, W) are to the truth."""
     error = (images - truth).square().flatten(1).mean(1).clamp_min(1e-10)
-    cuts = levels(len(truth), tuple(truth.shape[1:]))
-    both = [Patches(cuts, truth.shape[1]) for _ in range(2)]
-    for patches, those in zip(both, (images, truth), strict=True):
-        patches.add(those)
     found = {
         "l1": float((images - truth).abs().mean()),
         "psnr": float((10 * torch.log10(4 / error)).mean()),
-        "swd": math.fsum(distance(*both).values()) / len(cuts),
+        "swd": between(images, truth),
     }
     if layer not in ("grey",):
         found["land"] = float((land_seen(to_uint8(images), layer) == land).float().mean())  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from torch import Tensor
 import gankit
 from gankit.bench import append
 from gankit.data.images import to_float, to_uint8
-from gankit.evaluate.patches import Patches, distance, levels
+from gankit.evaluate.patches import between
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")
 """Of scikit-image; of scikit-learn come two more."""
@@ -72,13 +72,9 @@ def judged(filled: Tensor, images: Tensor, mask: Tensor) -> dict[str, float]:
     """How close `filled`, uint8 (N, C, H, W), is to the `images`."""
     hidden = mask.expand_as(images)
     error = (to_float(filled) - to_float(images)).square()
-    cuts = levels(len(images), tuple(images.shape[1:]))
-    both = [Patches(cuts, images.shape[1]) for _ in range(2)]
-    for patches, those in zip(both, (filled, images), strict=True):
-        patches.add(to_float(those))
     return {
         "psnr": round(10 * math.log10(4 / float(error[hidden].double().mean())), 3),
-        "swd": round(math.fsum(distance(*both).values()) / len(cuts), 3),
+        "swd": round(between(to_float(filled), to_float(images)), 3),
         "known": float((filled == images)[~hidden].float().mean()),
     }
 
@@ -89,7 +85,7 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
     test, key = run.dataset("test"), run.variant.produces[0]
     variant: Any = run.variant
     images = test.batch(torch.arange(min(n, len(test))))[key]
-    mask = variant._drawn_mask(run.networks(), to_float(images), torch.Generator().manual_seed(0)) > 0
+    mask = variant.drawn_mask(run.networks(), to_float(images), torch.Generator().manual_seed(0)) > 0
     spread = spread_into(to_float(images) * ~mask, mask.float())
     drawn = []
     for part, hole in zip(images.split(50), mask.split(50), strict=True):

@@ -45,7 +45,7 @@ Convert = Callable[[Image.Image, int | None], Image.Image]
 """From a picture that was just loaded, and channels, to 8 bits a channel: as :func:`eight_bit`."""
 Fit = Literal["crop", "pad", "stretch"]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""What Pillow calls them."""
+"""Channels of a picture in a file, grey, colour or colour with opacity, and what Pillow calls such a one."""
 T = TypeVar("T")
 
 # an image beyond Pillow's limit is an error of ours, one close to it is nobody's concern

@@ -113,12 +113,12 @@ class _Seen:
         self._masks += [{name: rows[i] for name, rows in masks.items()} for i in range(count)]
 
     def _hold(self, images: Tensor) -> None:
-        """Holds the next samples, uint8 (N, C, H, W), to their masks."""
+        """Holds the next samples, as a user sees them, to their masks."""
         masks, self._masks = self._masks[: len(images)], self._masks[len(images) :]
         if not masks:
             return
         data = self.real.data
-        seen = data.seen(images, self.real.key)
+        seen = data.seen(to_uint8(images), self.real.key)
         for name in masks[0]:
             like = data.spec[name].like
             if like not in seen:
@@ -135,7 +135,7 @@ class _Seen:
         self._broken += int((~images.isfinite()).flatten(1).any(1).sum())
         self._size = tuple(images.shape[2:])
         images = fit(to_float(to_uint8(images)), self.real.shape)  # as a user sees them: 8 bits a channel
-        self._hold(to_uint8(images))
+        self._hold(images)
         self._small.add(reduce_to(images, SIDE))
         if self._views is not None:
             self._views.add(images)

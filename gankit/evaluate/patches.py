@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -85,6 +86,16 @@ def distance(a: Patches, b: Patches) -> dict[int, float]:
             total += float(((one @ axes).sort(0).values - (two @ axes).sort(0).values).abs().double().mean())
         found[level.side] = total / len(level.axes) * 1000
     return found
+
+
+def between(images: Tensor, others: Tensor) -> float:
+    """The distance between two sets of as many float images (N, C, H, W), the mean over all levels."""
+    number, channels, height, width = images.shape
+    cuts = levels(number, (channels, height, width))
+    a, b = (Patches(cuts, channels) for _ in range(2))
+    a.add(images)
+    b.add(others)
+    return math.fsum(distance(a, b).values()) / len(cuts)
 
 
 def _pyramid(images: Tensor) -> Iterator[Tensor]:

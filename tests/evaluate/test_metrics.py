@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gankit.evaluate import metrics as measure
-from gankit.evaluate.patches import Patches, distance, levels
+from gankit.evaluate.patches import Patches, between, distance, levels
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -155,3 +155,10 @@ class TestModes:
         count, distance = measure.modes(classes, classes, 2**90)
         assert count == 100
         assert math.isfinite(distance)
+
+
+def test_the_distance_between_two_sets_is_none_of_one_and_itself() -> None:
+    images = torch.rand(20, 3, 24, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    smooth = torch.nn.functional.avg_pool2d(images, 5, 1, 2)
+    assert between(images, images) == 0
+    assert between(images, images.roll(1, 0)) < between(images, smooth) / 2

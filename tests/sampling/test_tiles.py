@@ -63,5 +63,6 @@ def test_where_tiles_overlap_what_is_invisible_tints_nothing() -> None:
     joined = tiles.joined()
     seen = joined[3] > -0.99
     assert 8 * 4 < int(seen.sum()) <= 8 * 8
-    torch.testing.assert_close(joined[:3, seen], red[:3, :1, :1].expand(3, 1, 1).flatten(1).expand(3, int(seen.sum())))
-    assert float(joined[3, 0, 5]) < 1
+    assert (joined[0, seen] > 0.999).all()
+    assert (joined[1:3, seen] < -0.999).all()
+    assert float(joined[3, 0, 5]) < 1  # it fades

@@ -145,22 +145,24 @@ class GatedFiller(nn.Module):
         """What the two stages make of `images` (N, C, H, W), whose pixels under the `mask` (N, 1, H, W) count for
         nothing: two images, the better one last, in [-1, 1]; with `spread` they may lie beyond."""
         known = images * (1 - mask)
-        mean, contrast = torch.zeros(()), torch.ones(())
-        if self.spread:
-            known = spread_into(known, mask)
-            mean, contrast = contrast_of(known)
-        shown = (known - mean) / contrast
-        coarse = self.coarse(torch.cat([shown, torch.ones_like(mask), mask], 1)).to(images.dtype)
-        if self.spread:
-            coarse = known + contrast * coarse
+        if not self.spread:
+            coarse = self._coarse(known, mask)
+            return coarse, self._fine(torch.where(mask > 0, coarse, images), mask)
+        known = spread_into(known, mask)
+        mean, contrast = contrast_of(known)
+        coarse = known + contrast * self._coarse((known - mean) / contrast, mask)
         given = torch.where(mask > 0, coarse, images)
-        shown = (given - mean) / contrast
-        features = self.dilated(shown)
+        return coarse, given + contrast * self._fine((given - mean) / contrast, mask)
+
+    def _coarse(self, known: Tensor, mask: Tensor) -> Tensor:
+        return self.coarse(torch.cat([known, torch.ones_like(mask), mask], 1)).to(known.dtype)
+
+    def _fine(self, given: Tensor, mask: Tensor) -> Tensor:
+        features = self.dilated(given)
         if self.before is not None and self.after is not None:
-            copied = contextual_attention(self.before(shown), F.max_pool2d(mask, 4))
+            copied = contextual_attention(self.before(given), F.max_pool2d(mask, 4))
             features = torch.cat([features, self.after(copied)], 1)
-        fine = self.joined(features).to(images.dtype)
-        return coarse, given + contrast * fine if self.spread else fine
+        return self.joined(features).to(given.dtype)
 
     def errors(self, stages: tuple[Tensor, ...], images: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Mean absolute error of both stages over the whole image (section 3.3), with `spread` over the holes.

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 __all__ = ["contrast_of", "spread_into"]
 
 LEAST = 0.02
+"""Least contrast that changes are parts of: of an image of one colour, too, something can be changed."""
 RELAXATIONS = 8
 """Steps of relaxation at each size. On held-out images 2 come 0.2 dB less near to the truth, and 32 0.1 dB nearer."""
 

@@ -210,9 +210,10 @@ class Inpaint(Variant[InpaintConfig]):
             networks["filler"].check_mask(mask)
             return mask
         generator = torch.Generator(request.device).manual_seed(0)
-        return self._drawn_mask(networks, request.batch[request.produces], generator)
+        return self.drawn_mask(networks, request.batch[request.produces], generator)
 
-    def _drawn_mask(self, networks: Networks, like: Tensor, generator: torch.Generator) -> Tensor:
+    def drawn_mask(self, networks: Networks, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Holes as the options say, for images `like` these: float32 (N, 1, H, W), 1 where something is hidden."""
         from gankit_plugin_inpaint.masks import Holes, centre, draw_holes
 
         c, size, rim = self.config, (like.shape[2], like.shape[3]), networks["filler"].rim
@@ -229,7 +230,7 @@ class Inpaint(Variant[InpaintConfig]):
         own = batch.get(MASK)
         if self.config.holes == "auto" and own is not None and networks["filler"].rim is None:
             return _binary(own)
-        return self._drawn_mask(networks, image, generator)
+        return self.drawn_mask(networks, image, generator)
 
     def _step_mask(self, step: Step) -> Tensor:
         return step.shared("mask", lambda: self._mask(step.networks, step.batch, step.generator))

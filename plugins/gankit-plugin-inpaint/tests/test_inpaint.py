@@ -172,7 +172,7 @@ def test_where_nobody_gives_a_mask_holes_are_the_same_each_time(run: Run, photo:
 def test_psnr_is_of_the_hidden_pixels_alone(run: Run) -> None:
     networks, variant = run.networks(device="cpu"), run.variant
     rows = run.dataset("test").batch(torch.arange(6))["image"].float() / 127.5 - 1
-    masks = variant._drawn_mask(networks, rows, torch.Generator().manual_seed(3))
+    masks = variant.drawn_mask(networks, rows, torch.Generator().manual_seed(3))
     with torch.no_grad():
         found = variant.measure(networks, [{"image": rows}], torch.Generator().manual_seed(3))["psnr"]
         drawn = networks["filler"](rows, masks)[-1]
