@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_helpers import train
 
 from gankit import events, tensorboard
-from gankit.data.images import write_png
+from gankit.data.image_files import write_png
 from gankit.errors import UsageError
 from gankit.events import Evaluated, Finished, Logged, Note, RunStarted, Sampled, together
 from gankit.tensorboard import TensorBoard

@@ -61,7 +61,10 @@ class Domains(Dataset[DomainsConfig]):
             raise UsageError(
                 f"images of {config.first!r} and of {config.second!r} are of {sizes} pixels, which must be equal"
             )
-        self._channels = max(channels for channels, _, _ in shapes.values())
+        most = max(channels for channels, _, _ in shapes.values())
+        self._channels = {
+            side: most if channels in (1, 3) and most <= 4 else channels for side, (channels, _, _) in shapes.items()
+        }
         self._classes = {side: key for side, data in self._sides.items() if (key := _class_key(data.spec))}
 
     @property
@@ -73,9 +76,8 @@ class Domains(Dataset[DomainsConfig]):
         specs = {side: data.spec for side, data in self._sides.items()}
         keys = {}
         for side, spec in specs.items():
-            keys[side] = replace(
-                spec[self._images[side]], shape=(self._channels, *spec.shape_of(self._images[side])[1:])
-            )
+            shape = self._channels[side], *spec.shape_of(self._images[side])[1:]
+            keys[side] = replace(spec[self._images[side]], shape=shape)
         names = {side: specs[side][key].names for side, key in self._classes.items()}
         for side, other in zip(SIDES, reversed(SIDES), strict=True):
             if side in names:
@@ -93,7 +95,7 @@ class Domains(Dataset[DomainsConfig]):
         for side, chosen in indices.items():
             found = self._sides[side].batch(chosen * self._every(side))
             images = found[self._images[side]]
-            batch[side] = widened(images, self._channels).contiguous()
+            batch[side] = widened(images, self._channels[side]).contiguous()
             if side in self._classes:
                 batch[f"label_{side}"] = found[self._classes[side]]
         return batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["READING", "Channels", "FolderConfig", "ImageFolder", "PicturesConfig", "image_store", "store_options"]
 
-Channels = Literal[1, 3, 4]
-"""Of image files: grey, colour, colour with opacity."""
+Channels = Annotated[int, Field(ge=1, le=64)]
+"""Of image files: grey, colour, colour with opacity, or just as many as TIFF files have."""
 READING = frozenset({"cache", "cache_gib"})
 """Options of :class:`PicturesConfig` that say how images are read, not which."""
 
@@ -59,7 +59,7 @@ class FolderConfig(PicturesConfig):
     root: Root = ""
     """Directory of images. Its sub-directories become classes, or the splits if named train and test."""
     channels: Channels = 3
-    """1 for grey, 3 for colour, 4 for colour with opacity."""
+    """1 for grey, 3 for colour, 4 for colour with opacity, others for TIFF files of so many."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

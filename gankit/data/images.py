@@ -1,4 +1,4 @@
-"""Images in and out: files to uint8 tensors, uint8 to float in [-1, 1] and back, files again."""
+"""Images: files to uint8 tensors, uint8 to float in [-1, 1] and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import errno
 import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -15,8 +16,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from gankit.data.deep import decode_deep
 from gankit.errors import GankitError, UsageError
-from gankit.files import open_regular, write_whole
+from gankit.files import open_regular
 
 __all__ = [
     "MODES",
@@ -31,14 +33,13 @@ __all__ = [
     "has_sixteen_bits",
     "load",
     "load_as",
+    "readable",
     "resize",
     "sixteen_bits",
     "to_float",
     "to_tensor",
     "to_uint8",
     "upright",
-    "write_image",
-    "write_png",
 ]
 
 Convert = Callable[[Image.Image, int | None], Image.Image]
@@ -53,9 +54,6 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-_KINDS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG") | dict.fromkeys((".tif", ".tiff"), "TIFF")
-_KINDS |= {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
-_SETTINGS: dict[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 _WHITE = (255, 255, 255)
 
 
@@ -91,15 +89,33 @@ def load_as(
     """What `convert` makes of the picture that was just loaded; for the rest see :func:`load`."""
     if channels is not None and channels not in MODES:
         raise UsageError(f"channels must be 1, 3 or 4, got {channels}")
+    with readable(path) as file, _opened(file, channels) as image:
+        if at_least and min(image.size) > at_least:
+            image.draft(None, (at_least, at_least))  # None: the mode stays
+        image.load()
+        return convert(image, channels)
+
+
+def _opened(file: io.BufferedReader, channels: int | None) -> Image.Image:
     try:
-        with open_regular(path) as file, Image.open(_not_empty(file), formats=_FORMATS) as image:
-            if at_least and min(image.size) > at_least:
-                image.draft(None, (at_least, at_least))  # None: the mode stays
-            image.load()
-            return convert(image, channels)
+        return Image.open(file, formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        file.seek(0)
+        if (deep := decode_deep(file)) is None:
+            raise
+        have = deep.pixels.shape[2]
+        raise ValueError(f"an image of {have} channels, where {channels or '1, 3 or 4'} are asked for") from None
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[io.BufferedReader]:
+    """The file, open; whatever a decoder then raises becomes an :class:`ImageError` that names it."""
+    try:
+        with open_regular(path) as file:
+            yield _not_empty(file)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
-    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
+    except Exception as error:  # decoders raise a dozen kinds on broken files
         raise ImageError(f"{path}: {_reason(error)}") from error
 
 
@@ -237,48 +253,3 @@ def to_uint8(images: Tensor) -> Tensor:
     if not images.is_floating_point():
         raise TypeError(f"images must be of a floating-point type, got {images.dtype}")
     return images.detach().float().nan_to_num(nan=0.0).add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def write_png(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = True) -> None:
-    """Write a PNG file, whatever its name ends in. For the rest see :func:`write_image`."""
-    _write(Path(path), image, "PNG", overwrite)
-
-
-def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool = False) -> None:
-    """Write an image file of the kind that the name's ending says (jpg, png, webp, tiff, bmp): whole or not at all.
-
-    `image`: uint8 (H, W) or (H, W, 1 or 3), or 2 or 4 with opacity, which JPEG and BMP have not; uint16 (H, W, 1), for
-    PNG and TIFF; or float (1, 3 or 4, H, W) in [-1, 1]. JPEG and WebP are written at quality 95, JPEG with colours at
-    full resolution; the others are lossless. A :class:`UsageError` for another ending, and, unless told to `overwrite`,
-    if the file exists; an OSError that names `path` if it cannot be written.
-    """
-    path = Path(path)
-    if (kind := _KINDS.get(path.suffix.lower())) is None:
-        raise UsageError(f"{path}: not the name of an image; let it end in {' '.join(sorted(_KINDS))}")
-    _write(path, image, kind, overwrite)
-
-
-def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool) -> None:
-    picture = Image.fromarray(_for_file(image))
-    data = io.BytesIO()
-    try:
-        picture.save(data, kind, **_SETTINGS.get(kind, {}))
-    except (OSError, ValueError) as error:  # more pixels a side than the format has: 65,500 (JPEG), 16,383 (WebP)
-        raise GankitError(f"cannot write {path}: {kind} of {picture.width} x {picture.height} ({error})") from error
-    try:
-        write_whole(path, data.getbuffer(), overwrite=overwrite)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already; name another file or remove it") from None
-
-
-def _for_file(image: Tensor | np.ndarray) -> np.ndarray:
-    if isinstance(image, Tensor) or image.dtype.kind == "f":
-        image = torch.as_tensor(image)
-        if image.is_floating_point() and image.ndim == 3 and image.shape[0] in MODES:
-            image = to_uint8(image).permute(1, 2, 0)
-        image = image.detach().cpu().numpy()
-    most = {"uint8": 4, "uint16": 1}.get(str(image.dtype), 0)
-    if not most or image.ndim not in (2, 3) or not 1 <= (1 if image.ndim == 2 else image.shape[2]) <= most:
-        kinds = "uint8 (H, W, 1 to 4), uint16 (H, W, 1) or float (1, 3 or 4, H, W)"
-        raise ValueError(f"image must be {kinds}, got {image.dtype} {tuple(image.shape)}")
-    return np.ascontiguousarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)

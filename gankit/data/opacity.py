@@ -1,4 +1,4 @@
-"""Opacity, the fourth of four channels: given to images that have none, laid on white, heeded where pixels mix."""
+"""Channels: grey as colour, colour as grey, and opacity, the fourth of four: laid on white, heeded where pixels mix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["on_white", "premultiplied", "resampled", "unmultiplied", "widened"]
+from gankit.errors import UsageError
+
+__all__ = ["as_channels", "on_white", "premultiplied", "resampled", "unmultiplied", "widened"]
+
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
+
+
+def as_channels(image: Tensor, channels: int) -> Tensor:
+    """A float image (C, H, W) in [-1, 1] with `channels`; :class:`UsageError` if they cannot be had from its own.
+
+    Grey becomes colour and colour grey; opacity is laid on white where it is not asked for.
+    """
+    have = len(image)
+    if have == channels:
+        return image
+    if (have == 1 and channels <= 4) or (have, channels) == (3, 4):
+        return widened(image, channels)
+    if have == 4 and channels in (1, 3):
+        return as_channels(on_white(image), channels)
+    if have == 3 and channels == 1:
+        return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+    raise UsageError(f"an image of {have} channels, where {channels} are asked for")
 
 
 def widened(images: Tensor, channels: int) -> Tensor:

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.data.files import state_of
-from gankit.data.images import ImageError, eight_bit, load, resize, to_tensor
+from gankit.data.images import MODES, ImageError, eight_bit
+from gankit.data.planes import load_channels, resized
 from gankit.data.store import ImageStore
 from gankit.options.spelling import give
 
@@ -62,31 +63,37 @@ class PairStore(ImageStore):
         return self._roots[0] == self._roots[1] and self._pairs[file] == file
 
     def _decode(self, file: str) -> np.ndarray:
-        pictures = self._halves(file) if self._one(file) else self._two(file)
-        made = [to_tensor(resize(picture, self.size, self.fit)).numpy().reshape(-1) for picture in pictures]
-        return np.concatenate(made)
+        sides = self._halves(file) if self._one(file) else self._two(file)
+        return np.concatenate([resized(side, self.size, self.fit).numpy().reshape(-1) for side in sides])
 
-    def _halves(self, file: str) -> list[Image.Image]:
+    def _halves(self, file: str) -> list[list[Image.Image]]:
         """Left and right half of a file, in the order of a and b; of an odd width the middle column belongs to none."""
-        path = self.root / file
-        picture = load(path, max(self._each), at_least=4 * max(self.size))
-        half = picture.width // 2
+        path, channels = self.root / file, max(self._each)
+        if channels not in MODES and min(self._each) != channels:
+            raise ImageError(
+                f"{path}: one file cannot hold pictures of {self._each[0]} and of {self._each[1]} channels"
+            )
+        pictures = load_channels(path, channels, 4 * max(self.size))
+        width, height = pictures[0].size
+        half = width // 2
         if not half:
-            raise ImageError(f"{path}: too narrow for two pictures side by side ({picture.width}x{picture.height})")
-        boxes = [(0, 0, half, picture.height), (picture.width - half, 0, picture.width, picture.height)]
-        halves = [picture.crop(box) for box in (reversed(boxes) if self._swapped else boxes)]
-        return [eight_bit(half, channels) for half, channels in zip(halves, self._each, strict=True)]
+            raise ImageError(f"{path}: too narrow for two pictures side by side ({width}x{height})")
+        boxes = [(0, 0, half, height), (width - half, 0, width, height)]
+        halves = [[picture.crop(box) for picture in pictures] for box in (reversed(boxes) if self._swapped else boxes)]
+        if channels not in MODES:
+            return halves
+        return [[eight_bit(half[0], channels)] for half, channels in zip(halves, self._each, strict=True)]
 
-    def _two(self, file: str) -> list[Image.Image]:
+    def _two(self, file: str) -> list[list[Image.Image]]:
         paths = [self.root / file, self._roots[1] / self._pairs[file]]
-        pictures = [
-            load(path, channels, at_least=2 * max(self.size)) for path, channels in zip(paths, self._each, strict=True)
+        sides = [
+            load_channels(path, channels, 2 * max(self.size)) for path, channels in zip(paths, self._each, strict=True)
         ]
-        (width, height), (other_width, other_height) = (picture.size for picture in pictures)
+        (width, height), (other_width, other_height) = (pictures[0].size for pictures in sides)
         uneven = abs(width * other_height - other_width * height) > _PROPORTIONS * width * other_height
         if uneven and self.fit != "stretch":
             raise ImageError(
                 f"{paths[0]} ({width}x{height}) and {paths[1]} ({other_width}x{other_height}) have other proportions: "
                 f"they cannot be laid on each other unless they are stretched ({give('data.fit', 'stretch')})"
             )
-        return pictures
+        return sides

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gankit.cache import byte_size, cache_directory
 from gankit.data.files import named, state_of
-from gankit.data.images import Fit, ImageError, decode_resized
+from gankit.data.images import Fit, ImageError
+from gankit.data.planes import decode_channels
 from gankit.data.rows import HeldRows, MappedRows, Rows
 from gankit.errors import UsageError
 from gankit.events import OnEvent, Progress, ignore
@@ -184,7 +185,7 @@ class ImageStore:
 
     def _decode(self, file: str) -> np.ndarray:
         """The image `file` as a row, uint8 (:attr:`_length`,). Raises :class:`ImageError`."""
-        return decode_resized(self.root / file, self.size, self.channels, self.fit).numpy().reshape(-1)
+        return decode_channels(self.root / file, self.size, self.channels, self.fit).numpy().reshape(-1)
 
     def _decode_missing(self, tell: OnEvent) -> None:
         known = self._kept.known() if self._kept is not None else np.zeros(len(self._files), dtype=bool)

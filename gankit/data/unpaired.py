@@ -32,7 +32,7 @@ class SidesConfig(PicturesConfig):
     b: Root = ""
     """Directory of the images of b, in place of root."""
     channels: Channels = 3
-    """1 for grey, 3 for colour, 4 for colour with opacity, of both sides."""
+    """1 for grey, 3 for colour, 4 for colour with opacity, others for TIFF files of so many; of both sides."""
     channels_a: Channels | None = None
     """Channels of a alone; none: as of both."""
     channels_b: Channels | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gankit.data.images import write_png
+from gankit.data.image_files import write_png
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages
 from gankit.sampling.sheets import sheet

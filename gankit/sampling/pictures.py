@@ -26,10 +26,10 @@ from gankit.data.images import (
     to_tensor,
     upright,
 )
-from gankit.data.opacity import on_white, resampled, widened
+from gankit.data.opacity import as_channels, resampled
+from gankit.data.planes import decode_channels
 from gankit.errors import UsageError
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts colour to grey
 _COLOURFUL = 48
 """Largest difference of two channels, of 255, in what still counts as grey: JPEG tints greys a little."""
 
@@ -150,7 +150,9 @@ def _as_model_takes(name: str, source: Any, shape: tuple[int, ...], fit: Fit, co
     if isinstance(source, Tensor):
         return _fitted(_channels(name, source, channels), height, width, fit)
     if channels not in MODES:
-        raise UsageError(f"{name}: this run's images have {channels} channels, which no file has; give a tensor.")
+        if not isinstance(source, Path):
+            raise UsageError(f"{name}: this run's images have {channels} channels; give a TIFF file, or a tensor.")
+        return to_float(decode_channels(source, (height, width), channels, fit))
     image = _opened(name, source, channels, 2 * max(height, width), convert)
     return to_float(to_tensor(resize(image, (height, width), fit)))
 
@@ -168,16 +170,10 @@ def _opened(name: str, source: Path | Image.Image, channels: int, at_least: int,
 
 
 def _channels(name: str, image: Tensor, wanted: int) -> Tensor:
-    have = len(image)
-    if have == wanted:
-        return image
-    if have == 1 or (have, wanted) == (3, 4):
-        return widened(image, wanted)
-    if have == 4 and wanted in (1, 3):  # transparency, laid on white as of a file
-        return _channels(name, on_white(image), wanted)
-    if have == 3 and wanted == 1:
-        return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
-    raise UsageError(f"{name}: an image of {have} channels; this run's have {wanted}.")
+    try:
+        return as_channels(image, wanted)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}.") from None
 
 
 def _fitted(image: Tensor, height: int, width: int, fit: Fit) -> Tensor:

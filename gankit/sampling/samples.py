@@ -14,12 +14,13 @@ import numpy as np
 from torch import Tensor
 
 from gankit.data.files import SUFFIXES
-from gankit.data.images import MODES, write_png
+from gankit.data.image_files import write_image, write_png
+from gankit.data.images import MODES
 from gankit.data.kinds import KINDS
 from gankit.errors import UsageError
 from gankit.files import write_whole
 from gankit.runs.log import read_log
-from gankit.sampling.sheets import Layout, hidden_channels, page, visible
+from gankit.sampling.sheets import Layout, hidden_channels, page
 
 TABLES = (".npy", ".csv")
 """What names of files end in that hold samples as numbers."""
@@ -60,6 +61,10 @@ class Samples:
     def _shape(self) -> tuple[int, ...]:
         return tuple(self.values.shape[1:])
 
+    @property
+    def _ending(self) -> str:
+        return ".png" if self.images.shape[1] in MODES else ".tif"
+
     def page(self) -> Tensor:
         """All on one sheet, uint8 (height, width, 1 or 3)."""
         return page(self.images, self.layout)
@@ -68,9 +73,9 @@ class Samples:
         """Write one file if `path` ends in .png, .npy or .csv, else a directory with ``samples.jsonl``; the files.
 
         A .png is a sheet; .npy and .csv hold the samples as numbers, a .csv a row a sample. The directory has one PNG a
-        sample, or ``samples.npy`` where they are no images. Figures are written beside, ``<name>-<figure>.png``. With
-        `overwrite`, the samples that an earlier call left there are removed, and nothing else. :class:`UsageError` if
-        `path` cannot be written.
+        sample, a TIFF file where they have other channels than a PNG, or ``samples.npy`` where they are no images.
+        Figures are written beside, ``<name>-<figure>.png``. With `overwrite`, the samples that an earlier call left
+        there are removed, and nothing else. :class:`UsageError` if `path` cannot be written.
         """
         try:
             return self.write(Path(path), overwrite=overwrite)
@@ -84,7 +89,7 @@ class Samples:
         self._check(path)
         beside = path.with_suffix("") if single else path / "figure"
         figures = {beside.with_name(f"{beside.name}-{name}.png"): shown for name, shown in self.figures.items()}
-        names = [f"{i:06d}.png" for i in range(len(self.values))] if self.are_images else ["samples.npy"]
+        names = [f"{i:06d}{self._ending}" for i in range(len(self.values))] if self.are_images else ["samples.npy"]
         files = [path] if single else [path / name for name in names]
         index = [] if single else [path / "samples.jsonl"]
         if not overwrite and (taken := [f for f in [*files, *index, *figures] if f.exists()]):
@@ -122,9 +127,8 @@ class Samples:
         # before the images: should this call be killed, a later one knows what it may remove
         index.write_text(lines, encoding="utf-8", errors="backslashreplace")
         if self.are_images:
-            images = self.images if self.images.shape[1] in MODES else visible(self.images)
-            for file, image in zip(files, images, strict=True):
-                write_png(file, image)
+            for file, image in zip(files, self.images, strict=True):
+                write_image(file, image, overwrite=True, opacity=False)
         else:
             _write_npy(files[0], self.values)
 
@@ -151,7 +155,7 @@ def _earlier(index: Path) -> list[Path]:
         names = [row.get("file") for row in read_log(index)]
     except OSError:
         return []
-    ours = re.compile(r"[0-9]{6,}\.png|samples\.npy")
+    ours = re.compile(r"[0-9]{6,}\.(png|tif)|samples\.npy")
     return [index.with_name(name) for name in names if isinstance(name, str) and ours.fullmatch(name)]
 
 

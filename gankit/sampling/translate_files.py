@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit.data.files import named
-from gankit.data.images import MODES, write_image
+from gankit.data.image_files import write_image
 from gankit.data.photo import Photo, load_photo
 from gankit.device import derive_seed
 from gankit.errors import GankitError, UsageError
@@ -51,9 +51,6 @@ def change_files(
     of them are there.
     """
     channels = way.key.shape[0]
-    for name, number in ((way.image, channels), (way.produces, drawer.spec[way.produces].shape[0])):
-        if number not in MODES:
-            raise UsageError(f"this run's images of {name!r} have {number} channels, which no file has.")
     asked, matched = asked_beside(drawer, way, len(pairs), given, seed, [pair.name for pair in pairs])
     for name, partner in matched.items():
         if partner.left:
@@ -141,7 +138,8 @@ def _written(
     try:
         pair.target.parent.mkdir(parents=True, exist_ok=True)
         keep = None if hole is None else _kept(photo.size, hole)
-        write_image(pair.target, photo.result(result, pair.target, own_size, keep), overwrite=overwrite)
+        pixels = photo.result(result, pair.target, own_size, keep)
+        write_image(pair.target, pixels, overwrite=overwrite, opacity=len(result) != 2)
     except GankitError as error:
         return replace(pair, error=str(error))
     except OSError as error:

@@ -46,7 +46,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("an image was decoded")
 
-    monkeypatch.setattr(store_module, "decode_resized", refuse)
+    monkeypatch.setattr(store_module, "decode_channels", refuse)
 
 
 def test_the_second_opening_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +133,8 @@ def fill(root: Path, count: int) -> subprocess.Popen[bytes]:
 import time
 from pathlib import Path
 from gankit.data import store
-decode = store.decode_resized
-store.decode_resized = lambda *given: (time.sleep(0.002), decode(*given))[1]
+decode = store.decode_channels
+store.decode_channels = lambda *given: (time.sleep(0.002), decode(*given))[1]
 store.ImageStore(Path({str(root)!r}), [f"{{n}}.png" for n in range({count})], size=(8, 8), memory=0).load()
 """
     return subprocess.Popen([sys.executable, "-c", code])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gankit.data import images
 from gankit.data.files import SUFFIXES
+from gankit.data.image_files import write_image, write_png
 from gankit.data.images import (
     ImageError,
     decode,
@@ -17,8 +18,6 @@ from gankit.data.images import (
     resize,
     to_float,
     to_uint8,
-    write_image,
-    write_png,
 )
 from gankit.errors import GankitError, UsageError
 
@@ -219,6 +218,8 @@ def test_write_png_errors(tmp_path: Path) -> None:
         write_png(tmp_path / "absent" / "a.png", torch.zeros(2, 2, dtype=torch.uint8))
     assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "absent" / "a.png"), None)
     with pytest.raises(ValueError, match="image must be"):
+        write_png(tmp_path / "a.png", torch.zeros(2, 2, 3, dtype=torch.int32))
+    with pytest.raises(UsageError, match=r"a\.png: PNG holds no image of 5 channels"):
         write_png(tmp_path / "a.png", torch.zeros(2, 2, 5, dtype=torch.uint8))
     assert not list(tmp_path.iterdir())
 

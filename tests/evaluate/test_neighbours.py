@@ -73,7 +73,7 @@ def test_loneliness_of_a_copy_is_zero_even_if_all_are_copies() -> None:
 
 
 def test_sheet_has_a_row_a_sample(tmp_path: Path) -> None:
-    from gankit.data.images import write_png
+    from gankit.data.image_files import write_png
 
     train, samples = images(30), images(4, 1)
     found = nearest(samples, train, 3)

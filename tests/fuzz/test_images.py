@@ -15,7 +15,10 @@ from mutations import CONTENT, PLACE, Damage, at_most, forbid_unpickling, report
 from pictures import open_folder
 from PIL import Image
 
-from gankit.data.images import ImageError, decode, decode_resized
+from gankit.data.image_files import write_image
+from gankit.data.images import MODES, ImageError, decode, to_uint8
+from gankit.data.photo import load_photo
+from gankit.data.planes import decode_channels
 from gankit.errors import GankitError
 
 CASES = 300
@@ -52,6 +55,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "float.tif": lambda path: Image.fromarray(colours(20, 30).astype(np.float32) / 255).save(path),
     "packed.tif": lambda path: Image.fromarray(colours(20, 30, 3)).save(path, compression="tiff_lzw"),
     "integers.tif": lambda path: Image.fromarray(colours(20, 30).astype(np.int32)).save(path),
+    "colour16.png": lambda path: write_image(path, colours(20, 30, 4).astype(np.uint16) * 257),
+    "colour16.tif": lambda path: write_image(path, colours(20, 30, 3).astype(np.uint16) * 257),
+    "six.tif": lambda path: write_image(path, colours(20, 30, 6)),
     "rgb.bmp": lambda path: Image.fromarray(colours(20, 30, 3)).save(path),
 }
 
@@ -113,16 +119,22 @@ def use_damaged(seed: int, written: Path, folder: Path) -> str:
             done.append(damage.__name__)
     try:
         with at_most(SECONDS):
-            fault = read_alone(path, random.choice((1, 3))) or read_among_others(root, path)
+            fault = read_alone(path, random.choice((1, 3, 4, 6))) or read_among_others(root, path)
     except BaseException as error:
         fault = f"{type(error).__name__}: {str(error)[:300]}"
     return f"{seed}: {' and '.join(done)} of {name}: {fault}" if fault else ""
 
 
 def read_alone(path: Path, channels: int) -> str:
-    for read in (decode, lambda path, channels: decode_resized(path, (8, 12), channels)):
+    ways: list[Callable[[], torch.Tensor]] = [
+        lambda: decode_channels(path, (8, 12), channels),
+        lambda: to_uint8(load_photo(path, channels).shown()),
+    ]
+    if channels in MODES:
+        ways.append(lambda: decode(path, channels))
+    for read in ways:
         try:
-            image = read(path, channels)
+            image = read()
         except ImageError as error:
             if not str(error).startswith(f"{path}: ") or "\n" in str(error) or len(str(error)) > 600:
                 return f"wrong words: {error}"

@@ -212,7 +212,7 @@ def test_what_a_picture_says_of_a_mask(tmp_path):
         (torch.zeros(8, 8), "of shape"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "of int64"),
         (np.zeros((8, 8, 3), np.int32), "an array of int32"),
-        (np.zeros((8, 8, 2)), "an image of 2 channels; this run's have 3"),
+        (np.zeros((8, 8, 2)), "an image of 2 channels, where 3 are asked for"),
         (3, "no image but of type int"),
         ({"a": 1}, "no image but of type dict"),
         ("no/such.png", "no file or directory no/such.png"),
@@ -232,8 +232,11 @@ def test_files_that_are_no_images(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     with pytest.raises(ImageError, match=r"broken\.png"):
         read_given("image", IMAGE, tmp_path)
-    with pytest.raises(UsageError, match="5 channels, which no file has"):
+    Image.new("L", (8, 8)).save(tmp_path / "broken.png")
+    with pytest.raises(ImageError, match=r"broken\.png: an image of up to four channels, where 5 are asked for"):
         read_given("image", Key(kind="image", shape=(5, 8, 8)), tmp_path)
+    with pytest.raises(UsageError, match="5 channels; give a TIFF file, or a tensor"):
+        read_given("image", Key(kind="image", shape=(5, 8, 8)), Image.new("L", (8, 8)))
 
 
 def test_names_that_are_no_utf8(tmp_path):

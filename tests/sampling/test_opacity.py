@@ -13,7 +13,8 @@ from PIL import Image
 import gankit
 from gankit.data.augment import DiffAugment
 from gankit.data.folder import FolderConfig, ImageFolder
-from gankit.data.images import decode, decode_resized, write_image
+from gankit.data.image_files import write_image
+from gankit.data.images import decode, decode_resized
 from gankit.data.opacity import widened
 from gankit.data.paired import PairedFolder, PairedFolderConfig
 from gankit.data.photo import load_photo

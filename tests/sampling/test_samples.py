@@ -16,7 +16,7 @@ from training_helpers import train
 
 from gankit.cli.evaluate import evaluate
 from gankit.cli.sample import sample
-from gankit.data.images import write_png
+from gankit.data.image_files import write_image
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.runs.log import read_log
@@ -83,12 +83,12 @@ def test_a_call_that_was_killed_is_cleared_away_by_the_next(tmp_path, monkeypatc
     run, folder = train(tmp_path), tmp_path / "drawn"
     drawn = []
 
-    def stop(path, image):
-        drawn.append(write_png(path, image))
+    def stop(path, image, **options):
+        drawn.append(write_image(path, image, **options))
         if len(drawn) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("gankit.sampling.samples.write_png", stop)
+    monkeypatch.setattr("gankit.sampling.samples.write_image", stop)
     with pytest.raises(KeyboardInterrupt):
         run.sample(5).save(folder)
     monkeypatch.undo()
@@ -163,7 +163,7 @@ def test_images_of_other_channels_are_shown_in_part(tmp_path):
     assert samples.note == "pictures show the first 3 of 5 channels"
     assert samples.page().shape[2] == 3
     files = samples.save(tmp_path / "drawn")
-    assert Image.open(files[0]).mode == "RGB"
+    assert files[0].name == "000000.tif"  # of all five
     samples.save(tmp_path / "all.npy")
     assert np.load(tmp_path / "all.npy", allow_pickle=False).shape == (2, 5, 8, 8)
 

@@ -71,7 +71,7 @@ class WGAN(Variant[WGANConfig]):
     metrics: ClassVar = {"estimate": "smaller"}
     presets: ClassVar = {
         "default": {**_SMALL, "steps": 1500, "eval_every": 150},
-        "clip": {**_SMALL, "steps": 2000, "eval_every": 200, "lipschitz": "clip", "clip_optim.lr": 5e-4},
+        "clip": {**_SMALL, "steps": 3000, "eval_every": 300, "lipschitz": "clip", "clip_optim.lr": 5e-4},
         "paper": {
             "steps": 100_000,
             "batch_size": 64,
