@@ -26,6 +26,8 @@ Rows = Callable[[], Sequence[Dataset[Any]]]
 
 SAMPLES = 16
 """Samples that are drawn unless a number is asked for."""
+_NUMBERS = 64
+"""Most numbers of a row (a box, points, a vector) that a record holds."""
 IN_COLUMNS = 32
 """Most classes or texts that get a column each on a sheet; of classes that merely go in turn, half as many."""
 
@@ -231,6 +233,8 @@ class _Taken:
             _record(self.records, name, decode_text(rows))
         elif kind_of(key).pixels:
             _record(self.records, name, [_source(split, index, stream) for index in indices.tolist()])
+        elif key.kind != "class" and rows[:1].numel() <= _NUMBERS:
+            _record(self.records, name, rows.double().round(decimals=4).tolist())
 
 
 def _source(split: Dataset[Any], index: int, stream: str) -> str | int:

@@ -1,0 +1,106 @@
+"""The dataset placed-emoji: its boxes, points, captions and grounds are those of its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from gankit_plugin_emoji.placed import GROUNDS, TEXT_BYTES, PlacedEmoji, PlacedEmojiConfig
+from pydantic import ValidationError
+
+from gankit.data.text import decode_text
+from gankit.errors import UsageError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def data() -> PlacedEmoji:
+    return PlacedEmoji(PlacedEmojiConfig(groups=("food", "animals"), number=500))
+
+
+@pytest.fixture(scope="module")
+def batch(data: PlacedEmoji) -> dict[str, torch.Tensor]:
+    return data.batch(torch.arange(200))
+
+
+def ground_of(batch: dict[str, torch.Tensor]) -> list[str]:
+    texts = decode_text(batch["text"])
+    grounds = {f"on {name}": name for name in GROUNDS}
+    return [next(grounds[part] for part in text.split(", ") if part in grounds) for text in texts]
+
+
+def test_all_that_is_drawn_is_in_the_box_and_fills_it(batch: dict[str, torch.Tensor]) -> None:
+    for image, box, name in zip(batch["image"], batch["box"] * 64, ground_of(batch), strict=True):
+        ground = torch.tensor(GROUNDS[name]).view(3, 1, 1)
+        differs = (image.int() - ground).abs().amax(0) > 24
+        assert differs.any()
+        left, top, right, bottom = box.round().int().tolist()
+        outside = differs.clone()
+        outside[top:bottom, left:right] = False
+        assert not outside.any()
+        rows, columns = differs.any(1).nonzero().flatten(), differs.any(0).nonzero().flatten()
+        slack = [columns[0] - left, rows[0] - top, right - 1 - columns[-1], bottom - 1 - rows[-1]]
+        assert max(int(one) for one in slack) <= 4  # light drawings on light grounds
+
+
+def test_points_lie_on_the_sides_of_the_box(batch: dict[str, torch.Tensor]) -> None:
+    box, points = batch["box"], batch["points"]
+    assert (points >= box[:, None, :2] - 1e-6).all()
+    assert (points <= box[:, None, 2:] + 1e-6).all()
+    for point, axis, side in ((0, 0, 0), (1, 1, 1), (2, 0, 2), (3, 1, 3)):
+        assert (points[:, point, axis] - box[:, side]).abs().max() < 0.05
+
+
+def test_a_caption_says_what_and_on_what(data: PlacedEmoji, batch: dict[str, torch.Tensor]) -> None:
+    texts, names = decode_text(batch["text"]), data.spec["group"].names
+    orders = set()
+    for number, (text, group) in enumerate(zip(texts, batch["group"].tolist(), strict=True)):
+        drawing = data.members[number % len(data.members)]
+        parts = text.split(", ")
+        assert len(parts) == 3
+        assert names[group] == drawing.group
+        assert names[group] in parts
+        ground = f"on {ground_of(batch)[number]}"
+        (name,) = (part for part in parts if part not in (names[group], ground))
+        assert sorted(name.split()) == sorted(drawing.text.replace(",", "").split())
+        orders.add(parts.index(names[group]))
+    assert orders == {0, 1, 2}
+    assert set(ground_of(batch)) == set(GROUNDS)
+
+
+def test_a_sample_is_the_same_whenever_it_is_asked_for(data: PlacedEmoji, batch: dict[str, torch.Tensor]) -> None:
+    again = PlacedEmoji(data.config).batch(torch.tensor([199, 3, 3]))
+    for key, values in again.items():
+        assert torch.equal(values, batch[key][[199, 3, 3]])
+    assert PlacedEmoji(data.config).fingerprint() == data.fingerprint()
+    empty = data.batch(torch.empty(0, dtype=torch.int64))
+    assert empty["image"].shape == (0, 3, 64, 64)
+    assert empty["text"].shape == (0, TEXT_BYTES)
+
+
+def test_no_drawing_is_in_both_splits(data: PlacedEmoji) -> None:
+    held_out = PlacedEmoji(data.config, "test")
+    assert len(held_out) == 50
+    assert not {one.kin for one in data.members} & {one.kin for one in held_out.members}
+    images = held_out.batch(torch.arange(50))["image"]
+    assert not torch.equal(images, data.batch(torch.arange(50))["image"])
+
+
+def test_longest_caption_fits() -> None:
+    data = PlacedEmoji(PlacedEmojiConfig(size=32, number=2500))
+    longest = max(len(one.text) + len(str(one.group)) for one in data.members)
+    assert longest + len(", , on purple") <= TEXT_BYTES
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="least"):
+        PlacedEmojiConfig(least=0.8, most=0.5)
+    with pytest.raises(UsageError, match="names nothing"):
+        PlacedEmoji(PlacedEmojiConfig(groups=()))

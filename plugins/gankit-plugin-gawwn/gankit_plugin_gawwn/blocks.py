@@ -1,0 +1,89 @@
+"""What the networks of both forms are made of (Reed et al. 2016, "Learning What and Where to Draw")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gankit.errors import UsageError
+from gankit.nn import LeakyReLU
+from gankit.options.spelling import give
+
+__all__ = ["GRID", "Residual", "Seen", "conv", "deconv", "doublings", "judged", "tile", "upwards"]
+
+GRID = 16
+"""Side of the maps in which things are placed."""
+SLOPE = 0.2
+
+
+def doublings(size: int, width: int) -> int:
+    """How often a map of :data:`GRID` is doubled to images of `size` x `width`; :class:`UsageError` if it cannot be."""
+    count = (size // GRID).bit_length() - 1
+    if size != width or count < 1 or GRID << count != size:
+        raise UsageError(
+            f"gawwn draws squares with a power of two to a side, from {2 * GRID} on, and the dataset's images are "
+            f"{width}x{size}: choose another size ({give('data.size', 64)})"
+        )
+    return count
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int = 1, act: str = "relu"
+) -> list[nn.Module]:
+    """A convolution, batch norm and an activation: relu, leaky or none."""
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
+
+
+def deconv(inputs: int, outputs: int, *, start: bool = False, act: str = "relu") -> list[nn.Module]:
+    """Twice the size, or 4x4 from a single place; batch norm and an activation."""
+    stride, padding = (1, 0) if start else (2, 1)
+    return [nn.ConvTranspose2d(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
+
+
+def _act(name: str) -> list[nn.Module]:
+    return {"relu": [nn.ReLU(inplace=True)], "leaky": [LeakyReLU(negative_slope=SLOPE)], "none": []}[name]
+
+
+class Residual(nn.Module):
+    """1x1, 3x3, 3x3 beside an identity, of which the first two are narrow."""
+
+    def __init__(self, channels: int, narrow: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *conv(channels, narrow, 1, 1, 0), *conv(narrow, narrow), *conv(narrow, channels, act="none")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.body(x))
+
+
+def upwards(widths: Sequence[int], channels: int) -> nn.Sequential:
+    """Doublings from `widths`[0] channels through the others to an image in [-1, 1]."""
+    layers = [layer for a, b in pairwise(widths) for layer in deconv(a, b)]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
+
+
+def tile(values: Tensor, like: Tensor) -> Tensor:
+    """`values` (N, C) at every place of `like` (N, C', H, W)."""
+    return values[:, :, None, None].to(like.dtype).expand(-1, -1, *like.shape[2:])
+
+
+class Seen(nn.Sequential):
+    """An image (N, channels, size, size) as features (N, 2 width, GRID, GRID)."""
+
+    def __init__(self, channels: int, width: int, count: int) -> None:
+        layers: list[nn.Module] = []
+        for k in range(count - 1):
+            layers += [nn.Conv2d(width if k else channels, width, 4, 2, 1), LeakyReLU(negative_slope=SLOPE)]
+        layers += conv(width if count > 1 else channels, 2 * width, 4, 2, act="leaky")
+        super().__init__(*layers, *conv(2 * width, 2 * width, act="leaky"))
+
+
+def judged(width: int) -> nn.Sequential:
+    """What the region and the whole say, (N, 2 width), to one logit."""
+    return nn.Sequential(
+        nn.Linear(2 * width, width), nn.BatchNorm1d(width), LeakyReLU(negative_slope=SLOPE), nn.Linear(width, 1)
+    )

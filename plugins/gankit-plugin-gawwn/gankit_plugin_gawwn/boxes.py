@@ -1,0 +1,80 @@
+"""Generator and discriminator that are told of a bounding box (Reed et al. 2016, section 4.1).
+
+Shapes: T is the length of a text's embedding, Z of the noise, g and d the widths; maps have GRID places a side.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gankit.nn import LeakyReLU
+from gankit_plugin_gawwn.blocks import GRID, SLOPE, Residual, Seen, conv, deconv, judged, tile, upwards
+from gankit_plugin_gawwn.placing import cut, placed, spread
+
+__all__ = ["BoxDiscriminator", "BoxGenerator"]
+
+
+class BoxGenerator(nn.Module):
+    """Embedding (N, T), noise (N, Z) and box (N, 4) to images (N, channels, size, size) in [-1, 1].
+
+    A local path draws from noise and text on a map of its own, which is shrunk into the box; a global path draws from
+    noise and from where the text is.
+    """
+
+    def __init__(self, *, text: int, z: int, width: int, last: int, count: int, channels: int = 3) -> None:
+        super().__init__()
+        g = width
+        self.noise, self.noise_around = nn.Linear(z, 4 * g), nn.Linear(z, 4 * g)
+        self.text = nn.Linear(text, 4 * g)
+        self.where = nn.Sequential(
+            *conv(4 * g, 4 * g, 4, 2), *conv(4 * g, 4 * g, 4, 2), *conv(4 * g, 4 * g, GRID // 4, 1, 0)
+        )
+        self.around = nn.Sequential(*deconv(8 * g, 8 * g, start=True), *deconv(8 * g, 4 * g), *deconv(4 * g, 2 * g))
+        self.inside = nn.Sequential(
+            *deconv(8 * g, 8 * g, start=True, act="none"),
+            Residual(8 * g, 2 * g),
+            *deconv(8 * g, 4 * g, act="none"),
+            Residual(4 * g, g),
+            *deconv(4 * g, 2 * g, act="none"),
+        )
+        self.joint = nn.Sequential(*conv(4 * g, 2 * g))
+        self.image = upwards([2 * g, g, *[last] * (count - 2)][:count], channels)
+
+    def forward(self, embedding: Tensor, z: Tensor, boxes: Tensor) -> Tensor:
+        said = self.text(embedding)
+        where = self.where(spread(said, boxes, GRID)).flatten(1)
+        around = torch.cat([torch.relu(self.noise_around(z)), where], 1)
+        inside = torch.relu(torch.cat([self.noise(z), said], 1))
+        local = torch.relu(placed(self.inside(inside[:, :, None, None]), boxes))
+        return self.image(self.joint(torch.cat([self.around(around[:, :, None, None]), local], 1)))
+
+
+class BoxDiscriminator(nn.Module):
+    """Logits (N,): whether images (N, channels, size, size) are real and show the text (N, T) in the box (N, 4)."""
+
+    def __init__(self, *, text: int, width: int, told: int, count: int, channels: int = 3) -> None:
+        super().__init__()
+        d = width
+        self.seen = Seen(channels, d, count)
+        self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
+        self.together = nn.Sequential(*conv(2 * d + told, 2 * d, act="leaky"))
+        self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
+        self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
+        self.where = nn.Sequential(*conv(told, 4 * d, 4, 2), *conv(4 * d, d, 4, 2))
+        self.joint = nn.Sequential(
+            *conv(9 * d, 4 * d, 1, 1, 0, act="leaky"), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky")
+        )
+        self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 2 d, GRID, GRID), of which several texts may be judged."""
+        return self.seen(images)
+
+    def forward(self, features: Tensor, embedding: Tensor, boxes: Tensor) -> Tensor:
+        told = self.text(embedding)
+        region = cut(self.together(torch.cat([features, tile(told, features)], 1)), boxes)
+        inside = self.act(self.inside(region).mean((2, 3)))
+        where = self.where(spread(told, boxes, GRID))
+        whole = self.joint(torch.cat([self.whole(features), where], 1)).flatten(1)
+        return self.judged(torch.cat([inside, whole], 1)).flatten().float()

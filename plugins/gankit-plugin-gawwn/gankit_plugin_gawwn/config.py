@@ -1,0 +1,75 @@
+"""Options of the variant ``gawwn``, and its presets. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from gankit_plugin_stackgan.config import TextConfig
+from pydantic import Field
+
+from gankit.plugin import Config, Optim
+
+
+class GAWWNConfig(Config):
+    """Options of the variant ``gawwn``."""
+
+    place: Literal["box", "points"] = "box"
+    """What says where: the box around what is drawn, or points of it."""
+    place_key: str = ""
+    """Which boxes or points of the data; none: `box` or `points`."""
+    z: int = Field(100, ge=1)
+    """Length of the noise vector."""
+    width: int = Field(128, ge=2)
+    """The generator's channels; its maps have from one to eight times as many."""
+    last: int = Field(32, ge=1)
+    """Channels of maps of half the images' size, and of those above a quarter."""
+    d_width: int = Field(128, ge=1)
+    """The discriminator's channels, likewise."""
+    told: int = Field(128, ge=1)
+    """Channels that a text takes in the discriminator."""
+    mismatch: Literal["any", "near"] = "any"
+    """What the discriminator has to tell from an image's own caption: any other of the batch's, as in the paper, or the
+    one that comes nearest to it."""
+    misplaced: float = Field(0.0, ge=0)
+    """Weight of a term that is not in the paper: the discriminator has to tell an image's own place from another
+    image's, too; 0 = off."""
+    match: float = Field(0.0, ge=0)
+    """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
+    caption by what is drawn in its box (in the manner of AttnGAN's DAMSM loss); 0 = off."""
+    text: TextConfig = TextConfig()
+    """Text encoder; trained here on what is in the boxes of the data, if it has any."""
+    optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
+    """Optimiser of both networks."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {
+        "steps": 6000,
+        "batch_size": 32,
+        "sample_n": 16,
+        "sample_every": 500,
+        "eval_every": 1000,
+        "ema": 0.995,
+        "precision": "auto",
+        "z": 32,
+        "width": 32,
+        "d_width": 32,
+        "told": 64,
+        "mismatch": "near",
+        "misplaced": 0.5,
+        "match": 1.0,
+        "optim.lr": 5e-4,
+    },
+    # the authors' code: 1,000 epochs of the 8,855 birds that have captions for training; halved every 100 epochs
+    "paper": {
+        "steps": 553_000,
+        "batch_size": 16,
+        "data.size": 128,
+        "text.size": 1024,
+        "text.width": 512,
+        "sample_every": 5000,
+        "checkpoint_every": 5000,
+        "optim.schedule": "halve",
+        "optim.halvings": 9,
+    },
+}

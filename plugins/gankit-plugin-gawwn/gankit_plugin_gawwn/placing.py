@@ -1,0 +1,73 @@
+"""Maps moved into a box and cut out of it, points as maps.
+
+Boxes stand upright, so that bilinear sampling is a product with a matrix for each side: that has derivatives of every
+order, where torch's ``grid_sample`` has one. Results are those of ``grid_sample`` with zeros around the map and
+``align_corners=False``, as the spatial transformers of Reed et al. 2016 have it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["cut", "drawn_points", "placed", "spread"]
+
+LEAST = 1e-3
+"""Least side of a box, of the image's: one without any is as good as this."""
+
+
+def placed(maps: Tensor, boxes: Tensor) -> Tensor:
+    """`maps` (N, C, S, S) shrunk into `boxes` (N, 4) of maps of the same size; 0 outside of them."""
+    return _sampled(maps, *_into(boxes, maps.shape[-1]))
+
+
+def cut(maps: Tensor, boxes: Tensor, side: int | None = None) -> Tensor:
+    """What is in `boxes` (N, 4) of `maps` (N, C, S, S), stretched to S x S, or to `side` x `side`."""
+    return _sampled(maps, *_out_of(boxes, maps.shape[-1], side or maps.shape[-1]))
+
+
+def spread(values: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """`values` (N, C) all over `boxes` (N, 4), 0 elsewhere: (N, C, side, side). As :func:`placed` of equal places."""
+    down, across = (matrix.sum(2) for matrix in _into(boxes, side))
+    inside = down[:, None, :, None] * across[:, None, None, :]
+    return values[:, :, None, None] * inside.to(values.dtype)
+
+
+def drawn_points(points: Tensor, side: int) -> Tensor:
+    """Points (N, K, 2 or 3) as maps (N, K, side, side), 1 at the place of each, all 0 of one that is not visible."""
+    number = points[..., :2].mul(side).floor().clamp(0, side - 1).long()
+    flat = torch.zeros(*points.shape[:2], side * side, device=points.device)
+    flat.scatter_(2, (number[..., 1] * side + number[..., 0])[..., None], 1.0)
+    if points.shape[2] == 3:
+        flat = flat * points[..., 2:]
+    return flat.unflatten(2, (side, side))
+
+
+def _sampled(maps: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    down, across = down.to(maps.dtype), across.to(maps.dtype)
+    return torch.einsum("nyh,nchw,nxw->ncyx", down, maps, across)
+
+
+def _into(boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """For rows and columns: how much each place of a map gets from each of one that is shrunk into a box."""
+    ends, starts = _sides(boxes)
+    places = (torch.arange(side, device=boxes.device) + 0.5) / side
+    return tuple(_weights((places - start) / (end - start), side) for start, end in zip(starts, ends, strict=True))  # type: ignore[return-value]
+
+
+def _out_of(boxes: Tensor, side: int, wanted: int) -> tuple[Tensor, Tensor]:
+    ends, starts = _sides(boxes)
+    places = (torch.arange(wanted, device=boxes.device) + 0.5) / wanted
+    return tuple(_weights(start + places * (end - start), side) for start, end in zip(starts, ends, strict=True))  # type: ignore[return-value]
+
+
+def _sides(boxes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Bottom and right, top and left: float32 (N, 1) each."""
+    left, top, right, bottom = boxes.float().unsqueeze(2).unbind(1)
+    return [torch.maximum(bottom, top + LEAST), torch.maximum(right, left + LEAST)], [top, left]
+
+
+def _weights(at: Tensor, side: int) -> Tensor:
+    """Bilinear weights (N, S, side) of places `at` (N, S), fractions of a map's side, for each of its pixels."""
+    centres = torch.arange(side, device=at.device) + 0.5
+    return (1 - (at[:, :, None] * side - centres).abs()).clamp(min=0)

@@ -1,0 +1,75 @@
+"""Generator and discriminator that are told of points (Reed et al. 2016, section 4.2).
+
+Each of K points is a map of its own, in which its place is 1; see :mod:`gankit_plugin_gawwn.boxes` for the shapes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gankit.nn import LeakyReLU
+from gankit_plugin_gawwn.blocks import GRID, SLOPE, Residual, Seen, conv, deconv, judged, tile, upwards
+from gankit_plugin_gawwn.placing import drawn_points
+
+__all__ = ["PointsDiscriminator", "PointsGenerator"]
+
+
+def _gate(maps: Tensor) -> Tensor:
+    """(N, 1, S, S): where any of the points is."""
+    return maps.sum(1, keepdim=True).clamp(0, 1)
+
+
+def _dense(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
+
+
+class PointsGenerator(nn.Module):
+    """Embedding (N, T), noise (N, Z) and points (N, K, 2 or 3) to images (N, channels, size, size) in [-1, 1]."""
+
+    def __init__(self, *, text: int, z: int, width: int, count: int, points: int, channels: int = 3) -> None:
+        super().__init__()
+        g = width
+        self.noise, self.text = nn.Linear(z, 4 * g), nn.Linear(text, 4 * g)
+        self.said_here, self.said_around = _dense(8 * g, 4 * g), _dense(8 * g, 4 * g)
+        self.here = nn.Sequential(*conv(4 * g, 4 * g))
+        self.where = nn.Sequential(*conv(points, g, 4, 2), *conv(g, 2 * g, 4, 2), *conv(2 * g, 4 * g, GRID // 4, 1, 0))
+        self.around = nn.Sequential(*deconv(8 * g, 4 * g, start=True), *deconv(4 * g, 2 * g), *deconv(2 * g, g))
+        self.joint = nn.Sequential(*conv(5 * g + points, 4 * g), *conv(4 * g, 4 * g, act="none"), Residual(4 * g, g))
+        self.image = upwards([4 * g, 2 * g, *[g] * (count - 2)][:count], channels)
+
+    def forward(self, embedding: Tensor, z: Tensor, points: Tensor) -> Tensor:
+        said = torch.relu(torch.cat([self.noise(z), self.text(embedding)], 1))
+        maps = drawn_points(points, GRID).to(said.dtype)
+        here = self.here(self.said_here(said)[:, :, None, None] * _gate(maps))
+        around = torch.cat([self.said_around(said), self.where(maps).flatten(1)], 1)
+        return self.image(self.joint(torch.cat([self.around(around[:, :, None, None]), here, maps.to(here.dtype)], 1)))
+
+
+class PointsDiscriminator(nn.Module):
+    """Logits (N,): whether images are real and show the text (N, T) at the points (N, K, 2 or 3)."""
+
+    def __init__(self, *, text: int, width: int, told: int, count: int, points: int, channels: int = 3) -> None:
+        super().__init__()
+        d = width
+        self.seen = Seen(channels, d, count)
+        self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
+        self.together = nn.Sequential(*conv(2 * d + told, 2 * d, act="leaky"))
+        self.inside = nn.Sequential(*conv(2 * d + points, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
+        self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
+        self.joint = nn.Sequential(
+            *conv(8 * d + told, 4 * d, 1, 1, 0, act="leaky"), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky")
+        )
+        self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 2 d, GRID, GRID), of which several texts may be judged."""
+        return self.seen(images)
+
+    def forward(self, features: Tensor, embedding: Tensor, points: Tensor) -> Tensor:
+        told, maps = self.text(embedding), drawn_points(points, GRID).to(features.dtype)
+        region = self.together(torch.cat([features, tile(told, features)], 1)) * _gate(maps)
+        inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))
+        whole = self.whole(features)
+        whole = self.joint(torch.cat([whole, tile(told, whole)], 1)).flatten(1)
+        return self.judged(torch.cat([inside, whole], 1)).flatten().float()

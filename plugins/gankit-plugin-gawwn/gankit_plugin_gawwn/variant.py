@@ -1,0 +1,173 @@
+"""Variant ``gawwn``: images of what a text says, where a box or points say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
+from typing import TYPE_CHECKING, ClassVar
+
+from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Phase, Preparation, SampleRequest, Step, Variant
+from gankit_plugin_gawwn.config import PRESETS, GAWWNConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gankit.plugin import Batch, Networks
+
+FLAT = 0.8
+"""Overlap of what differs from the ground with the boxes of real images from which the measure says anything."""
+
+
+class GAWWN(Variant[GAWWNConfig]):
+    """Draws what a caption says in the box, or at the points, that it is told (Reed et al. 2016)."""
+
+    Config = GAWWNConfig
+    dataset = "placed-emoji"
+    averaged = ("generator",)
+    metric = "accuracy"
+    metrics: ClassVar = {"overlap": "larger"}
+    presets: ClassVar = PRESETS
+    check_options: ClassVar = {"text.steps": 3, "text.image_steps": 1, "width": 4, "d_width": 4}
+
+    def __init__(self, config: GAWWNConfig) -> None:
+        super().__init__(config)
+        self.place = config.place_key or config.place
+        self.requires = frozenset({"image", "text", self.place})
+        self.conditions = frozenset({"text", self.place})
+
+    def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit_plugin_stackgan import text
+        from gankit_plugin_stackgan.matching import ImageEncoder
+
+        from gankit.nn.init import init_normal
+        from gankit_plugin_gawwn.blocks import doublings
+        from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
+        from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
+
+        c, key = self.config, spec[self.place]
+        channels, height, width = spec.image_shape
+        if key.kind != c.place or (c.place == "box" and key.shape != (4,)):
+            raise UsageError(
+                f"place = {c.place}: {self.place!r} of the data is {key.kind} {key.shape}, not one {c.place}"
+            )
+        encoder = text.build(c.text, spec)
+        encoders: dict[str, nn.Module] = {"text": encoder}
+        if c.text.encoder == "char-cnn-rnn":
+            encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
+        shared = {"text": encoder.size, "count": doublings(height, width), "channels": channels}
+        drawing = {"z": c.z, "width": c.width, **shared}
+        judging = {"told": c.told, "width": c.d_width, **shared}
+        generator: nn.Module
+        judge: nn.Module
+        if c.place == "box":
+            generator, judge = BoxGenerator(last=c.last, **drawing), BoxDiscriminator(**judging)
+        else:
+            number = key.shape[0]
+            generator, judge = PointsGenerator(points=number, **drawing), PointsDiscriminator(points=number, **judging)
+        return {**encoders, "generator": init_normal(generator), "discriminator": init_normal(judge)}
+
+    def prepare(self, preparation: Preparation) -> None:
+        from gankit_plugin_gawwn.crops import train_encoders
+
+        if self.config.text.encoder == "char-cnn-rnn":
+            train_encoders(self.config.text, preparation)
+
+    def phases(self) -> Sequence[Phase]:
+        optim = self.config.optim
+        return (
+            Phase(name="discriminator", updates=("discriminator",), loss=self._discriminator, optim=optim),
+            Phase(name="generator", updates=("generator",), loss=self._generator, optim=optim),
+        )
+
+    def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
+        embedding = networks["text"](request.batch["text"])
+        return networks["generator"](embedding, request.noise(request.n, self.config.z), request.batch[self.place])
+
+    def figures(self, networks: Networks, request: SampleRequest) -> Mapping[str, Tensor]:
+        from gankit_plugin_gawwn.figures import captions_in_one_place, one_caption_in_places
+
+        return {
+            "places": one_caption_in_places(self, networks, request),
+            "captions": captions_in_one_place(self, networks, request),
+        }
+
+    def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
+        """Intersection over union of the box asked for and of what differs from the ground, on average.
+
+        NaN for data without boxes, or whose grounds are not of one colour each.
+        """
+        import torch
+
+        from gankit_plugin_gawwn.seen import drawn_box, overlap
+
+        drawn, real = [], []
+        for batch in batches:
+            if "box" not in batch or batch["box"].dim() != 2:
+                return {"overlap": nan}
+            embedding = networks["text"](batch["text"])
+            z = torch.randn(len(embedding), self.config.z, generator=generator, device=embedding.device)
+            images = networks["generator"](embedding, z, batch[self.place])
+            drawn.append(overlap(drawn_box(images), batch["box"]))
+            real.append(overlap(drawn_box(batch["image"]), batch["box"]))
+        seen = drawn and float(torch.cat(real).mean()) >= FLAT
+        return {"overlap": float(torch.cat(drawn).mean()) if seen else nan}
+
+    def _embedding(self, step: Step) -> Tensor:
+        """Of the captions of the batch, (N, T), without a graph."""
+        import torch
+
+        def embed() -> Tensor:
+            with torch.no_grad():
+                return step.networks["text"](step.batch["text"])
+
+        return step.shared("embedding", embed)
+
+    def _fake(self, step: Step) -> Tensor:
+        """Images for the captions and places of the batch; both phases see the same ones."""
+
+        def draw() -> Tensor:
+            z = step.noise(step.size, self.config.z)
+            return step.networks["generator"](self._embedding(step), z, step.batch[self.place])
+
+        return step.shared("fake", draw)
+
+    def _others(self, step: Step) -> Tensor:
+        """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,)."""
+        import torch
+        from gankit_plugin_stackgan.matching import others
+
+        if self.config.mismatch == "near":
+            return others(self._embedding(step))
+        return torch.arange(step.size, device=step.device).roll(1)
+
+    def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+
+        judge, embedding, place = step.networks["discriminator"], self._embedding(step), step.batch[self.place]
+        real, fake = judge.features(step.batch["image"]), judge.features(self._fake(step).detach())
+
+        def reject(logits: Tensor) -> Tensor:
+            return patchgan_g_loss(-logits, "bce")
+
+        terms = {
+            "real": patchgan_g_loss(judge(real, embedding, place), "bce"),
+            "fake": reject(judge(fake, embedding, place)) / 2,
+            "mismatched": reject(judge(real, embedding[self._others(step)], place)) / 2,
+        }
+        if self.config.misplaced:
+            terms["misplaced"] = self.config.misplaced * reject(judge(real, embedding, place.roll(1, 0)))
+        return terms
+
+    def _generator(self, step: Step) -> dict[str, Tensor]:
+        from gankit.ops import patchgan_g_loss
+        from gankit_plugin_gawwn.crops import crops
+
+        judge, embedding, images = step.networks["discriminator"], self._embedding(step), self._fake(step)
+        logits = judge(judge.features(images), embedding, step.batch[self.place])
+        terms = {"generator": patchgan_g_loss(logits, "bce")}
+        if self.config.match and "images" in step.networks:
+            found = step.networks["images"].match(crops(images, step.batch), embedding)
+            terms["match"] = self.config.match * found
+        return terms

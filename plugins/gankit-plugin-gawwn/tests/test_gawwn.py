@@ -1,0 +1,130 @@
+"""The variant in training: losses by hand, asking, figures, what is measured, resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gankit_plugin_gawwn.crops import crops
+from gankit_plugin_gawwn.placing import cut
+
+import gankit
+from gankit.api import make_session
+from gankit.errors import UsageError
+from gankit.run import Run
+from gankit.training.session import Session
+
+SMALL: dict[str, Any] = {
+    "steps": 3,
+    "batch_size": 6,
+    "sample_n": 9,
+    "width": 4,
+    "d_width": 4,
+    "told": 4,
+    "z": 4,
+    "eval_every": 0,
+    "precision": "float32",
+    "device": "cpu",
+    "text": {"steps": 2, "image_steps": 1, "size": 8, "width": 8, "batch_size": 8},
+    "data": {"size": 32, "groups": ("food",), "number": 120},
+}
+
+PLACES = {
+    "box": ("0.1,0.1,0.5,0.5", "0.5,0.5,0.9,0.9"),
+    "points": ("0.1,0.2,0.2,0.1,0.4,0.3,0.2,0.5", "0.6,0.7,0.7,0.6,0.9,0.8,0.7,0.95"),
+}
+
+
+def session(**options: object) -> Session:
+    made = make_session("gawwn", None, **{**SMALL, **options})
+    made.begin()
+    return made
+
+
+@pytest.mark.parametrize("place", ["box", "points"])
+def test_losses_are_those_of_the_paper(place: str) -> None:
+    made = session(place=place, misplaced=0.0, match=0.0, mismatch="any")
+    step = made.new_step(0)
+    judge, embedding, where = made.networks["discriminator"], made.variant._embedding(step), step.batch[place]
+    found = made.variant._discriminator(step)
+    assert set(found) == {"real", "fake", "mismatched"}
+    images, real = made.variant._fake(step), step.batch["image"]
+    softplus = torch.nn.functional.softplus
+
+    def logits(pictures: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return judge(judge.features(pictures), text, where)
+
+    assert found["real"].item() == pytest.approx(softplus(-logits(real, embedding)).mean().item(), rel=1e-4)
+    assert found["fake"].item() == pytest.approx(softplus(logits(images, embedding)).mean().item() / 2, rel=1e-4)
+    other = softplus(logits(real, embedding.roll(1, 0))).mean().item() / 2
+    assert found["mismatched"].item() == pytest.approx(other, rel=1e-4)
+    drawn = made.variant._generator(step)
+    assert set(drawn) == {"generator"}
+    assert drawn["generator"].item() == pytest.approx(softplus(-logits(images, embedding)).mean().item(), rel=1e-4)
+
+
+def test_the_terms_that_are_not_in_the_paper() -> None:
+    made = session()
+    step = made.new_step(0)
+    assert set(made.variant._discriminator(step)) == {"real", "fake", "mismatched", "misplaced"}
+    assert set(made.variant._generator(step)) == {"generator", "match"}
+
+
+@pytest.fixture(scope="module", params=["box", "points"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    options = SMALL | {"steps": 25, "ema": 0.0}  # until batch norm knows what it sees
+    return gankit.train("gawwn", out=tmp_path_factory.mktemp(request.param), place=request.param, **options)
+
+
+def test_what_and_where_are_asked_for(run: Run) -> None:
+    place = run.variant.place
+    here, there = PLACES[place]
+    asked: dict[str, Any] = {"text": "red apple, food, on blue", place: here}
+    first, again = (run.sample(2, given=asked, seed=1).images for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (2, 3, 32, 32)
+    assert not torch.equal(run.sample(2, given=asked | {place: there}, seed=1).images, first)
+    assert not torch.equal(run.sample(2, given=asked | {"text": "melon"}, seed=1).images, first)
+    assert {"text", place} <= run.sample(3).records[0].keys()
+
+
+def test_a_box_that_is_none_is_refused(run: Run) -> None:
+    if run.variant.place == "box":
+        with pytest.raises(UsageError, match="box"):
+            run.sample(1, given={"text": "apple", "box": "0.5,0.5,0.1,0.9"})
+
+
+def test_figures_show_places_and_captions(run: Run) -> None:
+    samples = run.sample(9)
+    assert set(samples.figures) == {"places", "captions"}
+    for picture in samples.figures.values():
+        assert picture.shape == (3 * 34 - 2, 3 * 34 - 2, 3)
+        red = (picture.numpy() == np.array([255, 0, 0], np.uint8)).all(-1)
+        assert red.sum() > 9 * 4
+    assert len(run.sample(1).figures["captions"]) == 32
+
+
+def test_it_is_measured_where_it_draws(run: Run) -> None:
+    found = run.evaluate(8, metrics=["overlap"])["metrics"]["overlap"]
+    assert 0 <= found <= 1
+
+
+@pytest.mark.parametrize("place", ["box", "points"])
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(place: str, resumes_exactly: Callable[..., Run]) -> None:
+    resumes_exactly("gawwn", **{**SMALL, "place": place, "steps": 4})
+
+
+def test_crops_are_what_captions_are_about() -> None:
+    images, boxes = torch.randn(3, 3, 64, 64), torch.tensor([[0.2, 0.2, 0.6, 0.7]] * 3)
+    found = crops(images, {"box": boxes})
+    want = cut(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
+    torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-3)
+    assert torch.equal(crops(images, {}), images)
+
+
+def test_data_without_a_place_is_refused() -> None:
+    with pytest.raises(UsageError, match="box"):
+        make_session("gawwn", "emoji", **{**SMALL, "data": {"size": 32, "groups": ("food",)}})
