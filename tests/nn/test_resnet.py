@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gankit.nn import InstanceNormAct2d, ResNetGenerator
+from gankit.bench.kept import kept_bytes
+from gankit.nn import InstanceNormAct2d, ResNetGenerator, resnet
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +138,28 @@ def test_no_layer_runs_in_vain() -> None:
 def test_there_are_no_other_layers() -> None:
     with pytest.raises(ValueError, match="numbered from 0 to 5, got 6"):
         ResNetGenerator(1, 1, width=2, blocks=2).features(torch.zeros(1, 1, 16, 16), (0, 6))
+
+
+@pytest.mark.parametrize("norm", ["instance", "affine", "layer", "batch"])
+def test_large_maps_are_computed_anew_in_place_of_kept(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same gradients, of first and second order, and the same averages of batch norm; less is kept."""
+    network = ResNetGenerator(2, 2, width=4, blocks=3, norm=norm).double()  # type: ignore[arg-type]
+    images = torch.randn(2, 2, 32, 32, dtype=torch.float64, requires_grad=True)
+    own = [*network.parameters(), images]
+
+    def measured(large: int) -> tuple[list[torch.Tensor], int, dict[str, torch.Tensor]]:
+        monkeypatch.setattr(resnet, "LARGE", large)
+        network.load_state_dict(start)
+        value = network(images).square().sum()
+        first = torch.autograd.grad(value, own, create_graph=True)
+        second = torch.autograd.grad(sum(grad.square().sum() for grad in first), own)
+        state = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        return [*first, *second], kept_bytes(lambda: network(images).square().sum(), own), state
+
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    (kept, size, buffers), (anew, smaller, same) = measured(1 << 62), measured(0)
+    for one, other in zip(kept, anew, strict=True):
+        torch.testing.assert_close(one, other)
+    for name, value in buffers.items():
+        torch.testing.assert_close(value, same[name])
+    assert (smaller < 0.95 * size) == (norm != "batch")
