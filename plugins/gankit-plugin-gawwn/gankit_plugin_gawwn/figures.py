@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gankit.data.images import to_uint8
 from gankit.sampling.sheets import visible
+from gankit_plugin_gawwn.placing import moved
 
 if TYPE_CHECKING:
     from gankit.plugin import Networks, SampleRequest
@@ -25,7 +26,7 @@ def one_caption_in_places(variant: GAWWN, networks: Networks, request: SampleReq
     text = request.batch["text"][:1].expand(SIDE * SIDE, -1)
     thirds = torch.arange(SIDE, device=request.device) / SIDE
     corner = torch.stack(torch.meshgrid(thirds, thirds, indexing="xy"), -1).flatten(0, 1) * 0.75
-    place = _moved(request.batch[variant.place][:1], corner)
+    place = moved(request.batch[variant.place][:1], corner)
     return _sheet(variant, networks, request, text, place)
 
 
@@ -34,18 +35,8 @@ def captions_in_one_place(variant: GAWWN, networks: Networks, request: SampleReq
     number = min(SIDE * SIDE, request.n)
     middle = torch.full((number, 2), 0.25, device=request.device)
     return _sheet(
-        variant, networks, request, request.batch["text"][:number], _moved(request.batch[variant.place][:1], middle)
+        variant, networks, request, request.batch["text"][:number], moved(request.batch[variant.place][:1], middle)
     )
-
-
-def _moved(place: Tensor, corner: Tensor) -> Tensor:
-    """A box (1, 4) or points (1, K, 2 or 3) in squares of half the image at `corner` (N, 2)."""
-    if place.dim() == 2:
-        return torch.cat([corner, corner + 0.5], 1)
-    spots = place[..., :2]
-    low, high = spots.amin(1, keepdim=True), spots.amax(1, keepdim=True)
-    inside = (spots - low) / (high - low).clamp(min=1e-3) * 0.5
-    return torch.cat([inside + corner[:, None], place[..., 2:].expand(len(corner), -1, -1)], 2)
 
 
 def _sheet(variant: GAWWN, networks: Networks, request: SampleRequest, text: Tensor, place: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["cut", "drawn_points", "placed", "spread"]
+__all__ = ["cut", "drawn_points", "moved", "placed", "spread"]
 
 LEAST = 1e-3
 """Least side of a box, of the image's: one without any is as good as this."""
@@ -41,6 +41,16 @@ def drawn_points(points: Tensor, side: int) -> Tensor:
     if points.shape[2] == 3:
         flat = flat * points[..., 2:]
     return flat.unflatten(2, (side, side))
+
+
+def moved(place: Tensor, corner: Tensor, side: float = 0.5) -> Tensor:
+    """A box (1 or N, 4), or points (1 or N, K, 2 or 3), brought to squares of a `side` at each `corner` (N, 2)."""
+    if place.dim() == 2:
+        return torch.cat([corner, corner + side], 1)
+    spots = place[..., :2]
+    low, high = spots.amin(1, keepdim=True), spots.amax(1, keepdim=True)
+    inside = (spots - low) / (high - low).clamp(min=1e-3) * side
+    return torch.cat([inside + corner[:, None], place[..., 2:].expand(len(corner), -1, -1)], 2)
 
 
 def _sampled(maps: Tensor, down: Tensor, across: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""What a run of ``gawwn`` draws, and where, against what it was asked for: a JSON row a run.
+
+    python benchmarks/quality_gawwn.py RUN... [--n 1000] [--json FILE]
+
+Held-out captions and places are drawn: `overlap` is the intersection over union of the box and of what differs from the
+ground, on average; `classes` the part in which a judge, which saw real images only, sees the class of the caption; both
+of the real images, too. `centres`: with text and noise held and the place moved to a random one, how the centre of what
+is drawn goes with that of the place: Pearson's correlation, across and down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import gankit
+from gankit.bench import append
+from gankit.data.images import to_float
+from gankit.evaluate import RealImages, judge_for
+
+PART = 100
+"""Images that are drawn at once."""
+SIDE = 0.5
+"""Of the places to which things are moved."""
+
+
+def classes_seen(judge: Any, images: Tensor) -> dict[str, Tensor]:
+    """The classes that the judge sees, by key, int64 (N,) each."""
+    with torch.no_grad():
+        found = [{name: logits.argmax(1) for name, logits in judge(part).items()} for part in images.split(PART)]
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def row(run: gankit.Run, n: int) -> dict[str, Any]:
+    from gankit_plugin_gawwn.placing import moved
+    from gankit_plugin_gawwn.seen import drawn_box, overlap
+
+    variant: Any = run.variant
+    test, networks = run.dataset("test"), run.networks(device="cpu")
+    batch = test.batch(torch.arange(min(n, len(test))))
+    count, place = len(batch["text"]), batch[variant.place]
+    noise = torch.Generator().manual_seed(0)
+    z = torch.randn(count, variant.config.z, generator=noise)
+    corner = torch.rand(count, 2, generator=noise) * (1 - SIDE)
+
+    def draw(where: Tensor) -> Tensor:
+        parts = zip(batch["text"].split(PART), z.split(PART), where.split(PART), strict=True)
+        with torch.no_grad():
+            return torch.cat([networks["generator"](networks["text"](text), one, at) for text, one, at in parts])
+
+    drawn, real, known = draw(place), to_float(batch["image"]), judge_for(RealImages(run.dataset()), RealImages(test))
+    seen, of_real = classes_seen(known.judge, drawn), classes_seen(known.judge, real)
+    box = drawn_box(draw(moved(place, corner, SIDE)))
+    centre = (box[:, :2] + box[:, 2:]) / 2
+    there = box.sum(1) > 0
+    return {
+        "quality": "gawwn",
+        "dataset": run.config.dataset,
+        "place": variant.config.place,
+        "seed": run.config.run.seed,
+        "steps": run.steps,
+        "checkpoint": run.directory.resolve("best"),
+        "seconds": round(run.seconds, 1),
+        "n": count,
+        "overlap": round(float(overlap(drawn_box(drawn), batch["box"]).mean()), 4),
+        "overlap_real": round(float(overlap(drawn_box(real), batch["box"]).mean()), 4),
+        "classes": {name: round(float((found == batch[name]).float().mean()), 4) for name, found in seen.items()},
+        "classes_real": {name: round(float((one == batch[name]).float().mean()), 4) for name, one in of_real.items()},
+        "centres": [
+            round(float(torch.corrcoef(torch.stack([centre[there, axis], corner[there, axis]]))[0, 1]), 4)
+            for axis in (0, 1)
+        ],
+        "nothing_drawn": round(1 - float(there.float().mean()), 4),
+        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--n", type=int, default=1000, help="held-out captions and places")
+    parser.add_argument("--json", type=Path, help="append the rows to this file")
+    arguments = parser.parse_args()
+    for path in arguments.runs:
+        found = row(gankit.open_run(path), arguments.n)
+        append(found, arguments.json)
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
