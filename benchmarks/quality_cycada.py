@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from gankit_plugin_cycada.networks import Classifier
+from of_run import machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,8 +76,7 @@ def row(run: gankit.Run, without: gankit.Run) -> dict[str, Any]:
         "gap_closed": round((right["cycada"] - right["a"]) / (right["b"] - right["a"]), 3),
         "flips": {name: round(value, 4) for name, value in flips.items()},
         "judge": judged["cycada"]["judge"]["accuracy_on_real"],
-        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(run),
     }
 
 

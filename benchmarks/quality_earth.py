@@ -10,19 +10,15 @@ nearest its other layer.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from gankit_plugin_earth.earth import OTHER, Earth
 from gankit_plugin_earth.seen import land_seen
+from of_run import machine, parser, rows, training
 from torch import Tensor
 
 import gankit
-from gankit.bench import append
 from gankit.data.images import to_float, to_uint8
 from gankit.evaluate.patches import between
 
@@ -81,30 +77,14 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "way": f"{layers[source]} -> {layers[produces]}",
         "paired": test.config.paired,
         "size": test.config.size,
-        "seed": run.config.run.seed,
-        "steps": run.steps,
-        "checkpoint": run.directory.resolve("best"),
-        "seconds": round(run.seconds, 1),
+        **training(run),
         "n": len(truth),
         **judged(drawn, truth, land, layers[produces]),
         "beside": {name: judged(images, truth, land, layers[produces]) for name, images in plain.items()},
         "truth": {"land": judged(truth, truth, land, layers[produces]).get("land")},
-        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(run),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--n", type=int, default=500, help="held-out crops")
-    parser.add_argument("--json", type=Path, help="append the rows to this file")
-    arguments = parser.parse_args()
-    for path in arguments.runs:
-        found = row(gankit.open_run(path), arguments.n)
-        append(found, arguments.json)
-        print(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    rows(parser(__doc__, "held-out crops", 500).parse_args(), row)

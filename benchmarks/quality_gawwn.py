@@ -10,17 +10,13 @@ is drawn goes with that of the place: Pearson's correlation, across and down.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from of_run import machine, parser, rows, training
 from torch import Tensor
 
 import gankit
-from gankit.bench import append
 from gankit.data.images import to_float
 from gankit.evaluate import RealImages, judge_for
 
@@ -63,10 +59,7 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "quality": "gawwn",
         "dataset": run.config.dataset,
         "place": variant.config.place,
-        "seed": run.config.run.seed,
-        "steps": run.steps,
-        "checkpoint": run.directory.resolve("best"),
-        "seconds": round(run.seconds, 1),
+        **training(run),
         "n": count,
         "overlap": round(float(overlap(drawn_box(drawn), batch["box"]).mean()), 4),
         "overlap_real": round(float(overlap(drawn_box(real), batch["box"]).mean()), 4),
@@ -77,22 +70,9 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
             for axis in (0, 1)
         ],
         "nothing_drawn": round(1 - float(there.float().mean()), 4),
-        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(run),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--n", type=int, default=1000, help="held-out captions and places")
-    parser.add_argument("--json", type=Path, help="append the rows to this file")
-    arguments = parser.parse_args()
-    for path in arguments.runs:
-        found = row(gankit.open_run(path), arguments.n)
-        append(found, arguments.json)
-        print(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    rows(parser(__doc__, "held-out captions and places", 1000).parse_args(), row)

@@ -13,19 +13,16 @@ dB, is of all pixels inside of holes, in [-1, 1]; the sliced Wasserstein distanc
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from of_run import machine, parser, rows, training
 from torch import Tensor
 
 import gankit
-from gankit.bench import append
 from gankit.data.images import to_float, to_uint8
 from gankit.evaluate.patches import between
 
@@ -93,34 +90,24 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
     return {
         "quality": "inpaint",
         "dataset": run.config.dataset,
-        "seed": run.config.run.seed,
-        "steps": run.steps,
-        "checkpoint": run.directory.resolve("best"),
-        "seconds": round(run.seconds, 1),
+        **training(run),
         "n": len(images),
         "holes": variant.config.holes,
         "hidden": round(float(mask.float().mean()), 4),
         "inpaint": judged(to_uint8(torch.cat(drawn)), images, mask),
         "spread": judged(torch.where(mask, to_uint8(spread), images), images, mask),
         "biharmonic": judged(biharmonic(images, mask), images, mask),
-        **json.loads((run.path / "environment.json").read_text(encoding="utf-8")),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine(run),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--photographs", type=Path, help="write crops of photographs into this new directory")
-    parser.add_argument("--n", type=int, default=300, help="held-out images")
-    parser.add_argument("--json", type=Path, help="append the rows to this file")
-    arguments = parser.parse_args()
+    options = parser(__doc__, "held-out images", 300, runs="*")
+    options.add_argument("--photographs", type=Path, help="write crops of photographs into this new directory")
+    arguments = options.parse_args()
     if arguments.photographs:
         photographs(arguments.photographs)
-    for path in arguments.runs:
-        found = row(gankit.open_run(path), arguments.n)
-        append(found, arguments.json)
-        print(json.dumps(found))
+    rows(arguments, row)
 
 
 if __name__ == "__main__":
