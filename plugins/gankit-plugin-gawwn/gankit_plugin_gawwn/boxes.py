@@ -67,14 +67,15 @@ class BoxDiscriminator(nn.Module):
         )
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, 2 d, GRID, GRID), of which several texts may be judged."""
-        return self.seen(images)
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 2 d, GRID, GRID), and (N, 8 d, GRID / 4, GRID / 4) of the whole: several texts may be judged of them."""
+        seen = self.seen(images)
+        return seen, self.whole(seen)
 
-    def forward(self, features: Tensor, embedding: Tensor, boxes: Tensor) -> Tensor:
-        told = self.text(embedding)
-        region = cut(self.together(torch.cat([features, tile(told, features)], 1)), boxes)
+    def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, boxes: Tensor) -> Tensor:
+        told, (seen, whole) = self.text(embedding), features
+        region = cut(self.together(torch.cat([seen, tile(told, seen)], 1)), boxes)
         inside = self.act(self.inside(region).mean((2, 3)))
         where = self.where(spread(told, boxes, GRID))
-        whole = self.joint(torch.cat([self.whole(features), where], 1)).flatten(1)
+        whole = self.joint(torch.cat([whole, where], 1)).flatten(1)
         return self.judged(torch.cat([inside, whole], 1)).flatten().float()

@@ -44,7 +44,7 @@ class GAWWNConfig(Config):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
-        "steps": 6000,
+        "steps": 4000,
         "batch_size": 32,
         "sample_n": 16,
         "sample_every": 500,
@@ -52,9 +52,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema": 0.995,
         "precision": "auto",
         "z": 32,
-        "width": 32,
-        "d_width": 32,
-        "told": 64,
+        "width": 24,
+        "d_width": 24,
+        "told": 32,
         "mismatch": "near",
         "misplaced": 0.5,
         "match": 1.0,

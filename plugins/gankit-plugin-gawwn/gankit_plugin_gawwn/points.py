@@ -62,14 +62,15 @@ class PointsDiscriminator(nn.Module):
         )
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, 2 d, GRID, GRID), of which several texts may be judged."""
-        return self.seen(images)
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 2 d, GRID, GRID), and (N, 8 d, GRID / 4, GRID / 4) of the whole: several texts may be judged of them."""
+        seen = self.seen(images)
+        return seen, self.whole(seen)
 
-    def forward(self, features: Tensor, embedding: Tensor, points: Tensor) -> Tensor:
-        told, maps = self.text(embedding), drawn_points(points, GRID).to(features.dtype)
-        region = self.together(torch.cat([features, tile(told, features)], 1)) * _gate(maps)
+    def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, points: Tensor) -> Tensor:
+        told, (seen, whole) = self.text(embedding), features
+        maps = drawn_points(points, GRID).to(seen.dtype)
+        region = self.together(torch.cat([seen, tile(told, seen)], 1)) * _gate(maps)
         inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))
-        whole = self.whole(features)
         whole = self.joint(torch.cat([whole, tile(told, whole)], 1)).flatten(1)
         return self.judged(torch.cat([inside, whole], 1)).flatten().float()

@@ -114,38 +114,22 @@ class GAWWN(Variant[GAWWNConfig]):
         seen = drawn and float(torch.cat(real).mean()) >= FLAT
         return {"overlap": float(torch.cat(drawn).mean()) if seen else nan}
 
-    def _embedding(self, step: Step) -> Tensor:
-        """Of the captions of the batch, (N, T), without a graph."""
-        import torch
-
-        def embed() -> Tensor:
-            with torch.no_grad():
-                return step.networks["text"](step.batch["text"])
-
-        return step.shared("embedding", embed)
-
     def _fake(self, step: Step) -> Tensor:
         """Images for the captions and places of the batch; both phases see the same ones."""
+        from gankit_plugin_stackgan.matching import embedded
 
         def draw() -> Tensor:
             z = step.noise(step.size, self.config.z)
-            return step.networks["generator"](self._embedding(step), z, step.batch[self.place])
+            return step.networks["generator"](embedded(step), z, step.batch[self.place])
 
         return step.shared("fake", draw)
 
-    def _others(self, step: Step) -> Tensor:
-        """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,)."""
-        import torch
-        from gankit_plugin_stackgan.matching import others
-
-        if self.config.mismatch == "near":
-            return others(self._embedding(step))
-        return torch.arange(step.size, device=step.device).roll(1)
-
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit_plugin_stackgan.matching import embedded, mistaken
+
         from gankit.ops import patchgan_g_loss
 
-        judge, embedding, place = step.networks["discriminator"], self._embedding(step), step.batch[self.place]
+        judge, embedding, place = step.networks["discriminator"], embedded(step), step.batch[self.place]
         real, fake = judge.features(step.batch["image"]), judge.features(self._fake(step).detach())
 
         def reject(logits: Tensor) -> Tensor:
@@ -154,17 +138,19 @@ class GAWWN(Variant[GAWWNConfig]):
         terms = {
             "real": patchgan_g_loss(judge(real, embedding, place), "bce"),
             "fake": reject(judge(fake, embedding, place)) / 2,
-            "mismatched": reject(judge(real, embedding[self._others(step)], place)) / 2,
+            "mismatched": reject(judge(real, embedding[mistaken(step, self.config.mismatch)], place)) / 2,
         }
         if self.config.misplaced:
             terms["misplaced"] = self.config.misplaced * reject(judge(real, embedding, place.roll(1, 0)))
         return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
+        from gankit_plugin_stackgan.matching import embedded
+
         from gankit.ops import patchgan_g_loss
         from gankit_plugin_gawwn.crops import crops
 
-        judge, embedding, images = step.networks["discriminator"], self._embedding(step), self._fake(step)
+        judge, embedding, images = step.networks["discriminator"], embedded(step), self._fake(step)
         logits = judge(judge.features(images), embedding, step.batch[self.place])
         terms = {"generator": patchgan_g_loss(logits, "bce")}
         if self.config.match and "images" in step.networks:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from gankit_plugin_gawwn.crops import crops
 from gankit_plugin_gawwn.placing import cut
+from gankit_plugin_stackgan.matching import embedded
 
 import gankit
 from gankit.api import make_session
@@ -48,7 +49,7 @@ def session(**options: object) -> Session:
 def test_losses_are_those_of_the_paper(place: str) -> None:
     made = session(place=place, misplaced=0.0, match=0.0, mismatch="any")
     step = made.new_step(0)
-    judge, embedding, where = made.networks["discriminator"], made.variant._embedding(step), step.batch[place]
+    judge, embedding, where = made.networks["discriminator"], embedded(step), step.batch[place]
     found = made.variant._discriminator(step)
     assert set(found) == {"real", "fake", "mismatched"}
     images, real = made.variant._fake(step), step.batch["image"]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gankit.data.images import to_float
 from gankit.nn import LeakyReLU
-from gankit.plugin import Preparation
+from gankit.plugin import Preparation, Step
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -80,6 +80,25 @@ class ImageEncoder(nn.Module):
         among = texts if others is None else torch.cat([texts, others])
         of_images, of_texts = scale * images @ among.T, scale * texts @ images.T
         return (F.cross_entropy(of_images, target) + F.cross_entropy(of_texts, target)) / 2
+
+
+def embedded(step: Step) -> Tensor:
+    """Of the captions of a step's batch, by its network ``text``: (N, size), without a graph, once a step."""
+
+    def embed() -> Tensor:
+        with torch.no_grad():
+            return step.networks["text"](step.batch["text"])
+
+    return step.shared("embedding", embed)
+
+
+def mistaken(step: Step, mismatch: str) -> Tensor:
+    """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,).
+
+    `mismatch`: ``any`` other one, or the ``near``est.
+    """
+    texts = embedded(step)
+    return others(texts) if mismatch == "near" else torch.arange(len(texts), device=texts.device).roll(1)
 
 
 def others(texts: Tensor) -> Tensor:

@@ -132,37 +132,19 @@ class StackGAN(Variant[StackGANConfig]):
 
     def _asked(self, step: Step) -> Tensor:
         """Embeddings (N, E) of what is drawn: the batch's captions, or half of them twice where modes are sought."""
-        embedding = self._embedding(step)
+        from gankit_plugin_stackgan.matching import embedded
+
+        embedding = embedded(step)
         if not self.config.seek:
             return embedding
         half = (len(embedding) + 1) // 2
         return embedding[:half].repeat(2, 1)[: len(embedding)]
 
-    def _embedding(self, step: Step) -> Tensor:
-        """Of the captions of the batch, (N, E), without a graph."""
-        import torch
-
-        def embed() -> Tensor:
-            with torch.no_grad():
-                return step.networks["text"](step.batch["text"])
-
-        return step.shared("embedding", embed)
-
-    def _others(self, step: Step) -> Tensor:
-        """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,)."""
-        import torch
-
-        from gankit_plugin_stackgan.matching import others
-
-        embedding = self._embedding(step)
-        if self.config.mismatch == "near":
-            return others(embedding)
-        return torch.arange(len(embedding), device=embedding.device).roll(1)
-
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         import torch
 
         from gankit.ops import patchgan_g_loss
+        from gankit_plugin_stackgan.matching import embedded, mistaken
 
         def accept(logits: Tensor) -> Tensor:
             return patchgan_g_loss(logits, "bce")
@@ -175,13 +157,13 @@ class StackGAN(Variant[StackGANConfig]):
         asked = condition = mean.detach()
         if self.config.seek:
             with torch.no_grad():
-                condition = step.networks["generator"].augmentation(self._embedding(step), None)[1]
+                condition = step.networks["generator"].augmentation(embedded(step), None)[1]
         real = judge.features(step.augment(self._real(step)))
         fake = judge.features(step.augment(images.detach()))
         terms = {
             "real": accept(judge.matched(real, condition)),
             "fake": reject(judge.matched(fake, asked)),
-            "mismatched": reject(judge.matched(real, condition[self._others(step)])),
+            "mismatched": reject(judge.matched(real, condition[mistaken(step, self.config.mismatch)])),
         }
         if self.stage == 1:
             return {"real": terms["real"], "fake": terms["fake"] / 2, "mismatched": terms["mismatched"] / 2}
