@@ -58,7 +58,9 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool, o
 
 
 def _encoded(pixels: np.ndarray, kind: str, opacity: bool) -> bytes | memoryview:
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    channels, bits = 1 if pixels.ndim == 2 else pixels.shape[2], 8 * pixels.itemsize
+    if (bits == 16 and kind not in ("PNG", "TIFF")) or (channels in (2, 4) and kind in ("JPEG", "BMP")):
+        raise UsageError(f"{kind} holds no image of {channels} channels and {bits} bits: use .tif")
     if channels > 4 or (channels == 2 and not opacity) or (channels > 1 and pixels.dtype == np.uint16):
         return encode_deep(pixels, kind, opacity)
     data = io.BytesIO()

@@ -89,22 +89,14 @@ def load_as(
     """What `convert` makes of the picture that was just loaded; for the rest see :func:`load`."""
     if channels is not None and channels not in MODES:
         raise UsageError(f"channels must be 1, 3 or 4, got {channels}")
-    with readable(path) as file, _opened(file, channels) as image:
-        if at_least and min(image.size) > at_least:
-            image.draft(None, (at_least, at_least))  # None: the mode stays
-        image.load()
-        return convert(image, channels)
-
-
-def _opened(file: io.BufferedReader, channels: int | None) -> Image.Image:
-    try:
-        return Image.open(file, formats=_FORMATS)
-    except Image.UnidentifiedImageError:
-        file.seek(0)
-        if (deep := decode_deep(file)) is None:
-            raise
-        have = deep.pixels.shape[2]
-        raise ValueError(f"an image of {have} channels, where {channels or '1, 3 or 4'} are asked for") from None
+    with readable(path) as file:
+        if (deep := decode_deep(file)) is not None:
+            return convert(deep.picture(channels), channels)
+        with Image.open(file, formats=_FORMATS) as image:
+            if at_least and min(image.size) > at_least:
+                image.draft(None, (at_least, at_least))  # None: the mode stays
+            image.load()
+            return convert(image, channels)
 
 
 @contextmanager

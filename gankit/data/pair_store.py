@@ -69,7 +69,7 @@ class PairStore(ImageStore):
     def _halves(self, file: str) -> list[list[Image.Image]]:
         """Left and right half of a file, in the order of a and b; of an odd width the middle column belongs to none."""
         path, channels = self.root / file, max(self._each)
-        if channels not in MODES and min(self._each) != channels:
+        if not {*self._each} <= MODES.keys() and min(self._each) != channels:
             raise ImageError(
                 f"{path}: one file cannot hold pictures of {self._each[0]} and of {self._each[1]} channels"
             )

@@ -24,7 +24,7 @@ from gankit.data.images import (
     upright,
 )
 from gankit.data.opacity import resampled
-from gankit.data.planes import load_deep
+from gankit.data.planes import load_deep, whole
 from gankit.errors import UsageError
 
 __all__ = ["Photo", "load_photo"]
@@ -87,15 +87,13 @@ def load_photo(path: str | Path, channels: int) -> Photo:
     What :func:`~gankit.data.images.load` says of formats and errors holds; more than four channels, or two, are of a
     TIFF file of so many, or of a PNG file.
     """
-    image = load_deep(path)
-    if image is not None:
-        try:
-            return _deep_photo(image, channels)
-        except UsageError as error:
-            raise ImageError(f"{path}: {error}") from None
-    if channels not in MODES:
-        raise ImageError(f"{path}: an image of up to four channels, where {channels} are asked for")
-    return load_as(path, channels, _photo)
+    image = load_deep(path) if channels in MODES else whole(path, channels)
+    if image is None:
+        return load_as(path, channels, _photo)
+    try:
+        return _deep_photo(image, channels)
+    except UsageError as error:
+        raise ImageError(f"{path}: {error}") from None
 
 
 def _photo(image: Image.Image, channels: int | None) -> Photo:

@@ -13,13 +13,23 @@ from torch import Tensor
 from gankit.data.deep import DeepImage, decode_deep
 from gankit.data.images import MODES, Fit, ImageError, load, readable, resize, to_tensor
 
-__all__ = ["decode_channels", "load_channels", "load_deep", "resized"]
+__all__ = ["decode_channels", "load_channels", "load_deep", "resized", "whole"]
 
 
 def load_deep(path: str | Path) -> DeepImage | None:
     """The image file, if it is one of :func:`~gankit.data.deep.decode_deep`. Raises :class:`ImageError`."""
     with readable(path) as file:
         return decode_deep(file)
+
+
+def whole(path: str | Path, channels: int) -> DeepImage:
+    """The image file, which has just so many `channels`, 2 or more than 4. Raises :class:`ImageError`."""
+    image = load_deep(path)
+    if image is None:
+        raise ImageError(f"{path}: not a TIFF file of {channels} channels, of 8 or 16 bits each")
+    if (have := image.pixels.shape[2]) != channels:
+        raise ImageError(f"{path}: an image of {have} channels, where {channels} are asked for")
+    return image
 
 
 def load_channels(path: str | Path, channels: int, at_least: int | None = None) -> list[Image.Image]:
@@ -30,10 +40,7 @@ def load_channels(path: str | Path, channels: int, at_least: int | None = None) 
     """
     if channels in MODES:
         return [load(path, channels, at_least=at_least)]
-    image = load_deep(path)
-    have = "up to four" if image is None else image.pixels.shape[2]
-    if image is None or have != channels:
-        raise ImageError(f"{path}: an image of {have} channels, where {channels} are asked for")
+    image = whole(path, channels)
     most = np.float32(np.iinfo(image.pixels.dtype).max / 255)
     return [Image.fromarray(plane / most) for plane in np.moveaxis(image.pixels, -1, 0)]
 

@@ -25,6 +25,8 @@ from gankit.events import OnEvent, Progress, ignore
 
 __all__ = ["ImageStore"]
 
+_EDITION = 2
+"""Of how files become pixels: raise it with every change of those, or older ones are taken from the cache."""
 _AT_ONCE = 256
 """Images that are decoded between two words about how far it is."""
 
@@ -173,7 +175,7 @@ class ImageStore:
 
     def _how(self) -> tuple[object, ...]:
         """All that the rows follow from, but for the files."""
-        return os.path.realpath(self.root), self.size, self.channels, self.fit
+        return _EDITION, os.path.realpath(self.root), self.size, self.channels, self.fit
 
     @cached_property
     def _states(self) -> dict[str, tuple[int, ...]]:

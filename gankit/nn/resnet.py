@@ -14,6 +14,7 @@ from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.norm_act import Norm, norm_act
 from gankit.nn.reflection_pad import ReflectionPad2d
 from gankit.ops._library import is_compiling
+from gankit.ops._torch import transformed
 
 __all__ = ["ResNetGenerator"]
 
@@ -111,7 +112,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(self.pad(x))
-        if self.anew and y.requires_grad and y.numel() >= LARGE and torch.is_grad_enabled() and not is_compiling():
+        worth = self.anew and y.numel() >= LARGE and y.requires_grad and torch.is_grad_enabled()
+        if worth and not is_compiling() and not transformed():  # neither has hooks of what is kept
             y = checkpoint(self._second, y, use_reentrant=False, preserve_rng_state=False)
         else:
             y = self._second(y)

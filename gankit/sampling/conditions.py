@@ -16,7 +16,7 @@ from gankit.dataset import read, stream_of
 from gankit.device import make_generator
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import Dataset, DataSpec, Key, Variant
-from gankit.sampling.given import Given, class_word, read_given
+from gankit.sampling.given import Given, class_word, number_records, read_given
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -233,8 +233,8 @@ class _Taken:
             _record(self.records, name, decode_text(rows))
         elif kind_of(key).pixels:
             _record(self.records, name, [_source(split, index, stream) for index in indices.tolist()])
-        elif key.kind != "class" and rows[:1].numel() <= _NUMBERS:
-            _record(self.records, name, rows.double().round(decimals=4).tolist())
+        elif rows[:1].numel() <= _NUMBERS:
+            _record(self.records, name, number_records(rows))
 
 
 def _source(split: Dataset[Any], index: int, stream: str) -> str | int:

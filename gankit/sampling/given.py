@@ -115,7 +115,7 @@ def _texts(name: str, key: Key, value: Any) -> Given:
 
 def _vectors(name: str, key: Key, value: Any) -> Given:
     rows = _numbers(name, key, value)
-    return Given(rows, _number_records(rows))
+    return Given(rows, number_records(rows))
 
 
 def _boxes(name: str, key: Key, value: Any) -> Given:
@@ -125,7 +125,7 @@ def _boxes(name: str, key: Key, value: Any) -> Given:
             box = _joined((left, top, right, bottom))
             rule = "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
             raise UsageError(f"{name} {box}: not a box; left,top,right,bottom are fractions of the image: {rule}.")
-    return Given(rows, _number_records(rows))
+    return Given(rows, number_records(rows))
 
 
 def _points(name: str, key: Key, value: Any) -> Given:
@@ -136,7 +136,7 @@ def _points(name: str, key: Key, value: Any) -> Given:
             raise UsageError(f"{name} {_joined(point)}: the third number is 1 for a visible point, or 0.")
         if visible and not all(0 <= part <= 1 for part in point[:2]):
             raise UsageError(f"{name} {_joined(point)}: x and y are fractions of the image, from 0 to 1.")
-    return Given(rows, _number_records(rows))
+    return Given(rows, number_records(rows))
 
 
 def _numbers(name: str, key: Key, value: Any) -> Tensor:
@@ -192,7 +192,7 @@ def _count(number: int) -> str:
     return "1 number" if number == 1 else f"{number} numbers"
 
 
-def _number_records(rows: Tensor) -> list[Any]:
+def number_records(rows: Tensor) -> list[Any]:
     """A number, or a list of them, as JSON has it, without the digits that float32 makes up."""
     flat = [[float(f"{number:.6g}") for number in row] for row in rows.reshape(len(rows), -1).tolist()]
     return [row[0] if len(row) == 1 else row for row in flat]

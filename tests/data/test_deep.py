@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from gankit.data.deep import encode_deep
+from gankit.data.deep import decode_deep, encode_deep
 from gankit.data.image_files import write_image
 from gankit.data.images import ImageError, load
 from gankit.data.paired import PairedFolder, PairedFolderConfig
@@ -157,15 +158,116 @@ def test_channels_are_resized_as_grey_pictures_are(tmp_path: Path, fit: str) -> 
         assert (made[plane].int() - one.int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize(("have", "want"), [(6, 3), (6, 5), (3, 6), (6, None)])
+@pytest.mark.parametrize(("have", "want"), [(6, 3), (6, 5), (3, 6), (6, None), (2, 3), (4, 4)])
 def test_other_channels_than_there_are(tmp_path: Path, have: int, want: int | None) -> None:
-    write_image(tmp_path / "a.tif", pixels(have, np.uint8))
+    values = pixels(have, np.uint8)
+    if have == 4:  # none of them opacity
+        tiff(tmp_path / "a.tif", values, planarconfig="contig", extrasample="unspecified", **GREY)
+    else:
+        write_image(tmp_path / "a.tif", values, opacity=False)
     reads: list[Callable[[Path], object]] = [lambda path: load(path, None)]
     if want is not None:
         reads = [lambda path: load_photo(path, want), lambda path: decode_channels(path, (8, 8), want)]
     for read in reads:
-        with pytest.raises(ImageError, match=r"a\.tif: an image of (6|up to four) channels, where"):
+        with pytest.raises(ImageError, match=r"a\.tif: (an image of [246] channels|not a TIFF file of 6 channels)"):
             read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("side", [2, 3, 5, 16])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_planes_of_as_many_rows_as_there_are_channels(tmp_path: Path, side: int, dtype: type) -> None:
+    want = pixels(side, dtype, side, side)
+    planes = np.ascontiguousarray(np.moveaxis(want, -1, 0))
+    kind = COLOUR if side == 3 and dtype == np.uint16 else GREY
+    more = {} if kind is COLOUR else {"extrasample": "unspecified"}
+    image = load_deep(tiff(tmp_path / "a.tif", planes, planarconfig="separate", **kind, **more))
+    assert image is not None
+    assert np.array_equal(image.pixels, want)
+
+
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_what_is_trained_on_is_what_is_translated(tmp_path: Path, planes: bool, compression: str | None) -> None:
+    """16 bits of colour as 8: rounded, and nothing else, however the file lies."""
+    want = pixels(3)
+    values = np.ascontiguousarray(np.moveaxis(want, -1, 0)) if planes else want
+    config = "separate" if planes else "contig"
+    path = tiff(tmp_path / "a.tif", values, compression=compression, planarconfig=config, **COLOUR)
+    assert np.array_equal(np.asarray(load(path, 3)), np.rint(want / 257).astype(np.uint8))
+    assert np.array_equal(load_photo(path, 3).own, want)
+
+
+def test_satellites_and_scanners_files_are_trained_on_too(tmp_path: Path) -> None:
+    """Three channels that are called grey; grey with opacity of 16 bits, in both formats."""
+    want = pixels(3, np.uint8)
+    tiff(tmp_path / "a.tif", want, planarconfig="contig", extrasample="unspecified", **GREY)
+    assert np.array_equal(np.asarray(load(tmp_path / "a.tif", 3)), want)
+    grey = pixels(2)
+    grey[..., 1] = 65535
+    for name in ("b.tif", "b.png"):
+        write_image(tmp_path / name, grey)
+        for channels in (1, 3, 4):
+            found = np.asarray(load(tmp_path / name, channels))
+            first = found if channels == 1 else found[..., 0]
+            assert np.abs(first.astype(int) - np.rint(grey[..., 0] / 257)).max() <= 1
+        assert np.array_equal(load_photo(tmp_path / name, 4).own, grey[..., [0, 0, 0, 1]])
+
+
+def test_what_is_invisible_is_white_to_a_model_of_four_channels(tmp_path: Path) -> None:
+    values = pixels(4)
+    values[3:6, :, 3] = 0
+    write_image(tmp_path / "a.png", values)
+    write_image(tmp_path / "b.png", np.rint(values / 257).astype(np.uint8))
+    deep, plain = (load_photo(tmp_path / name, 4).shown() for name in ("a.png", "b.png"))
+    assert deep[:3, 3:6].eq(1).all()
+    visible = (values[..., 3] == 0) == (np.rint(values[..., 3] / 257) == 0)  # nearly invisible is not, of 16 bits
+    torch.testing.assert_close(deep[:, visible], plain[:, visible], atol=0.01, rtol=0)
+
+
+def test_a_broken_exif_block_costs_nothing_else(tmp_path: Path) -> None:
+    values = pixels(3)
+    whole = bytes(imagecodecs.png_encode(values))
+    block = b"eXIf" + b"garbage-not-exif"
+    chunk = struct.pack(">I", len(block) - 4) + block + struct.pack(">I", zlib.crc32(block))
+    end = whole.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(whole[:end] + chunk + whole[end:])
+    assert np.array_equal(load_photo(tmp_path / "a.png", 3).own, values)
+
+
+STARTS = [b"II*\0", b"II*\0\x08\0\0\0", b"MM\0*" + b"\xff" * 40, b"II*\0\x08\0\0\0\1\0" + b"\0" * 20]
+
+
+@pytest.mark.parametrize("content", STARTS, ids=range(len(STARTS)))
+def test_the_beginning_of_a_tiff_is_no_image(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tif").write_bytes(content)
+
+    def reason(read: Callable[[Path], object]) -> str:
+        try:
+            return f"read: {read(tmp_path / 'a.tif')}"
+        except ImageError as error:
+            return str(error).partition(": ")[2]
+
+    assert reason(lambda path: load(path, 3)) == "not a readable image"
+    assert reason(load_deep) in ("read: None", "not a readable image")
+    assert reason(lambda path: load_photo(path, 6)) in (
+        "not a readable image",
+        "not a TIFF file of 6 channels, of 8 or 16 bits each",
+    )
+
+
+def test_of_a_file_that_pillow_reads_no_more_than_its_tags_are_read(tmp_path: Path) -> None:
+    Image.fromarray(pixels(3, np.uint8, 400, 400)).save(tmp_path / "a.tif")
+    asked: list[int | None] = []
+
+    class Counted(io.BufferedReader):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    with open(tmp_path / "a.tif", "rb", buffering=0) as file:
+        assert decode_deep(Counted(file)) is None
+    assert asked
+    assert all(size is not None and 0 <= size < 1000 for size in asked)
 
 
 def test_pairs_of_six_channels_and_three(tmp_path: Path) -> None:
@@ -188,6 +290,26 @@ def test_pairs_of_six_channels_and_three(tmp_path: Path) -> None:
     mixed = PairedFolderConfig(root=str(tmp_path / "both"), channels=5, channels_a=6, size=16)
     with pytest.raises(UsageError, match="one file cannot hold pictures of 6 and of 5 channels"):
         len(PairedFolder(mixed))
+
+
+@pytest.mark.parametrize("each", [(3, 2), (2, 4), (5, 6)])
+def test_one_file_of_two_sides_with_other_channels_is_refused(tmp_path: Path, each: tuple[int, int]) -> None:
+    for number in range(4):
+        write_image(tmp_path / f"{number}.tif", pixels(6, np.uint8))
+    config = PairedFolderConfig(root=str(tmp_path), channels_a=each[0], channels_b=each[1], size=16)
+    with pytest.raises(UsageError, match=f"one file cannot hold pictures of {each[0]} and of {each[1]} channels"):
+        len(PairedFolder(config))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_refused_where_there_are_eight(tmp_path: Path, name: str, channels: int) -> None:
+    with pytest.raises(UsageError, match=r"holds no image of . channels and 16 bits"):
+        write_image(tmp_path / name, pixels(channels))
+    if name != "a.webp":
+        with pytest.raises(UsageError, match="holds no image of 4 channels and 8 bits"):
+            write_image(tmp_path / name, pixels(4, np.uint8))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp"])

@@ -163,3 +163,16 @@ def test_large_maps_are_computed_anew_in_place_of_kept(norm: str, monkeypatch: p
     for name, value in buffers.items():
         torch.testing.assert_close(value, same[name])
     assert (smaller < 0.95 * size) == (norm != "batch")
+
+
+def test_large_maps_are_transformed_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = ResNetGenerator(1, 1, width=4, blocks=1), torch.randn(1, 1, 16, 16)
+    values = dict(network.named_parameters())
+
+    def loss(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.func.functional_call(network, parameters, (images,)).square().sum()
+
+    want = torch.func.grad(loss)(values)
+    monkeypatch.setattr(resnet, "LARGE", 0)
+    for name, grad in torch.func.grad(loss)(values).items():
+        torch.testing.assert_close(grad, want[name])

@@ -233,7 +233,7 @@ def test_files_that_are_no_images(tmp_path):
     with pytest.raises(ImageError, match=r"broken\.png"):
         read_given("image", IMAGE, tmp_path)
     Image.new("L", (8, 8)).save(tmp_path / "broken.png")
-    with pytest.raises(ImageError, match=r"broken\.png: an image of up to four channels, where 5 are asked for"):
+    with pytest.raises(ImageError, match=r"broken\.png: not a TIFF file of 5 channels, of 8 or 16 bits each"):
         read_given("image", Key(kind="image", shape=(5, 8, 8)), tmp_path)
     with pytest.raises(UsageError, match="5 channels; give a TIFF file, or a tensor"):
         read_given("image", Key(kind="image", shape=(5, 8, 8)), Image.new("L", (8, 8)))

@@ -99,7 +99,7 @@ def test_a_format_that_cannot_hold_them_is_named_and_the_rest_goes_on(six, tmp_p
     write_image(tmp_path / "c.png", deep(3, np.uint8))
     good, *bad = six.change_files("translate", tmp_path, tmp_path / "out", given={"mood": "1"})
     assert not good.error
-    assert all("an image of up to four channels, where 6 are asked for" in pair.error for pair in bad)
+    assert all("not a TIFF file of 6 channels, of 8 or 16 bits each" in pair.error for pair in bad)
     (one,) = six.change_files("translate", tmp_path / "a.tif", tmp_path / "out.png", given={"mood": "1"})
     assert "PNG holds no image of 6 channels" in one.error
 
@@ -124,4 +124,4 @@ def test_other_files_are_left_out_and_named(tmp_path: Path) -> None:
     data = ImageFolder(FolderConfig(root=str(tmp_path), channels=5, size=8, test_fraction=0.0))
     assert len(data) == 7
     assert data.batch(torch.arange(7))["image"].shape == (7, 5, 8, 8)
-    assert "0.tif: an image of up to four channels, where 5 are asked for" in " ".join(data.notes())
+    assert "0.tif: not a TIFF file of 5 channels, of 8 or 16 bits each" in " ".join(data.notes())

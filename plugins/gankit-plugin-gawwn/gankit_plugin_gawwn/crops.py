@@ -24,9 +24,9 @@ MARGIN = 0.1
 """Part of a box's sides that is taken along all around it: the ground, which captions name, too."""
 
 
-def crops(images: Tensor, batch: Batch) -> Tensor:
-    """Float `images` (N, C, H, W) as (N, C, SIDE, SIDE) of what is in the boxes of `batch`, if it has one for each."""
-    boxes = batch.get("box")
+def crops(images: Tensor, batch: Batch, key: str) -> Tensor:
+    """Float `images` (N, C, H, W) as (N, C, SIDE, SIDE) of what is in the boxes `key` of `batch`, if it has any."""
+    boxes = batch.get(key)
     if boxes is None or boxes.dim() != 2:
         return images
     corner, far = boxes[:, :2], boxes[:, 2:]
@@ -37,9 +37,9 @@ def crops(images: Tensor, batch: Batch) -> Tensor:
 class _Crops(Dataset[Any]):
     """The crops of the images of a dataset, and their captions."""
 
-    def __init__(self, data: Dataset[Any]) -> None:
+    def __init__(self, data: Dataset[Any], key: str) -> None:
         super().__init__(data.config, data.split)
-        self._data = data
+        self._data, self._key = data, key
 
     @property
     def spec(self) -> DataSpec:
@@ -50,15 +50,15 @@ class _Crops(Dataset[Any]):
 
     def batch(self, indices: Tensor) -> Batch:
         batch = self._data.batch(indices)
-        return {"image": to_uint8(crops(to_float(batch["image"]), batch)), "text": batch["text"]}
+        return {"image": to_uint8(crops(to_float(batch["image"]), batch, self._key)), "text": batch["text"]}
 
 
 class _OfCrops(Preparation):
     """A preparation that sees crops."""
 
-    def __init__(self, whole: Preparation) -> None:
+    def __init__(self, whole: Preparation, key: str) -> None:
         self.networks, self.generator, self.device = whole.networks, whole.generator, whole.device
-        self.train = _Crops(whole.train)
+        self.train = _Crops(whole.train, key)
         self._whole = whole
 
     def report(self, text: str) -> None:
@@ -68,7 +68,7 @@ class _OfCrops(Preparation):
         return self._whole.loop(total, what, **state)
 
 
-def train_encoders(config: TextConfig, preparation: Preparation) -> None:
-    """Trains the networks ``text`` and ``images``; see :class:`EncoderTraining`."""
+def train_encoders(config: TextConfig, preparation: Preparation, key: str) -> None:
+    """Trains the networks ``text`` and ``images`` on what is in the boxes `key`; see :class:`EncoderTraining`."""
     networks: Any = preparation.networks
-    EncoderTraining(networks["text"], networks["images"], SIDE // 2, config, _OfCrops(preparation)).run()
+    EncoderTraining(networks["text"], networks["images"], SIDE // 2, config, _OfCrops(preparation, key)).run()

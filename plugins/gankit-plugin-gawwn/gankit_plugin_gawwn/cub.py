@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -56,8 +57,8 @@ class CUB(Dataset[CUBConfig]):
     def __init__(self, config: CUBConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
         self._root = directory(config.root, "data.root", "CUB_200_2011")
-        self._names = tuple(name.partition(".")[2] or name for name in _table(self._root / "classes.txt").values())
-        self._parts = tuple(" ".join(words) for words in _rows(self._root / "parts" / "parts.txt", 1).values())
+        self._names = tuple(name.partition(".")[2] or name for name in _numbered(self._root / "classes.txt"))
+        self._parts = tuple(_numbered(self._root / "parts" / "parts.txt"))
         self._paths = _table(self._root / "images.txt")
         training = _table(self._root / "train_test_split.txt")
         wanted = "1" if split == "train" else "0"
@@ -87,6 +88,7 @@ class CUB(Dataset[CUBConfig]):
 
     def load(self, tell: OnEvent) -> None:
         self._store.load(tell)
+        self._known  # noqa: B018  # here rather than in a thread that waits with a batch
 
     def batch(self, indices: Tensor) -> Batch:
         import torch
@@ -121,9 +123,12 @@ class CUB(Dataset[CUBConfig]):
     def fingerprint(self) -> str:
         from gankit.data.fingerprint import fingerprint
 
-        return fingerprint(
-            self._root / "images", self._store.files, ["\n".join(one) for one in self._captions], "caption"
-        )
+        labels, boxes, points = self._known
+        said = [
+            repr(("\n".join(texts), int(label), box.tolist(), parts.tolist()))
+            for texts, label, box, parts in zip(self._captions, labels, boxes, points, strict=True)
+        ]
+        return fingerprint(self._root / "images", self._store.files, said, "caption")
 
     @cached_property
     def _store(self) -> ImageStore:
@@ -166,20 +171,23 @@ class CUB(Dataset[CUBConfig]):
         label, box = np.zeros(len(self._chosen), np.int64), np.zeros((len(self._chosen), 4), np.float32)
         points = np.zeros((len(self._chosen), count, 3), np.float32)
         for row, number in enumerate(self._chosen):
-            with Image.open(root / "images" / self._paths[number]) as image:
-                size = np.array(image.size, np.float32)
+            what = f"{root}: image {number} ({self._paths[number]})"
+            if not labels.get(number, "").isdigit() or not 1 <= int(labels[number]) <= len(self._names):
+                raise UsageError(f"{what} has no class, or none of {len(self._names)}: {labels.get(number, 'none')}")
+            if number not in boxes or min(boxes[number][2:]) < 0:
+                raise UsageError(f"{what} has no box, or one without a side: {boxes.get(number, 'none')}")
+            label[row] = int(labels[number]) - 1
             try:
-                label[row] = int(labels[number]) - 1
-                corner, extent = np.array(boxes[number]).reshape(2, 2)
-            except (KeyError, ValueError):
-                raise UsageError(f"{root}: image {number} ({self._paths[number]}) has no class or no box") from None
+                with Image.open(root / "images" / self._paths[number]) as image:
+                    size = np.array(image.size, np.float32)
+            except Exception:  # in its place stands another image
+                continue
+            corner, extent = np.array(boxes[number]).reshape(2, 2)
             box[row] = np.concatenate([corner / size, (corner + extent) / size]).clip(0, 1)
             for part in range(count):
                 x, y, visible = parts.get(f"{number} {part + 1}", (0.0, 0.0, 0.0))
-                points[row, part] = (*(np.array([x, y]) / size).clip(0, 1), float(visible > 0))
-            points[row] *= points[row, :, 2:]  # of one that is not seen the place says nothing
-        if len(label) and not 0 <= label.min() <= label.max() < len(self._names):
-            raise UsageError(f"{root / 'image_class_labels.txt'}: class {label.max() + 1} of {len(self._names)}")
+                if visible > 0:  # of one that is not seen the place says nothing
+                    points[row, part] = (*(np.array([x, y]) / size).clip(0, 1), 1.0)
         return label, box, points
 
 
@@ -200,6 +208,15 @@ def _rows(path: Path, keys: int) -> dict[str, list[str]]:
     return rows
 
 
+def _numbered(path: Path) -> list[str]:
+    """The names of a table whose lines are numbered from 1, in any order."""
+    rows = _rows(path, 1)
+    wanted = [str(number) for number in range(1, len(rows) + 1)]
+    if not rows or (missing := [number for number in wanted if number not in rows]):
+        raise UsageError(f"{path}: its lines are not numbered from 1 on: {missing[0] if rows else 'all'} missing")
+    return [" ".join(rows[number]) for number in wanted]
+
+
 def _table(path: Path) -> dict[str, str]:
     """The second word of each line by the first."""
     return {key: words[0] for key, words in _rows(path, 1).items()}
@@ -212,8 +229,8 @@ def _numbers(path: Path, keys: int, count: int) -> dict[str, tuple[float, ...]]:
         try:
             numbers[key] = tuple(float(word) for word in words[:count])
         except ValueError:
-            raise UsageError(f"{path}: {key} {' '.join(words)}: not {count} numbers") from None
-        if len(numbers[key]) < count:
+            numbers[key] = ()
+        if len(numbers[key]) < count or not all(map(isfinite, numbers[key])):
             raise UsageError(f"{path}: {key} {' '.join(words)}: not {count} numbers")
     return numbers
 

@@ -47,10 +47,11 @@ def moved(place: Tensor, corner: Tensor, side: float = 0.5) -> Tensor:
     """A box (1 or N, 4), or points (1 or N, K, 2 or 3), brought to squares of a `side` at each `corner` (N, 2)."""
     if place.dim() == 2:
         return torch.cat([corner, corner + side], 1)
-    spots = place[..., :2]
-    low, high = spots.amin(1, keepdim=True), spots.amax(1, keepdim=True)
+    spots, seen = place[..., :2], place[..., 2:] > 0 if place.shape[2] == 3 else torch.ones_like(place[..., :1]) > 0
+    low = spots.masked_fill(~seen, 1.0).amin(1, keepdim=True)
+    high = spots.masked_fill(~seen, 0.0).amax(1, keepdim=True)
     inside = (spots - low) / (high - low).clamp(min=1e-3) * side
-    return torch.cat([inside + corner[:, None], place[..., 2:].expand(len(corner), -1, -1)], 2)
+    return torch.cat([(inside + corner[:, None]).clamp(0, 1), place[..., 2:].expand(len(corner), -1, -1)], 2)
 
 
 def _sampled(maps: Tensor, down: Tensor, across: Tensor) -> Tensor:

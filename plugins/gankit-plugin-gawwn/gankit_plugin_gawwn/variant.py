@@ -36,6 +36,7 @@ class GAWWN(Variant[GAWWNConfig]):
         self.place = config.place_key or config.place
         self.requires = frozenset({"image", "text", self.place})
         self.conditions = frozenset({"text", self.place})
+        self._box = self.place if config.place == "box" else "box"
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit_plugin_stackgan import text
@@ -72,7 +73,7 @@ class GAWWN(Variant[GAWWNConfig]):
         from gankit_plugin_gawwn.crops import train_encoders
 
         if self.config.text.encoder == "char-cnn-rnn":
-            train_encoders(self.config.text, preparation)
+            train_encoders(self.config.text, preparation, self._box)
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim
@@ -94,7 +95,7 @@ class GAWWN(Variant[GAWWNConfig]):
         }
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
-        """Intersection over union of the box asked for and of what differs from the ground, on average.
+        """Intersection over union of the box of the place asked for and of what differs from the ground, on average.
 
         NaN for data without boxes, or whose grounds are not of one colour each.
         """
@@ -104,13 +105,13 @@ class GAWWN(Variant[GAWWNConfig]):
 
         drawn, real = [], []
         for batch in batches:
-            if "box" not in batch or batch["box"].dim() != 2:
+            if self._box not in batch or batch[self._box].dim() != 2:
                 return {"overlap": nan}
             embedding = networks["text"](batch["text"])
             z = torch.randn(len(embedding), self.config.z, generator=generator, device=embedding.device)
             images = networks["generator"](embedding, z, batch[self.place])
-            drawn.append(overlap(drawn_box(images), batch["box"]))
-            real.append(overlap(drawn_box(batch["image"]), batch["box"]))
+            drawn.append(overlap(drawn_box(images), batch[self._box]))
+            real.append(overlap(drawn_box(batch["image"]), batch[self._box]))
         seen = drawn and float(torch.cat(real).mean()) >= FLAT
         return {"overlap": float(torch.cat(drawn).mean()) if seen else nan}
 
@@ -154,6 +155,6 @@ class GAWWN(Variant[GAWWNConfig]):
         logits = judge(judge.features(images), embedding, step.batch[self.place])
         terms = {"generator": patchgan_g_loss(logits, "bce")}
         if self.config.match and "images" in step.networks:
-            found = step.networks["images"].match(crops(images, step.batch), embedding)
+            found = step.networks["images"].match(crops(images, step.batch, self._box), embedding)
             terms["match"] = self.config.match * found
         return terms

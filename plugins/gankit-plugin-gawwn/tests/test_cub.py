@@ -98,8 +98,19 @@ def test_it_is_trained_on(birds: Path, tmp_path: Path, place: str) -> None:
         ("images.txt", "1\n", r"images\.txt, line 1: '1' has too few words"),
         ("bounding_boxes.txt", "1 a b c d\n", "1 a b c d: not 4 numbers"),
         ("bounding_boxes.txt", "1 1 2 3\n", "1 1 2 3: not 4 numbers"),
-        ("bounding_boxes.txt", "2 1 1 1 1\n", "image 1 .* has no class or no box"),
-        ("image_class_labels.txt", "\n".join(f"{one} 7" for one in range(1, 13)), "class 7 of 2"),
+        ("bounding_boxes.txt", "2 1 1 1 1\n", "image 1 .* has no box, or one without a side: none"),
+        (
+            "image_class_labels.txt",
+            "\n".join(f"{one} 7" for one in range(1, 13)),
+            "image 1 .* has no class, or none of 2: 7",
+        ),
+        ("image_class_labels.txt", "1 0\n", "image 1 .* has no class, or none of 2: 0"),
+        ("image_class_labels.txt", "1 99999999999999999999\n", "none of 2: 99999999999999999999"),
+        ("bounding_boxes.txt", "1 nan 1 1 1\n", "1 nan 1 1 1: not 4 numbers"),
+        ("bounding_boxes.txt", "1 5 5 -1 1\n", "image 1 .* has no box, or one without a side"),
+        ("parts/part_locs.txt", "1 1 nan 2 0\n", "1 1 nan 2 0: not 3 numbers"),
+        ("parts/parts.txt", "", "not numbered from 1 on: all missing"),
+        ("classes.txt", "1 001.A\n3 003.B\n", "not numbered from 1 on: 2 missing"),
         ("train_test_split.txt", "1 5\n", "no images for split train"),
     ],
 )
@@ -109,6 +120,36 @@ def test_what_is_wrong_is_named(birds: Path, file: str, content: str | None, wor
         (birds / file).write_text(content)
     with pytest.raises(UsageError, match=words):
         CUB(CUBConfig(root=str(birds), size=32)).batch(torch.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("bounding_boxes.txt", "1 20.0", "1 21.0"),
+        ("image_class_labels.txt", "1 1\n", "1 2\n"),
+        ("parts/part_locs.txt", "1 1 40.0", "1 1 41.0"),
+    ],
+)
+def test_what_it_is_changes_with_its_tables(birds: Path, file: str, before: str, after: str) -> None:
+    known = CUB(CUBConfig(root=str(birds), size=32)).fingerprint()
+    assert CUB(CUBConfig(root=str(birds), size=32)).fingerprint() == known
+    text = (birds / file).read_text()
+    (birds / file).write_text(text.replace(before, after, 1))
+    assert (birds / file).read_text() != text
+    assert CUB(CUBConfig(root=str(birds), size=32)).fingerprint() != known
+
+
+def test_classes_in_another_order_keep_their_names(birds: Path) -> None:
+    lines = (birds / "classes.txt").read_text().splitlines()
+    (birds / "classes.txt").write_text("\n".join(reversed(lines)))
+    assert CUB(CUBConfig(root=str(birds), size=32)).spec["label"].names == ("Black_footed_Albatross", "Crow")
+
+
+def test_a_picture_that_goes_later_costs_nothing_else(birds: Path) -> None:
+    data = CUB(CUBConfig(root=str(birds), size=32))
+    assert len(data._store) == 8  # looked at, and kept
+    (birds / "images" / "002.Crow" / "bird_2.jpg").unlink()
+    assert data.batch(torch.arange(8))["label"].tolist() == [0, 1] * 4
 
 
 def test_a_broken_picture_is_left_out(birds: Path) -> None:

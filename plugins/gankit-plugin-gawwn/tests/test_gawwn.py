@@ -120,10 +120,10 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(place: str, resumes_e
 
 def test_crops_are_what_captions_are_about() -> None:
     images, boxes = torch.randn(3, 3, 64, 64), torch.tensor([[0.2, 0.2, 0.6, 0.7]] * 3)
-    found = crops(images, {"box": boxes})
+    found = crops(images, {"box": boxes}, "box")
     want = cut(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
     torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-3)
-    assert torch.equal(crops(images, {}), images)
+    assert torch.equal(crops(images, {}, "box"), images)
 
 
 def test_data_without_a_place_is_refused() -> None:

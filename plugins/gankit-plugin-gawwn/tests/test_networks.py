@@ -6,7 +6,7 @@ import pytest
 import torch
 from gankit_plugin_gawwn.blocks import doublings
 from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
-from gankit_plugin_gawwn.placing import cut, drawn_points, placed, spread
+from gankit_plugin_gawwn.placing import cut, drawn_points, moved, placed, spread
 from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
 from gankit_plugin_gawwn.seen import drawn_box, overlap
 from torch import Tensor, nn
@@ -61,6 +61,14 @@ def test_points_are_maps() -> None:
     assert maps.sum((2, 3)).tolist() == [[1, 1, 1, 0]]
     assert [tuple(maps[0, k].nonzero()[0].tolist()) for k in range(3)] == [(0, 0), (8, 15), (15, 15)]
     assert torch.equal(drawn_points(points[..., :2], 16)[:, :3], maps[:, :3])
+
+
+def test_points_that_are_not_seen_move_nothing() -> None:
+    points = torch.tensor([[[0.5, 0.5, 1.0], [0.6, 0.7, 1.0], [0.0, 0.0, 0.0]]])
+    found = moved(points, torch.tensor([[0.25, 0.25]]))
+    torch.testing.assert_close(found[0, :2], torch.tensor([[0.25, 0.25, 1.0], [0.75, 0.75, 1.0]]))
+    assert found[0, 2, 2] == 0
+    torch.testing.assert_close(moved(BOXES[:1], torch.tensor([[0.1, 0.2]])), torch.tensor([[0.1, 0.2, 0.6, 0.7]]))
 
 
 def count(module: nn.Module) -> int:
