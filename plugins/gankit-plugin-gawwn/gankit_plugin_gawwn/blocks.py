@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from gankit.errors import UsageError
 from gankit.nn import LeakyReLU
 from gankit.options.spelling import give
 
-__all__ = ["GRID", "Residual", "Seen", "conv", "deconv", "doublings", "judged", "tile", "upwards"]
+__all__ = ["GRID", "Doubling", "Residual", "Seen", "conv", "double", "doublings", "judged", "start", "tile", "upwards"]
 
 GRID = 16
 """Side of the maps in which things are placed."""
 SLOPE = 0.2
+Doubling = Literal["deconv", "resize"]
+"""How maps become twice as large."""
 
 
 def doublings(size: int, width: int) -> int:
@@ -37,10 +40,20 @@ def conv(
     return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
 
 
-def deconv(inputs: int, outputs: int, *, start: bool = False, act: str = "relu") -> list[nn.Module]:
-    """Twice the size, or 4x4 from a single place; batch norm and an activation."""
-    stride, padding = (1, 0) if start else (2, 1)
-    return [nn.ConvTranspose2d(inputs, outputs, 4, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
+def start(inputs: int, outputs: int, act: str = "relu") -> list[nn.Module]:
+    """4x4 places from a single one, batch norm and an activation."""
+    return [nn.ConvTranspose2d(inputs, outputs, 4), nn.BatchNorm2d(outputs), *_act(act)]
+
+
+def double(inputs: int, outputs: int, how: Doubling, act: str = "relu") -> list[nn.Module]:
+    """Twice the size, batch norm and an activation."""
+    return [*_doubled(inputs, outputs, how), nn.BatchNorm2d(outputs), *_act(act)]
+
+
+def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
+    if how == "resize":
+        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1)]
+    return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
 
 
 def _act(name: str) -> list[nn.Module]:
@@ -60,10 +73,10 @@ class Residual(nn.Module):
         return torch.relu(x + self.body(x))
 
 
-def upwards(widths: Sequence[int], channels: int) -> nn.Sequential:
+def upwards(widths: Sequence[int], channels: int, how: Doubling) -> nn.Sequential:
     """Doublings from `widths`[0] channels through the others to an image in [-1, 1]."""
-    layers = [layer for a, b in pairwise(widths) for layer in deconv(a, b)]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
+    layers = [layer for a, b in pairwise(widths) for layer in double(a, b, how)]
+    return nn.Sequential(*layers, *_doubled(widths[-1], channels, how), nn.Tanh())
 
 
 def tile(values: Tensor, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.nn import LeakyReLU
-from gankit_plugin_gawwn.blocks import GRID, SLOPE, Residual, Seen, conv, deconv, judged, tile, upwards
+from gankit_plugin_gawwn.blocks import GRID, SLOPE, Doubling, Residual, Seen, conv, double, judged, start, tile, upwards
 from gankit_plugin_gawwn.placing import cut, placed, spread
 
 __all__ = ["BoxDiscriminator", "BoxGenerator"]
@@ -22,7 +22,9 @@ class BoxGenerator(nn.Module):
     noise and from where the text is.
     """
 
-    def __init__(self, *, text: int, z: int, width: int, last: int, count: int, channels: int = 3) -> None:
+    def __init__(
+        self, *, text: int, z: int, width: int, last: int, count: int, doubling: Doubling = "deconv", channels: int = 3
+    ) -> None:
         super().__init__()
         g = width
         self.noise, self.noise_around = nn.Linear(z, 4 * g), nn.Linear(z, 4 * g)
@@ -30,16 +32,18 @@ class BoxGenerator(nn.Module):
         self.where = nn.Sequential(
             *conv(4 * g, 4 * g, 4, 2), *conv(4 * g, 4 * g, 4, 2), *conv(4 * g, 4 * g, GRID // 4, 1, 0)
         )
-        self.around = nn.Sequential(*deconv(8 * g, 8 * g, start=True), *deconv(8 * g, 4 * g), *deconv(4 * g, 2 * g))
+        self.around = nn.Sequential(
+            *start(8 * g, 8 * g), *double(8 * g, 4 * g, doubling), *double(4 * g, 2 * g, doubling)
+        )
         self.inside = nn.Sequential(
-            *deconv(8 * g, 8 * g, start=True, act="none"),
+            *start(8 * g, 8 * g, act="none"),
             Residual(8 * g, 2 * g),
-            *deconv(8 * g, 4 * g, act="none"),
+            *double(8 * g, 4 * g, doubling, act="none"),
             Residual(4 * g, g),
-            *deconv(4 * g, 2 * g, act="none"),
+            *double(4 * g, 2 * g, doubling, act="none"),
         )
         self.joint = nn.Sequential(*conv(4 * g, 2 * g))
-        self.image = upwards([2 * g, g, *[last] * (count - 2)][:count], channels)
+        self.image = upwards([2 * g, g, *[last] * (count - 2)][:count], channels, doubling)
 
     def forward(self, embedding: Tensor, z: Tensor, boxes: Tensor) -> Tensor:
         said = self.text(embedding)

@@ -23,6 +23,9 @@ class GAWWNConfig(Config):
     """The generator's channels; its maps have from one to eight times as many."""
     last: int = Field(32, ge=1)
     """Channels of maps of half the images' size, and of those above a quarter."""
+    doubling: Literal["deconv", "resize"] = "deconv"
+    """How the generator's maps become twice as large: as published, or enlarged and convolved, which leaves no
+    checkerboards (Odena et al. 2016)."""
     d_width: int = Field(128, ge=1)
     """The discriminator's channels, likewise."""
     told: int = Field(128, ge=1)
@@ -53,12 +56,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "precision": "auto",
         "z": 32,
         "width": 24,
+        "doubling": "resize",
         "d_width": 24,
         "told": 32,
         "mismatch": "near",
         "misplaced": 0.5,
         "match": 1.0,
-        "optim.lr": 5e-4,
+        "optim.lr": 1e-3,
     },
     # the authors' code: 1,000 epochs of the 8,855 birds that have captions for training; halved every 100 epochs
     "paper": {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.nn import LeakyReLU
-from gankit_plugin_gawwn.blocks import GRID, SLOPE, Residual, Seen, conv, deconv, judged, tile, upwards
+from gankit_plugin_gawwn.blocks import GRID, SLOPE, Doubling, Residual, Seen, conv, double, judged, start, tile, upwards
 from gankit_plugin_gawwn.placing import drawn_points
 
 __all__ = ["PointsDiscriminator", "PointsGenerator"]
@@ -27,16 +27,26 @@ def _dense(inputs: int, outputs: int) -> nn.Sequential:
 class PointsGenerator(nn.Module):
     """Embedding (N, T), noise (N, Z) and points (N, K, 2 or 3) to images (N, channels, size, size) in [-1, 1]."""
 
-    def __init__(self, *, text: int, z: int, width: int, count: int, points: int, channels: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        text: int,
+        z: int,
+        width: int,
+        count: int,
+        points: int,
+        doubling: Doubling = "deconv",
+        channels: int = 3,
+    ) -> None:
         super().__init__()
         g = width
         self.noise, self.text = nn.Linear(z, 4 * g), nn.Linear(text, 4 * g)
         self.said_here, self.said_around = _dense(8 * g, 4 * g), _dense(8 * g, 4 * g)
         self.here = nn.Sequential(*conv(4 * g, 4 * g))
         self.where = nn.Sequential(*conv(points, g, 4, 2), *conv(g, 2 * g, 4, 2), *conv(2 * g, 4 * g, GRID // 4, 1, 0))
-        self.around = nn.Sequential(*deconv(8 * g, 4 * g, start=True), *deconv(4 * g, 2 * g), *deconv(2 * g, g))
+        self.around = nn.Sequential(*start(8 * g, 4 * g), *double(4 * g, 2 * g, doubling), *double(2 * g, g, doubling))
         self.joint = nn.Sequential(*conv(5 * g + points, 4 * g), *conv(4 * g, 4 * g, act="none"), Residual(4 * g, g))
-        self.image = upwards([4 * g, 2 * g, *[g] * (count - 2)][:count], channels)
+        self.image = upwards([4 * g, 2 * g, *[g] * (count - 2)][:count], channels, doubling)
 
     def forward(self, embedding: Tensor, z: Tensor, points: Tensor) -> Tensor:
         said = torch.relu(torch.cat([self.noise(z), self.text(embedding)], 1))

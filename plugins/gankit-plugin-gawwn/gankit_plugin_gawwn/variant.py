@@ -58,7 +58,7 @@ class GAWWN(Variant[GAWWNConfig]):
         if c.text.encoder == "char-cnn-rnn":
             encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
         shared = {"text": encoder.size, "count": doublings(height, width), "channels": channels}
-        drawing = {"z": c.z, "width": c.width, **shared}
+        drawing = {"z": c.z, "width": c.width, "doubling": c.doubling, **shared}
         judging = {"told": c.told, "width": c.d_width, **shared}
         generator: nn.Module
         judge: nn.Module

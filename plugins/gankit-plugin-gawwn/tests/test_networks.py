@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gankit_plugin_gawwn.blocks import doublings
+from gankit_plugin_gawwn.blocks import Doubling, doublings
 from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
 from gankit_plugin_gawwn.placing import cut, drawn_points, moved, placed, spread
 from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
@@ -86,14 +86,18 @@ def test_counts_are_those_of_the_authors_code() -> None:
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 @pytest.mark.parametrize("place", ["box", "points"])
-def test_every_size_is_drawn_and_judged(size: int, place: str) -> None:
+@pytest.mark.parametrize("doubling", ["deconv", "resize"])
+def test_every_size_is_drawn_and_judged(size: int, place: str, doubling: Doubling) -> None:
     number = doublings(size, size)
     where = BOXES[:2] if place == "box" else torch.rand(2, 4, 2)
     shared = {"text": 6, "width": 4, "count": number, "channels": 1}
     if place == "box":
-        generator, judge = BoxGenerator(z=5, last=3, **shared), BoxDiscriminator(told=3, **shared)
+        generator, judge = BoxGenerator(z=5, last=3, doubling=doubling, **shared), BoxDiscriminator(told=3, **shared)
     else:
-        generator, judge = PointsGenerator(z=5, points=4, **shared), PointsDiscriminator(told=3, points=4, **shared)
+        generator, judge = (
+            PointsGenerator(z=5, points=4, doubling=doubling, **shared),
+            PointsDiscriminator(told=3, points=4, **shared),
+        )
     images = generator(torch.randn(2, 6), torch.randn(2, 5), where)
     assert images.shape == (2, 1, size, size)
     assert images.abs().max() <= 1
