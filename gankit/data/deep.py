@@ -72,7 +72,7 @@ class DeepImage:
         if self.opacity and channels in (1, 3):
             shown = shown[..., :-1]
         elif self.opacity and channels == 4:
-            shown = shown[..., [*[0] * 3, 1]] if shown.shape[2] == 2 else shown
+            shown = shown[..., [0, 0, 0, 1]] if shown.shape[2] == 2 else shown
         if shown.shape[2] == channels:
             return shown
         most = np.iinfo(shown.dtype).max
@@ -128,7 +128,6 @@ def encode_deep(pixels: np.ndarray, kind: str, opacity: bool = True) -> bytes:
 
 def _from_png(data: bytes) -> DeepImage | None:
     channels = {2: 3, 4: 2, 6: 4}[data[25]]
-    orientation = None
     with Image.open(io.BytesIO(data), formats=["PNG"]) as header:
         if "transparency" in header.info:
             return None

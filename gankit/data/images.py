@@ -27,7 +27,6 @@ __all__ = [
     "ImageError",
     "at_once",
     "decode",
-    "decode_resized",
     "eight_bit",
     "has_alpha",
     "has_sixteen_bits",
@@ -213,11 +212,6 @@ def resize(image: Image.Image, size: tuple[int, int], fit: Fit = "crop") -> Imag
 def decode(path: str | Path, channels: int | None = None) -> Tensor:
     """The image file at its own size, uint8 (C, H, W). What :func:`load` says of formats holds."""
     return to_tensor(load(path, channels))
-
-
-def decode_resized(path: str | Path, size: tuple[int, int], channels: int = 3, fit: Fit = "crop") -> Tensor:
-    """The image file at `size` (height, width), uint8 (channels, height, width). See :func:`load`, :func:`resize`."""
-    return to_tensor(resize(load(path, channels, at_least=2 * max(size)), size, fit))
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -13,12 +13,12 @@ from gankit.data.image_files import write_image, write_png
 from gankit.data.images import (
     ImageError,
     decode,
-    decode_resized,
     load,
     resize,
     to_float,
     to_uint8,
 )
+from gankit.data.planes import decode_channels
 from gankit.errors import GankitError, UsageError
 
 LOSSLESS = ["a.png", "a.bmp", "a.tif", "a.tiff", "a.webp", "A.PNG"]
@@ -164,7 +164,7 @@ def test_smaller_jpeg_decoding_changes_little(tmp_path: Path) -> None:
     photo = np.stack([rows / 3, columns / 4, 128 + 60 * np.sin(rows / 30) * np.cos(columns / 50)], -1).astype(np.uint8)
     Image.fromarray(photo).save(tmp_path / "a.jpg", quality=95)
     assert min(load(tmp_path / "a.jpg", at_least=128).size) < 600
-    fast = decode_resized(tmp_path / "a.jpg", (64, 64)).int()
+    fast = decode_channels(tmp_path / "a.jpg", (64, 64)).int()
     exact = np.asarray(resize(load(tmp_path / "a.jpg"), (64, 64))).astype(int).transpose(2, 0, 1)
     assert np.abs(fast.numpy() - exact).max() <= 4
 

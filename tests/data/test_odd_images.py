@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gankit.data.images import ImageError, decode, decode_resized
+from gankit.data.images import ImageError, decode
+from gankit.data.planes import decode_channels
 
 
 def tiff_of(width: int, height: int) -> bytes:
@@ -67,7 +68,7 @@ def test_the_first_frame_of_several(tmp_path: Path, name: str) -> None:
 def test_images_of_one_pixel_in_width_or_height(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     Image.new("RGB", size, (90, 90, 90)).save(tmp_path / name)
     assert decode(tmp_path / name).shape == (3, size[1], size[0])
-    assert (decode_resized(tmp_path / name, (16, 16)).int() - 90).abs().max() <= 2
+    assert (decode_channels(tmp_path / name, (16, 16)).int() - 90).abs().max() <= 2
 
 
 def test_palette_with_a_transparent_colour_and_with_degrees_of_it(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import gankit
 from gankit.data.augment import DiffAugment
 from gankit.data.folder import FolderConfig, ImageFolder
 from gankit.data.image_files import write_image
-from gankit.data.images import decode, decode_resized
+from gankit.data.images import decode
 from gankit.data.opacity import widened
 from gankit.data.paired import PairedFolder, PairedFolderConfig
 from gankit.data.photo import load_photo
+from gankit.data.planes import decode_channels
 from gankit.errors import GankitError
 from gankit.plugin import DataSpec
 from gankit.sampling.sheets import hidden_channels, sheet
@@ -74,12 +75,12 @@ def test_a_file_is_read_with_its_opacity_or_laid_on_white(tmp_path: Path) -> Non
 
 def test_what_is_invisible_tints_nothing_when_it_is_resized(tmp_path: Path) -> None:
     path = sticker(tmp_path / "a.png", (64, 64))
-    small = decode_resized(path, (16, 16), 4).int()
+    small = decode_channels(path, (16, 16), 4).int()
     seen = small[3] > 40
     assert (small[:3, seen] - torch.tensor([200, 40, 10])[:, None]).abs().max() <= 12
     assert (small[:3, small[3] == 0] == 255).all()
-    assert decode_resized(sticker(tmp_path / "c.png"), (16, 16), 4)[:, 0, 0].tolist() == [255, 255, 255, 0]
-    padded = decode_resized(sticker(tmp_path / "b.png", (64, 32)), (16, 16), 4, "pad")
+    assert decode_channels(sticker(tmp_path / "c.png"), (16, 16), 4)[:, 0, 0].tolist() == [255, 255, 255, 0]
+    padded = decode_channels(sticker(tmp_path / "b.png", (64, 32)), (16, 16), 4, "pad")
     assert padded[:, 0, 0].tolist() == [255, 255, 255, 0]
 
 
