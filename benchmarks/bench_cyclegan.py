@@ -1,6 +1,7 @@
 """A step of CycleGAN with the published networks against a loop written by hand in plain torch, taking turns.
 
-    python benchmarks/bench_cyclegan.py [--sizes 128,256] [--precisions float32,bf16] [--rounds N] [--json FILE]
+    python benchmarks/bench_cyclegan.py [--sizes 128,256] [--precisions float32,bf16] [--device D]
+        [--rounds N] [--json FILE]
 
 The loop does what the authors' code does in its order: generators first, each forward by itself, discriminators frozen
 meanwhile, a pool of images, Adam; torch's own layers, NCHW. Ours is the trainer's step with all it does but an average,
@@ -92,11 +93,11 @@ class ByHand:
     """The loop, with copies of the weights of `session`."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.random = session, random.Random(0)
+        self.session, self.random, device = session, random.Random(0), session.device
         self.nets: dict[str, nn.Module] = {}
         for name, other in SIDES.items():
-            self.nets[f"{name}_to_{other}"] = generator()
-            self.nets[f"discriminator_{name}"] = discriminator()
+            self.nets[f"{name}_to_{other}"] = generator().to(device)
+            self.nets[f"discriminator_{name}"] = discriminator().to(device)
         for name, net in self.nets.items():
             ours = _convolutions(session.networks[name])
             for mine, (weight, bias) in zip(_convolutions(net), ours, strict=True):
@@ -107,10 +108,10 @@ class ByHand:
         self.optimizers = [torch.optim.Adam(group, 2e-4, (0.5, 0.999)) for group in (generators, judges)]
         self.pools: dict[str, list[Tensor]] = {name: [] for name in SIDES}
         data = session.dataset.batch({name: torch.arange(8) for name in SIDES})
-        self.images = {name: data[name].float() / 127.5 - 1 for name in SIDES}
+        self.images = {name: data[name].to(device).float() / 127.5 - 1 for name in SIDES}
 
     def generators(self, real: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, fakes = torch.zeros(()), {}
+        loss, fakes = torch.zeros((), device=self.session.device), {}
         for name, other in SIDES.items():
             there, back = self.nets[f"{name}_to_{other}"], self.nets[f"{other}_to_{name}"]
             fakes[other] = fake = there(real[name])
@@ -121,7 +122,7 @@ class ByHand:
         return loss, fakes
 
     def judged(self, real: dict[str, Tensor], fakes: dict[str, Tensor]) -> Tensor:
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self.session.device)
         for name in SIDES:
             judge = self.nets[f"discriminator_{name}"]
             on_real, on_fake = judge(real[name]).float(), judge(self.query(name, fakes[name].detach())).float()
@@ -171,9 +172,21 @@ def _convolutions(network: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]
     return [(weight, bias) for weight, bias in found]
 
 
-def row(size: int, precision: str, rounds: int) -> dict[str, Any]:
+def share_of_convolutions(session: Session) -> float:
+    """Of the time that the device spends on a step of ours."""
+    on_gpu = session.device.type == "cuda"
+    with torch.profiler.profile() as profile:
+        session.train_step(0)
+        session.meter.drain()
+    events = [e for e in profile.key_averages() if e.device_type == torch.autograd.DeviceType.CPU]  # not kernels again
+    times = {e.key: e.self_device_time_total if on_gpu else e.self_cpu_time_total for e in events}
+    return sum(time for key, time in times.items() if "conv" in key and "reorder" not in key) / sum(times.values())
+
+
+def row(size: int, precision: str, rounds: int, device: str) -> dict[str, Any]:
     torch.manual_seed(0)
-    session = make_session("cyclegan", Noise(NoiseConfig(size=size)), preset="paper", device="cpu", precision=precision)
+    data = Noise(NoiseConfig(size=size))
+    session = make_session("cyclegan", data, preset="paper", device=device, precision=precision)
     session.begin()
     by_hand = ByHand(session)
     step = session.new_step(0)
@@ -189,10 +202,6 @@ def row(size: int, precision: str, rounds: int) -> dict[str, Any]:
             own = [p for net in nets.values() for p in net.parameters()]
             kept[name] = kept_bytes(loss, own) / 2**20  # type: ignore[arg-type]
     found = compare(session, by_hand, rounds=rounds, seconds=0.0)
-    with torch.profiler.profile() as profile:
-        session.train_step(0)
-    times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
-    convolved = sum(time for key, time in times.items() if "conv" in key and "reorder" not in key)
     return {
         "bench": "cyclegan_step",
         "size": size,
@@ -205,26 +214,28 @@ def row(size: int, precision: str, rounds: int) -> dict[str, Any]:
         "kept_mib": round(kept["ours"], 1),
         "kept_mib_by_hand": round(kept["by hand"], 1),
         "kept_ratio": round(kept["ours"] / kept["by hand"], 3),
-        "not_convolution": round(1 - convolved / sum(times.values()), 4),
+        "not_convolution": round(1 - share_of_convolutions(session), 4),
         "loss_difference": abs(ours - theirs) / theirs,
         **environment(session.device, type(session.variant), Noise),
     }
 
 
-def rows(sizes: list[int], precisions: list[str], rounds: int) -> Iterator[dict[str, Any]]:
+def rows(sizes: list[int], precisions: list[str], rounds: int, device: str) -> Iterator[dict[str, Any]]:
     for size in sizes:
         for precision in precisions:
-            yield row(size, precision, rounds)
+            yield row(size, precision, rounds, device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="128,256")
     parser.add_argument("--precisions", default="float32,bf16")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
-    for found in rows([int(s) for s in arguments.sizes.split(",")], arguments.precisions.split(","), arguments.rounds):
+    sizes, precisions = [int(s) for s in arguments.sizes.split(",")], arguments.precisions.split(",")
+    for found in rows(sizes, precisions, arguments.rounds, arguments.device):
         text = f"{found['size']} {found['precision']:8} {found['ours_ms']:9.1f} ms, by hand {found['by_hand_ms']:9.1f}"
         print(f"{text}: x {found['times_faster']:.2f}, kept x {found['kept_ratio']:.2f}", file=sys.stderr)
         append(found, arguments.json)

@@ -43,12 +43,8 @@ void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t st
     launch(how, columns_gradient<Runtime, T, V, false>, a, parts, plan.width, partial);
     launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Runtime, T>, a, parts, partial);
     launch({plan.blocks, plan.threads, stream}, columns_gradient<Runtime, T, V, true>, a, parts, plan.width, partial);
-  } else if constexpr (V == 1) {
-    launch(how, columns_backward<Runtime, T, V, D::kInputs>, a, plan.width, plan.held);
-  } else if (plan.arrays == D::kInputs) {
-    launch(how, columns_backward<D, T, V, D::kInputs>, a, plan.width, plan.held);
   } else if constexpr (D::kInputs == 2) {
-    launch(how, columns_backward<Runtime, T, V, 1>, a, plan.width, plan.held);
+    launch(how, columns_backward<std::conditional_t<V == 1, Runtime, D>, T, V>, a, plan.width, plan.held);
   }
 }
 
@@ -66,8 +62,8 @@ void backward_of(const InstanceNormActBackward& args, const Device& device, cuda
   a.v_bias = args.v_bias;
   const int64_t planes = a.batch * a.channels;
   const Access access = access_of<T>(args.shape, {a.in[0], a.in[1], a.in[2], a.out[0], a.out[1]});
-  const Plan plan = plan_of(args.shape, access, kFootprint<D>, device);
   if (planes * a.spatial > 0) {
+    const Plan plan = plan_of(args.shape, access, kFootprint<D>, device);
     const int64_t parts = plan.strategy == Strategy::split ? planes * plan.parts : 0;
     a.sums = static_cast<A*>(scratch(D::kSums * (planes + parts) * sizeof(A)));
     A* partial = a.sums + D::kSums * planes;

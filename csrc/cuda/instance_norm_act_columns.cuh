@@ -196,30 +196,23 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_forward(const Norm<
   finish();
 }
 
-// `slots`: packs that a thread holds, of each of the first kHeld inputs. What is not held is read again, soon enough
-// for the second-level cache to have it still.
-template <class D, class T, int V, int kHeld>
+// `slots`: packs that a thread holds of each input.
+template <class D, class T, int V>
 __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm<T> a, int lanes, int slots) {
   using A = wide_t<T>;
   const Column<T, V> column = held_column<T, V>(a, lanes);
   Pack<T, V>* tiles = static_cast<Pack<T, V>*>(dynamic_shared());
   const int tile = slots * int(blockDim.x);
-  constexpr int kStep = kHeld < D::kInputs ? kInFlight : D::kInputs > 2 ? 1 : 2;
-  A* scratch = reinterpret_cast<A*>(tiles + kHeld * tile);
+  constexpr int kStep = 2;  // packs of every input at a time
+  A* scratch = reinterpret_cast<A*>(tiles + D::kInputs * tile);
 
 #pragma unroll
-  for (int n = 0; n < kHeld; ++n) fetch(column, a.in[n], tiles + n * tile, slots);
-  // kStep packs of every input, from the k-th on
-  const auto inputs = [&](const Column<T, V>& from, int k, Raw<T, V> (&to)[kStep][D::kInputs]) {
+  for (int n = 0; n < D::kInputs; ++n) fetch(column, a.in[n], tiles + n * tile, slots);
+  const auto inputs = [&](int k, Raw<T, V> (&to)[kStep][D::kInputs]) {
 #pragma unroll
     for (int j = 0; j < kStep; ++j) {
 #pragma unroll
-      for (int n = kHeld; n < D::kInputs; ++n) to[j][n] = from.load(a.in[n], k + j);
-    }
-#pragma unroll
-    for (int j = 0; j < kStep; ++j) {
-#pragma unroll
-      for (int n = 0; n < kHeld; ++n) to[j][n] = raw(tile_at(tiles + n * tile, k + j));
+      for (int n = 0; n < D::kInputs; ++n) to[j][n] = raw(tile_at(tiles + n * tile, k + j));
     }
   };
   BackwardPlane<A> planes[V];
@@ -230,7 +223,7 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
 #pragma unroll 1
   for (int k = 0; k < slots; k += kStep) {
     Raw<T, V> in[kStep][D::kInputs];
-    inputs(column, k, in);
+    inputs(k, in);
 #pragma unroll
     for (int j = 0; j < kStep; ++j) add_packs<D, V>(a, in[j], planes, sums);
   }
@@ -247,9 +240,9 @@ __global__ void __launch_bounds__(kColumnThreads, 1) columns_backward(const Norm
   }
   const Column<T, V> to = held_column<T, V>(a, lanes);
 #pragma unroll 1
-  for (int k = slots - kStep; k >= 0; k -= kStep) {  // backwards, as the cache has what was read last
+  for (int k = 0; k < slots; k += kStep) {
     Raw<T, V> in[kStep][D::kInputs];
-    inputs(to, k, in);
+    inputs(k, in);
 #pragma unroll
     for (int j = 0; j < kStep; ++j) {
       Pack<T, V> out[D::kOutputs];

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.ops._library import is_compiling
+from gankit.ops._torch import function_apply, transformed
+
 __all__ = ["ReflectionPad2d"]
 
 
@@ -23,8 +26,8 @@ class ReflectionPad2d(nn.Module):
         self.padding = padding
 
     def forward(self, images: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and images.requires_grad:
-            return _Reflected.apply(images, self.padding)
+        if images.requires_grad and torch.is_grad_enabled() and not is_compiling() and not transformed():
+            return _reflected(images, self.padding)
         return F.pad(images, [self.padding] * 4, "reflect")
 
     def extra_repr(self) -> str:
@@ -32,15 +35,10 @@ class ReflectionPad2d(nn.Module):
 
 
 class _Reflected(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(images: Tensor, padding: int) -> Tensor:
+    def forward(ctx: Any, images: Tensor, padding: int) -> Tensor:
+        ctx.shape, ctx.padding = images.shape, padding
         return F.pad(images, [padding] * 4, "reflect")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.shape, ctx.padding = inputs[0].shape, inputs[1]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -49,3 +47,6 @@ class _Reflected(torch.autograd.Function):
         layout = torch.channels_last if last else torch.contiguous_format
         like = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
         return torch.ops.aten.reflection_pad2d_backward(grad, like, [ctx.padding] * 4), None
+
+
+_reflected = function_apply(_Reflected)

@@ -18,8 +18,8 @@ from gankit.ops._torch import transformed
 
 __all__ = ["ResNetGenerator"]
 
-LARGE = 1 << 18
-"""Elements of a map from which memory counts for more than the calls that save it."""
+LARGE = {"cpu": 1 << 18, "cuda": 1 << 22}
+"""Elements of a map from which memory counts for more than the calls that save it, which a GPU has to wait for."""
 
 
 class ResNetGenerator(nn.Module):
@@ -112,7 +112,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(self.pad(x))
-        worth = self.anew and y.numel() >= LARGE and y.requires_grad and torch.is_grad_enabled()
+        worth = self.anew and y.numel() >= LARGE.get(y.device.type, 0) and y.requires_grad and torch.is_grad_enabled()
         if worth and not is_compiling() and not transformed():  # neither has hooks of what is kept
             y = checkpoint(self._second, y, use_reentrant=False, preserve_rng_state=False)
         else:

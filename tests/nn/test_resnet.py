@@ -148,7 +148,7 @@ def test_large_maps_are_computed_anew_in_place_of_kept(norm: str, monkeypatch: p
     own = [*network.parameters(), images]
 
     def measured(large: int) -> tuple[list[torch.Tensor], int, dict[str, torch.Tensor]]:
-        monkeypatch.setattr(resnet, "LARGE", large)
+        monkeypatch.setattr(resnet, "LARGE", {"cpu": large})
         network.load_state_dict(start)
         value = network(images).square().sum()
         first = torch.autograd.grad(value, own, create_graph=True)
@@ -173,6 +173,6 @@ def test_large_maps_are_transformed_as_small_ones_are(monkeypatch: pytest.Monkey
         return torch.func.functional_call(network, parameters, (images,)).square().sum()
 
     want = torch.func.grad(loss)(values)
-    monkeypatch.setattr(resnet, "LARGE", 0)
+    monkeypatch.setattr(resnet, "LARGE", {})
     for name, grad in torch.func.grad(loss)(values).items():
         torch.testing.assert_close(grad, want[name])
