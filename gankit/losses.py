@@ -170,6 +170,16 @@ def _check_pairs(real: Tensor, fake: Tensor) -> None:
         raise ValueError(f"real and fake must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
 
 
+def sameness(images: Tensor) -> Tensor:
+    """How alike the images (N, C, H, W) of the second half are to those of the first, one to one: scalar, at most 50.
+
+    The reciprocal of the mean absolute difference, as in mode seeking (Mao et al. 2019).
+    """
+    half = len(images) - len(images) // 2
+    apart = (images[: len(images) - half] - images[half:]).float().abs().mean((1, 2, 3))
+    return (1 / (apart + 0.02)).sum() / max(len(apart), 1)
+
+
 __all__ = [
     "approx_penalty",
     "feature_matching",
@@ -180,4 +190,5 @@ __all__ = [
     "r2_penalty",
     "relativistic_d_loss",
     "relativistic_g_loss",
+    "sameness",
 ]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from gankit.losses import feature_matching, gradient_penalty, kl_normal, r1_penalty
+from gankit.losses import feature_matching, gradient_penalty, kl_normal, r1_penalty, sameness
 
 
 def linear(weight: torch.Tensor):
@@ -107,3 +107,17 @@ def test_mismatched_shapes_are_named(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+def test_sameness_falls_as_two_draws_of_a_caption_part() -> None:
+    images = torch.zeros(5, 3, 8, 8)  # rows 0 and 3, 1 and 4 belong together; row 2 is alone
+    assert torch.isclose(sameness(images), torch.tensor(50.0))
+    images[3:] = 0.5
+    assert sameness(images) < 2
+    images[2] = 9
+    assert sameness(images) < 2
+    assert sameness(torch.zeros(1, 3, 8, 8)) == 0
+    half = torch.rand(4, 1, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    sameness(half).backward()
+    assert half.grad is not None
+    assert half.grad.isfinite().all()

@@ -1,7 +1,7 @@
 """Text encoders: captions, as bytes, to embeddings.
 
 The default is a character-level CNN-RNN (Reed et al. 2016, "Learning Deep Representations of Fine-Grained Visual
-Descriptions"), trained on the dataset's own pairs by :mod:`gankit_plugin_stackgan.matching`.
+Descriptions"), trained on the dataset's own pairs by :mod:`gankit.text.training`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from torch.nn import functional as F
 from gankit.data.text import decode_text, encode_text
 from gankit.errors import PluginError, UsageError
 
+__all__ = ["CharCNNRNN", "Precomputed", "SentenceTransformer", "build"]
+
 if TYPE_CHECKING:
     from gankit.plugin import DataSpec
-    from gankit_plugin_stackgan.config import TextConfig
+    from gankit.text.config import TextConfig
 
 
 class CharCNNRNN(nn.Module):
@@ -94,7 +96,7 @@ class SentenceTransformer(nn.Module):
         except ImportError as error:
             raise PluginError(
                 "text.encoder = sentence-transformers needs the package of that name ({}): "
-                "pip install 'gankit-plugin-stackgan[sentence-transformers]'".format(" ".join(str(error).split()))
+                "pip install 'gankit[sentence-transformers]'".format(" ".join(str(error).split()))
             ) from None
         try:
             loaded = Model(model, local_files_only=True, device="cpu")

@@ -8,13 +8,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from gankit_plugin_stackgan.config import TextConfig
-from gankit_plugin_stackgan.text import CharCNNRNN, Precomputed, build
 from safetensors.numpy import save_file
 
 from gankit.data.text import encode_text
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import DataSpec, Key
+from gankit.text.config import TextConfig
+from gankit.text.encoders import CharCNNRNN, Precomputed, build
 
 LENGTH = 32
 SPEC = DataSpec(keys={"text": Key(kind="text", shape=(LENGTH,))})
@@ -138,7 +138,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_without_sentence_transformers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(PluginError, match=r"pip install 'gankit-plugin-stackgan\[sentence-transformers\]'"):
+    with pytest.raises(PluginError, match=r"pip install 'gankit\[sentence-transformers\]'"):
         build(TextConfig(encoder="sentence-transformers", model="some-model"), SPEC)
     with pytest.raises(UsageError, match=r"text\.model is not set"):
         build(TextConfig(encoder="sentence-transformers"), SPEC)

@@ -1,7 +1,9 @@
 """Which caption is held against an image, and how the image encoder sees a drawn one."""
 
 import torch
-from gankit_plugin_stackgan.matching import ImageEncoder, coarsen, nudge, others, sameness
+
+from gankit.text.matching import ImageEncoder, others
+from gankit.text.training import coarsen, nudge
 
 
 def test_the_nearest_caption_that_says_something_else() -> None:
@@ -41,17 +43,3 @@ def test_half_of_the_images_are_coarse_and_all_are_moved_alike() -> None:
     assert moved.shape == images.shape
     inner = [images[..., 4 - y : 28 - y, 4 - x : 28 - x] for y in range(-2, 3) for x in range(-2, 3)]
     assert any(torch.equal(moved[..., 4:28, 4:28], place) for place in inner)
-
-
-def test_sameness_falls_as_two_draws_of_a_caption_part() -> None:
-    images = torch.zeros(5, 3, 8, 8)  # rows 0 and 3, 1 and 4 belong together; row 2 is alone
-    assert torch.isclose(sameness(images), torch.tensor(50.0))
-    images[3:] = 0.5
-    assert sameness(images) < 2
-    images[2] = 9
-    assert sameness(images) < 2
-    assert sameness(torch.zeros(1, 3, 8, 8)) == 0
-    half = torch.rand(4, 1, 4, 4, dtype=torch.bfloat16, requires_grad=True)
-    sameness(half).backward()
-    assert half.grad is not None
-    assert half.grad.isfinite().all()

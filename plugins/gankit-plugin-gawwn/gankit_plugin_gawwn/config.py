@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from gankit_plugin_stackgan.config import TextConfig
 from pydantic import Field
 
 from gankit.plugin import Config, Optim
+from gankit.text.config import TextConfig
 
 
 class GAWWNConfig(Config):

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from gankit_plugin_stackgan.matching import SIDE, EncoderTraining
 from torch import Tensor
 
 from gankit.data.images import to_float, to_uint8
 from gankit.plugin import Dataset, DataSpec, Preparation
+from gankit.text.matching import SIDE
+from gankit.text.training import EncoderTraining
 from gankit_plugin_gawwn.placing import cut
 
 if TYPE_CHECKING:
-    from gankit_plugin_stackgan.config import TextConfig
-
     from gankit.plugin import Batch
+    from gankit.text.config import TextConfig
 
 __all__ = ["crops", "train_encoders"]
 

@@ -39,10 +39,9 @@ class GAWWN(Variant[GAWWNConfig]):
         self._box = self.place if config.place == "box" else "box"
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
-        from gankit_plugin_stackgan import text
-        from gankit_plugin_stackgan.matching import ImageEncoder
-
         from gankit.nn.init import init_normal
+        from gankit.text.encoders import build
+        from gankit.text.matching import ImageEncoder
         from gankit_plugin_gawwn.blocks import doublings
         from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
         from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
@@ -53,7 +52,7 @@ class GAWWN(Variant[GAWWNConfig]):
             raise UsageError(
                 f"place = {c.place}: {self.place!r} of the data is {key.kind} {key.shape}, not one {c.place}"
             )
-        encoder = text.build(c.text, spec)
+        encoder = build(c.text, spec)
         encoders: dict[str, nn.Module] = {"text": encoder}
         if c.text.encoder == "char-cnn-rnn":
             encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
@@ -117,7 +116,7 @@ class GAWWN(Variant[GAWWNConfig]):
 
     def _fake(self, step: Step) -> Tensor:
         """Images for the captions and places of the batch; both phases see the same ones."""
-        from gankit_plugin_stackgan.matching import embedded
+        from gankit.text.matching import embedded
 
         def draw() -> Tensor:
             z = step.noise(step.size, self.config.z)
@@ -126,9 +125,8 @@ class GAWWN(Variant[GAWWNConfig]):
         return step.shared("fake", draw)
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
-        from gankit_plugin_stackgan.matching import embedded, mistaken
-
         from gankit.ops import patchgan_g_loss
+        from gankit.text.matching import embedded, mistaken
 
         judge, embedding, place = step.networks["discriminator"], embedded(step), step.batch[self.place]
         real, fake = judge.features(step.batch["image"]), judge.features(self._fake(step).detach())
@@ -146,9 +144,8 @@ class GAWWN(Variant[GAWWNConfig]):
         return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
-        from gankit_plugin_stackgan.matching import embedded
-
         from gankit.ops import patchgan_g_loss
+        from gankit.text.matching import embedded
         from gankit_plugin_gawwn.crops import crops
 
         judge, embedding, images = step.networks["discriminator"], embedded(step), self._fake(step)

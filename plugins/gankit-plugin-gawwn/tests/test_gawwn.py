@@ -10,12 +10,12 @@ import pytest
 import torch
 from gankit_plugin_gawwn.crops import crops
 from gankit_plugin_gawwn.placing import cut
-from gankit_plugin_stackgan.matching import embedded
 
 import gankit
 from gankit.api import make_session
 from gankit.errors import UsageError
 from gankit.run import Run
+from gankit.text.matching import embedded
 from gankit.training.session import Session
 
 SMALL: dict[str, Any] = {

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from gankit.plugin import Config, Optim
-
-
-class TextConfig(Config):
-    """How captions become embeddings."""
-
-    encoder: Literal["char-cnn-rnn", "precomputed", "sentence-transformers"] = "char-cnn-rnn"
-    """Trained here on the dataset's image-text pairs; read from a file; or a sentence-transformers model."""
-    size: int = Field(64, ge=1)
-    """Length of the embedding that char-cnn-rnn makes."""
-    width: int = Field(128, ge=2, multiple_of=2)
-    """Channels of char-cnn-rnn."""
-    steps: int = Field(1000, ge=1)
-    """Steps of its training, before the first step of stage I."""
-    image_steps: int = Field(200, ge=0)
-    """Further steps of the image encoder alone, which `match` uses."""
-    batch_size: int = Field(128, ge=2)
-    """Pairs in a batch of its training."""
-    lr: float = Field(3e-3, gt=0)
-    """Greatest learning rate of its training."""
-    file: str = ""
-    """For precomputed: a .npz or .safetensors file with `embeddings` (N, E) and `captions` (N) or (N, bytes)."""
-    model: str = ""
-    """For sentence-transformers: the model's name or directory."""
-
-    @field_validator("file")
-    @classmethod
-    def _absolute(cls, file: str) -> str:
-        """A run may be resumed from another directory."""
-        return os.path.abspath(os.path.expanduser(file)) if file else ""
+from gankit.text.config import TextConfig
 
 
 class StackGANConfig(Config):

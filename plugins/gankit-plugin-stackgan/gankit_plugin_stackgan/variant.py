@@ -35,13 +35,13 @@ class StackGAN(Variant[StackGANConfig]):
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.nn.init import init_normal
-        from gankit_plugin_stackgan import text
-        from gankit_plugin_stackgan.matching import ImageEncoder
+        from gankit.text.encoders import build
+        from gankit.text.matching import ImageEncoder
         from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator
 
         c, channels = self.config, spec.image_shape[0]
         size, low = sides(spec, c.low)
-        encoder = text.build(c.text, spec)
+        encoder = build(c.text, spec)
         encoders: dict[str, nn.Module] = {"text": encoder}
         if c.text.encoder == "char-cnn-rnn":
             encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
@@ -82,7 +82,7 @@ class StackGAN(Variant[StackGANConfig]):
         return {**{name: name for name in encoders}, "stage1": "generator"}
 
     def prepare(self, preparation: Preparation) -> None:
-        from gankit_plugin_stackgan.matching import EncoderTraining
+        from gankit.text.training import EncoderTraining
 
         if self.stage == 1 and self.config.text.encoder == "char-cnn-rnn":
             encoder, images = preparation.networks["text"], preparation.networks["images"]
@@ -132,7 +132,7 @@ class StackGAN(Variant[StackGANConfig]):
 
     def _asked(self, step: Step) -> Tensor:
         """Embeddings (N, E) of what is drawn: the batch's captions, or half of them twice where modes are sought."""
-        from gankit_plugin_stackgan.matching import embedded
+        from gankit.text.matching import embedded
 
         embedding = embedded(step)
         if not self.config.seek:
@@ -144,7 +144,7 @@ class StackGAN(Variant[StackGANConfig]):
         import torch
 
         from gankit.ops import patchgan_g_loss
-        from gankit_plugin_stackgan.matching import embedded, mistaken
+        from gankit.text.matching import embedded, mistaken
 
         def accept(logits: Tensor) -> Tensor:
             return patchgan_g_loss(logits, "bce")
@@ -176,9 +176,8 @@ class StackGAN(Variant[StackGANConfig]):
         }
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
-        from gankit.losses import kl_normal
+        from gankit.losses import kl_normal, sameness
         from gankit.ops import patchgan_g_loss
-        from gankit_plugin_stackgan.matching import sameness
 
         judge = step.networks["discriminator"]
         images, mean, log_variance = self._fake(step)
