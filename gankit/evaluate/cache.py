@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from gankit.cache import cache_directory, keep
 from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, arrange, describe, train_judge
@@ -22,17 +25,20 @@ SAMPLED = 512
 """Most images of a split that go into the digest."""
 
 
-@dataclass(frozen=True)
-class KnownJudge:
-    """A judge, and what is known of it."""
+M = TypeVar("M", bound=nn.Module)
 
-    judge: Judge
+
+@dataclass(frozen=True)
+class KnownJudge(Generic[M]):
+    """A judge, of classes or of captions, and what is known of it."""
+
+    judge: M
     digest: str
     accuracy: dict[str, float]
     """On held-out real images, by class key; empty if there are none."""
     held_out: int
     """How many held-out images that accuracy stands on."""
-    config: JudgeConfig
+    settings: dict[str, Any]
 
     def protocol(self) -> dict[str, Any]:
         """What a reader must know to trust the judge. JSON-able."""
@@ -41,7 +47,7 @@ class KnownJudge:
             "held_out_images": self.held_out,
             "trained_on": "train split, real images only",
             "digest": self.digest,
-            "settings": describe(self.config),
+            "settings": self.settings,
         }
 
 
@@ -51,36 +57,54 @@ def judge_for(
     config: JudgeConfig | None = None,
     device: torch.device | str = "cpu",
     tell: OnEvent = ignore,
-) -> KnownJudge:
-    """The judge of these images: from the cache if there is one, else trained now and kept.
-
-    A cache that cannot be read or written costs time, nothing else. What is read back is checked; a damaged judge is
-    trained again, and `tell` is told.
-    """
+) -> KnownJudge[Judge]:
+    """The judge of the classes of these images: from the cache if there is one, else trained now and kept."""
     config = config or JudgeConfig()
-    name = digest(train, test, config)
-    found = None
-    try:
-        found = _load(name, train, config)
-    except _Damaged as error:
-        tell(Note(text=f"{error}; the judge is trained again."))
-    if found is None:
+
+    def make() -> tuple[Judge, dict[str, float], int]:
         judge = train_judge(train, config, device, tell)
         held_out = len(subset(len(test), 5000)) if test is not None else 0
-        accuracy = accuracy_on(judge, test, device) if test is not None and held_out else {}
-        found = KnownJudge(judge, name, accuracy, held_out, config)
-        _save(found)
+        return judge, accuracy_on(judge, test, device) if test is not None and held_out else {}, held_out
+
+    build = partial(Judge, train.shape, train.heads, config.width)
+    found = known(train, test, describe(config), build, make, tell)
     arrange(found.judge, device)
     return found
 
 
-def digest(train: RealImages, test: RealImages | None, config: JudgeConfig) -> str:
-    """Hexadecimal digest of the settings, the specs and the images and classes of both splits (512 of each)."""
-    made = hashlib.sha256(json.dumps(describe(config), sort_keys=True).encode())
+def known(
+    train: RealImages,
+    test: RealImages | None,
+    settings: dict[str, Any],
+    build: Callable[[], M],
+    make: Callable[[], tuple[M, dict[str, float], int]],
+    tell: OnEvent,
+) -> KnownJudge[M]:
+    """What `make` returns (a judge, its accuracy, on how many images), for the same data and settings made once.
+
+    `build` makes an untrained one, for the weights that are kept. A cache that cannot be read or written costs time,
+    nothing else. What is read back is checked; a damaged judge is trained again, and `tell` is told.
+    """
+    name, found = digest(train, test, settings), None
+    try:
+        found = _load(name, build, settings)
+    except _Damaged as error:
+        tell(Note(text=f"{error}; the judge is trained again."))
+    if found is None:
+        judge, accuracy, held_out = make()
+        found = KnownJudge(judge, name, accuracy, held_out, settings)
+        _save(found)
+    return found
+
+
+def digest(train: RealImages, test: RealImages | None, settings: dict[str, Any]) -> str:
+    """Hexadecimal digest of the settings, the specs and the images and what describes them of both splits (512 of
+    each)."""
+    made = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for real in (train, test):
         if real is None:
             continue
-        keys = [real.key, *real.heads]
+        keys = [real.key, *real.described]
         made.update(repr([(key, real.data.spec[key]) for key in keys] + [len(real)]).encode())
         for indices in subset(len(real), SAMPLED).split(64):
             batch = real.batch(indices)
@@ -98,7 +122,7 @@ def _paths(name: str) -> tuple[Path, Path]:
     return folder / f"{name}.safetensors", folder / f"{name}.json"
 
 
-def _load(name: str, train: RealImages, config: JudgeConfig) -> KnownJudge | None:
+def _load(name: str, build: Callable[[], M], settings: dict[str, Any]) -> KnownJudge[M] | None:
     """The kept judge; None if there is none, :class:`_Damaged` if it cannot be trusted."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -124,16 +148,16 @@ def _load(name: str, train: RealImages, config: JudgeConfig) -> KnownJudge | Non
             raise ValueError
         state = load(content)
         with fork_rng(torch.device("cpu")):  # making a module draws weights; a run's random state must not notice
-            judge = Judge(train.shape, train.heads, config.width)
+            judge = build()
         judge.load_state_dict(state)
         if not _finite(judge):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         raise _Damaged(f"{weights} is damaged") from None
-    return KnownJudge(judge.eval().requires_grad_(False), name, accuracy, held_out, config)
+    return KnownJudge(judge.eval().requires_grad_(False), name, accuracy, held_out, settings)
 
 
-def _save(judged: KnownJudge) -> None:
+def _save(judged: KnownJudge[Any]) -> None:
     from safetensors.torch import save
 
     if not _finite(judged.judge):
@@ -142,7 +166,7 @@ def _save(judged: KnownJudge) -> None:
     known = {
         "accuracy": judged.accuracy,
         "held_out": judged.held_out,
-        "settings": describe(judged.config),
+        "settings": judged.settings,
         "weights": _sha256(content),
     }
     try:
@@ -162,5 +186,5 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _finite(judge: Judge) -> bool:
+def _finite(judge: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in judge.state_dict().values())

@@ -22,7 +22,7 @@ from gankit.evaluate.patches import levels
 from gankit.evaluate.real import class_keys
 from gankit.evaluate.reference import Reference, reference_for
 from gankit.evaluate.table import METRICS, check_own, metric_of
-from gankit.evaluate.wanted import from_rows, held_to, in_turn, masks_held_to
+from gankit.evaluate.wanted import captions_held_to, from_rows, held_to, in_turn, masks_held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
 from gankit.sampling.conditions import choose
@@ -96,7 +96,8 @@ def evaluate(
             raise UsageError(f"The train split has no {key!r}: there is nothing to compare samples with.")
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
-        reference = reference_for(train, test, key, device, tell)
+        text = captions_held_to(variant, train, key) if "r_precision" in chosen else ""
+        reference = reference_for(train, test, key, device, tell, text)
         _compare(variant, networks, reference, rows, count, chosen, seed, device, sheet, found, tell)
     if own := {name for name in chosen if name in variant.metrics}:
         held_out = test if test is not None and all(test.streams().values()) else None
@@ -190,8 +191,11 @@ def _choose(
             applies.add("swd")
         if masks_held_to(variant, train, key):
             applies.add("mask_agreement")
+        if captions_held_to(variant, train, key):
+            applies.add("r_precision")
         if heads := class_keys(spec, key):
             applies |= {"fid_judge", "precision_recall", "modes"}
+            told_otherwise.add("r_precision")  # classes say it, and a reader takes a minute to train
             told_otherwise.add("swd")  # patches say little where a judge can look; they are also the slowest
             if held_to(variant, train, key, heads):
                 applies.add("accuracy")
@@ -242,6 +246,7 @@ def _number(
 def _protocol(reference: Reference, found: dict[str, float]) -> dict[str, Any]:
     real = reference.train.real
     return {
+        **({"reader": reference.read.protocol()} if reference.read else {}),
         "image_shape": list(real.shape),
         "real_images": len(reference.train.rows),
         "real_images_of": len(real),

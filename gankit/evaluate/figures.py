@@ -29,6 +29,8 @@ def measure(samples: JudgedSamples, reference: Reference, chosen: Set[str]) -> d
         if len(right) > 1:
             figures |= {f"accuracy_{key}": float(hits.double().mean()) for key, hits in right.items()}
             figures["accuracy_all"] = float(torch.stack(list(right.values())).all(0).double().mean())
+    if "r_precision" in chosen and samples.pairs is not None:
+        figures["r_precision"] = samples.pairs.precision()
     if "mask_agreement" in chosen:
         figures["mask_agreement"] = samples.agreement
     if samples.view is not None and train.view is not None:
@@ -90,6 +92,8 @@ def floor(reference: Reference, chosen: Set[str], most: int, seed: int) -> dict[
     found: dict[str, float] = {}
     if test is None:
         return found
+    if "r_precision" in chosen and reference.read is not None:
+        found |= reference.read.accuracy
     if train.view is not None and test.view is not None:
         found |= _seen(test.view, train.view, train.classes, train.real.heads, chosen)
     if "swd" in chosen:

@@ -123,7 +123,7 @@ def train_judge(
 
 
 def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.device, tell: OnEvent) -> None:
-    count, read = _small(train, tell)
+    count, read = small(train, tell)
     optimizer = torch.optim.AdamW(
         judge.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
     )
@@ -132,7 +132,7 @@ def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.dev
     order = torch.empty(0, dtype=torch.int64)
     for step in progress(range(config.steps), "training the judge", tell):
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * _ramp(step / config.steps)
+            group["lr"] = config.lr * ramp(step / config.steps)
         if len(order) < size:
             order = torch.cat([order, torch.randperm(count, generator=draw)])
         indices, order = order[:size], order[size:]
@@ -145,7 +145,7 @@ def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.dev
         optimizer.step()
 
 
-def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tuple[Tensor, Batch]]]:
+def small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tuple[Tensor, Batch]]]:
     """How many images there are to train on, and what reads some of them, no larger than the judge looks at them.
 
     Images that are larger are read once, no more than :data:`MOST`, and held in 8 bits.
@@ -153,7 +153,7 @@ def _small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tu
     if _is_small(train):
         return len(train), lambda indices: train.floats(indices, LARGEST)
     rows = subset(len(train), MOST)
-    images, classes = Gathered(len(rows)), {name: Gathered(len(rows)) for name in train.heads}
+    images, classes = Gathered(len(rows)), {name: Gathered(len(rows)) for name in train.described}
     for part in progress(rows.split(at_once(train.shape)), "reducing images for the judge", tell):
         some, described = train.floats(part, LARGEST)
         images.add(to_uint8(some))
@@ -167,7 +167,7 @@ def _is_small(images: RealImages) -> bool:
     return max(images.shape[1:]) <= LARGEST
 
 
-def _ramp(done: float) -> float:
+def ramp(done: float) -> float:
     """Learning rate over a training, relative to its peak: up over the first fifth, then down along a cosine."""
     return done / 0.2 + 0.05 if done < 0.19 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.19) / 0.81)
 

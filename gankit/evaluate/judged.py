@@ -16,9 +16,10 @@ from gankit.evaluate.gathered import Gathered
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SHOWN, SIDE
 from gankit.evaluate.patches import Level, Patches
+from gankit.evaluate.reader import Pairs
 from gankit.evaluate.real import subset
 from gankit.evaluate.reference import Reference, View, Views, fit
-from gankit.evaluate.wanted import held_to
+from gankit.evaluate.wanted import captions_held_to, held_to
 from gankit.events import OnEvent
 from gankit.sampling.conditions import Asked, conditions
 from gankit.sampling.draw import draw_parts
@@ -45,6 +46,8 @@ class JudgedSamples:
     """Class that a sample is held to, int64 (n,), by the judge's heads."""
     view: View | None
     """What the judge sees in them; None without a judge."""
+    pairs: Pairs | None
+    """What the reader sees in them, and their captions; None without a reader."""
     patches: Patches | None
     """Those of the first samples, if they are asked for."""
     agreement: float
@@ -75,12 +78,15 @@ def draw_judged(
     spec, to = real.data.spec, real.key
     sources = held_to(variant, real.data, to, real.heads)
     seen = _Seen(reference, n, levels, device, sources)
+    text = captions_held_to(variant, real.data, to)
 
     def ask(start: int, stop: int) -> Batch:
         asked = conditions(variant, spec, stop - start, to=to, rows=lambda: rows, seed=seed, first=start)
         for head, source in sources.items():
             seen.wanted[head].add(_classes(asked, source, spec))
         seen.ask(asked.held)
+        if seen.pairs is not None:
+            seen.pairs.ask(asked.batch[text])
         return asked.batch
 
     for part in draw_parts(variant, networks, spec, ask, n, seed=seed, device=device, to=to, tell=tell):
@@ -97,6 +103,7 @@ class _Seen:
     ) -> None:
         self.real, self.n = reference.train.real, n
         self._views = Views(reference.judged.judge, n, device) if reference.judged else None
+        self.pairs = Pairs(reference.read.judge, n, device) if reference.read else None
         self.patches = Patches(levels, self.real.shape[0]) if levels else None
         self.wanted = {head: Gathered(n) for head in heads}
         self._small = Gathered(n)
@@ -139,6 +146,8 @@ class _Seen:
         self._small.add(reduce_to(images, SIDE))
         if self._views is not None:
             self._views.add(images)
+        if self.pairs is not None:
+            self.pairs.show(images)
         if self.patches is not None:
             self.patches.add(images)
         if kept_rows := [i for i in range(len(images)) if self._count + i in self._keep]:
@@ -150,6 +159,7 @@ class _Seen:
             self._small.rows(),
             {head: kept.rows() for head, kept in self.wanted.items()},
             self._views.views() if self._views is not None else None,
+            self.pairs,
             self.patches,
             self._agreed.part,
             self._shown.rows(),

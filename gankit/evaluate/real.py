@@ -1,4 +1,4 @@
-"""The real images that samples are compared with: those of one key of a dataset, whatever else it delivers."""
+"""The real images that samples are compared with: those of one key of a dataset, and what describes them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RealImages:
-    """The images under `key` of one split, and the classes that describe them."""
+    """The images under `key` of one split, the classes that describe them, and the captions under `text`, if any."""
 
     data: Dataset[Any]
     key: str = "image"
+    text: str = ""
 
     @cached_property
     def stream(self) -> str:
@@ -40,18 +41,23 @@ class RealImages:
         """Number of classes by class key that describes these images."""
         return class_keys(self.data.spec, self.key)
 
+    @cached_property
+    def described(self) -> tuple[str, ...]:
+        """The keys of what is known of an image."""
+        return (*self.heads, *filter(None, [self.text]))
+
     def __len__(self) -> int:
         return self.data.streams()[self.stream]
 
     def batch(self, indices: Tensor) -> Batch:
-        """The images, uint8 (N, C, H, W), and their classes, int64 (N,), by key."""
+        """The images, uint8 (N, C, H, W), their classes, int64 (N,), by key, and captions, uint8 (N, bytes)."""
         whole = read(self.data, {self.stream: indices})
-        return {name: whole[name] for name in (self.key, *self.heads)}
+        return {name: whole[name] for name in (self.key, *self.described)}
 
     def floats(self, indices: Tensor, side: int) -> tuple[Tensor, Batch]:
-        """The images in [-1, 1], reduced to at most `side` pixels a side, and their classes by key."""
+        """The images in [-1, 1], reduced to at most `side` pixels a side, and what is known of them by key."""
         images = Gathered(len(indices))
-        classes = {name: Gathered(len(indices)) for name in self.heads}
+        classes = {name: Gathered(len(indices)) for name in self.described}
         for part in indices.split(at_once(self.shape)):
             batch = self.batch(part)
             images.add(reduce_to(to_float(batch[self.key]), side))

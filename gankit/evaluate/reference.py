@@ -1,4 +1,4 @@
-"""What samples are compared with: the real images of both splits, the judge, and its view of them."""
+"""What samples are compared with: the real images of both splits, who judges them, and the judge's view of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gankit.evaluate.judge import LARGEST, Judge
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SIDE
 from gankit.evaluate.patches import Level, Patches
+from gankit.evaluate.reader import KnownReader, reader_for
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import OnEvent, progress
 
@@ -87,31 +88,39 @@ class Split:
 
 @dataclass(frozen=True)
 class Reference:
-    """Both splits, and the judge (None for data without classes)."""
+    """Both splits, the judge (None for data without classes), and the reader (None unless captions are judged)."""
 
     train: Split
     test: Split | None
-    judged: KnownJudge | None
+    judged: KnownJudge[Judge] | None
+    read: KnownReader | None
 
 
-_last: list[tuple[Dataset[Any], Dataset[Any] | None, str, torch.device, Reference]] = []
+_last: list[tuple[Dataset[Any], Dataset[Any] | None, tuple[str, str, torch.device], Reference]] = []
 """The reference made last, since a run is evaluated many times. Only that one: it holds its data."""
 
 
 def reference_for(
-    train: Dataset[Any], test: Dataset[Any] | None, key: str, device: torch.device, tell: OnEvent
+    train: Dataset[Any], test: Dataset[Any] | None, key: str, device: torch.device, tell: OnEvent, text: str = ""
 ) -> Reference:
-    """The reference of the images under `key`; for the same objects as the last time it is not made again."""
-    for last_train, last_test, last_key, last_device, known in _last:
-        if last_train is train and last_test is test and (last_key, last_device) == (key, device):
+    """The reference of the images under `key`; for the same objects as the last time it is not made again.
+
+    `text`: of captions that are judged, the key.
+    """
+    for last_train, last_test, last, known in _last:
+        if last_train is train and last_test is test and last == (key, text, device):
             return known
     real = RealImages(train, key)
     held_out = RealImages(test, key) if test is not None else None
     judged = judge_for(real, held_out, device=device, tell=tell) if real.heads else None
     judge = judged.judge if judged else None
     seen = _split(held_out, judge, device, tell) if held_out is not None and len(held_out) else None
-    made = Reference(_split(real, judge, device, tell), seen, judged)
-    _last[:] = [(train, test, key, device, made)]
+    read = None
+    if text:
+        held = RealImages(test, key, text) if test is not None else None
+        read = reader_for(RealImages(train, key, text), held, device=device, tell=tell)
+    made = Reference(_split(real, judge, device, tell), seen, judged, read)
+    _last[:] = [(train, test, (key, text, device), made)]
     return made
 
 

@@ -26,6 +26,10 @@ METRICS: Mapping[str, Metric] = {
         "fraction of samples that show the class they were asked for, by the judge",
         {"accuracy": "larger", "accuracy_<key>": "larger"},
     ),
+    "r_precision": Metric(
+        "fraction of samples to which, of 100 captions, the one they were asked for comes nearest, by the reader",
+        {"r_precision": "larger"},
+    ),
     "mask_agreement": Metric(
         "fraction of pixels in which samples show what the masks of the images they are made of say",
         {"mask_agreement": "larger"},
@@ -55,7 +59,8 @@ METRICS: Mapping[str, Metric] = {
     ),
 }
 """What can be measured of samples that are images. `fid_judge`, `precision_recall` and `modes` need classes of them,
-`accuracy` also a variant that can be asked for one; `mask_agreement` a dataset that sees masks in images."""
+`accuracy` also a variant that can be asked for one; `r_precision` one that draws from captions; `mask_agreement` a
+dataset that sees masks in images."""
 
 
 def metric_of(figure: str) -> str | None:

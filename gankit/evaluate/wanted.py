@@ -40,6 +40,16 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
     return found
 
 
+def captions_held_to(variant: Variant[Any], data: Dataset[Any], produced: str) -> str:
+    """The key of the captions that samples are asked with and real images have; "" if there is none."""
+    spec = data.spec
+    for name in from_rows(variant, spec, produced):
+        captions = name in spec.keys and spec[name].kind == "text" and spec.image_of(name) in (produced, None)
+        if captions and stream_of(data, name) == stream_of(data, produced):
+            return name
+    return ""
+
+
 def masks_held_to(variant: Variant[Any], data: Dataset[Any], produced: str) -> list[str]:
     """The masks of images that samples are asked with which say what those samples are to show."""
     spec = data.spec

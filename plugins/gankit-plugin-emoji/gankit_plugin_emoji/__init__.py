@@ -1,1 +1,1 @@
-"""Plugin ``emoji``: datasets ``emoji``, ``emoji-faces``, ``emoji-tones``, of OpenMoji's font (CC BY-SA 4.0)."""
+"""Plugin ``emoji``: datasets of OpenMoji's font (CC BY-SA 4.0)."""
