@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 from gankit_plugin_r3gan import R3GAN
+from gankit_plugin_r3gan.config import R3GANConfig
 from gankit_plugin_r3gan.networks import Halve
-from gankit_plugin_r3gan.variant import R3GANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -7,8 +7,10 @@ generator and the last of the discriminator at the smallest one, where a learned
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +20,13 @@ from gankit.errors import UsageError
 from gankit.nn import Conv2d, LeakyReLU
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
+from gankit.text.encoders import build as build_text
+from gankit.text.matching import ImageEncoder
+from gankit_plugin_r3gan.config import R3GANConfig
 from gankit_plugin_r3gan.resample import double, halve
-from gankit_plugin_r3gan.variant import R3GANConfig
+
+if TYPE_CHECKING:
+    from gankit.text.config import TextConfig
 
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
@@ -28,8 +35,11 @@ EXPANSION = 2
 """Channels inside a block, as a multiple of those outside."""
 
 
-def build(config: R3GANConfig, spec: DataSpec) -> dict[str, nn.Module]:
-    """Generator and discriminator. :class:`UsageError` if the widths do not fit the images of `spec`."""
+def build(config: R3GANConfig, spec: DataSpec, text: int = 0) -> dict[str, nn.Module]:
+    """Generator and discriminator; `text`: length of a caption's embedding, if they are told captions.
+
+    :class:`UsageError` if the widths do not fit the images of `spec`.
+    """
     channels, height, width = spec.image_shape
     widths = config.widths or default_widths(config.width, height, width)
     halvings = len(widths) - 1
@@ -42,13 +52,25 @@ def build(config: R3GANConfig, spec: DataSpec) -> dict[str, nn.Module]:
             f"r3gan: {odd[0]} channels are {odd[0] * EXPANSION} inside a block, which groups of {config.group} do not "
             f"divide: choose widths that are multiples of {config.group // math.gcd(config.group, EXPANSION)}"
         )
-    classes = spec.classes(spec.class_key(config.class_key)) if config.conditional else 0
-    embedding = config.z if classes else 0
+    told: Callable[[float], nn.Module] | None = None
+    if text:
+        told = partial(projection, text, config.z)
+    elif config.conditional:
+        told = partial(table, spec.classes(spec.class_key(config.class_key)), config.z)
+    embedding = config.z if told else 0
     blocks = Blocks(config.blocks, config.group, len(widths))
     return {
-        "generator": Generator(config.z, widths, base, channels, blocks, classes, embedding),
-        "discriminator": Discriminator(widths[::-1], base, channels, blocks, classes, embedding, config.san),
+        "generator": Generator(config.z, widths, base, channels, blocks, told, embedding),
+        "discriminator": Discriminator(widths[::-1], base, channels, blocks, told, embedding, config.san),
     }
+
+
+def encoders(config: TextConfig, spec: DataSpec) -> dict[str, Any]:
+    """The text encoder, and an image encoder beside it where it is trained here."""
+    text = build_text(config, spec)
+    if config.encoder != "char-cnn-rnn":
+        return {"text": text}
+    return {"text": text, "images": ImageEncoder(spec.image_shape[0], text.size).freeze()}
 
 
 def default_widths(width: int, height: int, wide: int) -> tuple[int, ...]:
@@ -91,7 +113,10 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """(N, z) noise, and (N,) labels if there are classes, to (N, C, H, W) images, near [-1, 1] but not bound to it."""
+    """(N, z) noise to (N, C, H, W) images, near [-1, 1] but not bound to it.
+
+    `told` makes what embeds what is to be drawn, from a gain: (N,) labels, or (N, size) embeddings of captions.
+    """
 
     def __init__(
         self,
@@ -100,11 +125,11 @@ class Generator(nn.Module):
         base: tuple[int, int],
         channels: int,
         blocks: Blocks,
-        classes: int,
+        told: Callable[[float], nn.Module] | None,
         embedding: int,
     ) -> None:
         super().__init__()
-        self.embedding = table(classes, embedding, 1.0) if classes else None
+        self.embedding = told(1.0) if told else None
         self.basis = nn.Parameter(torch.randn(widths[0], *base))
         self.enter = drawn(nn.Linear(z + embedding, widths[0], bias=False))
         layers = blocks.stage(widths[0])
@@ -120,12 +145,12 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, C, H, W) images, and (N,) labels if there are classes, to (N,) logits.
+    """(N, C, H, W) images, and what they are told to show if there is `told`, to (N,) logits.
 
-    With classes the features are projected on the embedding of the label (Miyato and Koyama 2018). With `san` the last
-    layer is a direction of length 1 and a scale: :meth:`score` trains the features and the scale, :meth:`direction` the
-    direction alone (Takida et al. 2024, "SAN: Inducing Metrizability of GAN with Discriminative Normalized Linear
-    Layer", section 5).
+    Then the features are projected on the embedding of the label or caption (Miyato and Koyama 2018). With `san` the
+    last layer is a direction of length 1 and a scale: :meth:`score` trains the features and the scale,
+    :meth:`direction` the direction alone (Takida et al. 2024, "SAN: Inducing Metrizability of GAN with Discriminative
+    Normalized Linear Layer", section 5).
     """
 
     def __init__(
@@ -134,7 +159,7 @@ class Discriminator(nn.Module):
         base: tuple[int, int],
         channels: int,
         blocks: Blocks,
-        classes: int,
+        told: Callable[[float], nn.Module] | None,
         embedding: int,
         san: bool,
     ) -> None:
@@ -146,8 +171,8 @@ class Discriminator(nn.Module):
             layers += [drawn(Conv2d(narrow, wide, 1))] if narrow != wide else []
         self.layers = nn.Sequential(*layers, *blocks.stage(last))
         self.basis = nn.Parameter(torch.randn(last, *base) / math.sqrt(math.prod(base)))
-        self.leave = drawn(nn.Linear(last, embedding, bias=False)) if classes else nn.Identity()
-        self.head = table(classes, embedding, embedding**-0.5) if classes else drawn(nn.Linear(last, 1, bias=False))
+        self.leave = drawn(nn.Linear(last, embedding, bias=False)) if told else nn.Identity()
+        self.head = told(embedding**-0.5) if told else drawn(nn.Linear(last, 1, bias=False))
         if san:
             self.scale = nn.Parameter(self.head.weight.detach().norm(dim=1).mean())
         else:
@@ -209,3 +234,8 @@ def table(classes: int, embedding: int, gain: float) -> nn.Embedding:
     layer = nn.Embedding(classes, embedding)
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(classes))
     return layer
+
+
+def projection(size: int, embedding: int, gain: float) -> nn.Linear:
+    """From embeddings of captions, of norm sqrt(size), drawn so that numbers are of the size of `gain`."""
+    return drawn(nn.Linear(size, embedding, bias=False), gain)

@@ -4,83 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-from pydantic import Field, field_validator
+from typing import TYPE_CHECKING, ClassVar
 
 from gankit.options.spelling import give
-from gankit.plugin import Config, DataSpec, Key, Optim, Phase, Preparation, SampleRequest, Step, UsageError, Variant
+from gankit.plugin import DataSpec, Key, Phase, Preparation, SampleRequest, Step, UsageError, Variant
+from gankit_plugin_r3gan.config import PRESETS, R3GANConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gankit.plugin import Networks
-
-
-class R3GANConfig(Config):
-    """Options of the variant ``r3gan``."""
-
-    z: int = Field(64, ge=1)
-    """Length of the noise vector, and of the embedding of a class."""
-    width: int = Field(64, ge=1)
-    """Channels next to the image; twice as many with each halving of the size, up to four times."""
-    widths: tuple[int, ...] | None = None
-    """Channels of each size, the smallest first, in place of `width`."""
-    blocks: int = Field(1, ge=1)
-    """Residual blocks at each size."""
-    group: int = Field(16, ge=1)
-    """Channels of a group of the 3x3 convolutions."""
-    conditional: bool = False
-    """Draw the class that is asked for."""
-    class_key: str = ""
-    """Of conditional: which classes, where the data has several kinds; none: `label`, or the only ones."""
-    san: bool = False
-    """Discriminator whose last layer is a direction of length 1, trained apart (SAN)."""
-    penalty: Literal["exact", "approx"] = "exact"
-    """Gradient penalties by second derivatives, or by finite differences along one random direction."""
-    penalty_step: float | None = Field(None, gt=0, le=1)
-    """Length of a finite difference, as a standard deviation a pixel; none: 0.01, or 0.1 in 16 bits."""
-    gamma: float | None = Field(None, ge=0)
-    """Weight of the penalties at the start; none: that at 32x32, times as many pixels as the images have of those."""
-    gamma_at_32: float = Field(1.0, ge=0)
-    """What it is at 32x32 where it is not given."""
-    gamma_end: float = Field(0.1, ge=0, le=1)
-    """What is left of it at the end of the ramp, as a fraction."""
-    augment_p: float = Field(0.3, ge=0, le=1)
-    """Probability, from the end of the ramp on, of each part of the augmentation that ``--augment.diff`` names."""
-    adaptive: bool = False
-    """Let that probability follow how sure the discriminator is of its pairs instead (ADA)."""
-    adaptive_images: int = Field(20_000, ge=1)
-    """Of adaptive: images over which the probability goes from 0 to 1 if it has to."""
-    optim: Optim = Optim(
-        lr=2e-4, lr_end=5e-5, betas=(0.0, 0.9), betas_end=(0.0, 0.99), schedule="cosine", hold=0.0, until=0.5
-    )
-    """Optimiser of both networks; gamma and the probability of augmentation go their way by the time `until` too."""
-
-    @field_validator("widths")
-    @classmethod
-    def _widths(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if widths is not None and (not widths or min(widths) < 1):
-            raise ValueError("give at least one, each at least 1")
-        return widths
-
-
-_PAPER = {  # CIFAR-10, of 32x32 pixels: appendix E of the paper and its code; 200 million images
-    "steps": 390_625,
-    "batch_size": 512,
-    "widths": (768, 768, 768, 768),
-    "blocks": 2,
-    "gamma": 0.05,
-    "augment_p": 0.55,
-    "augment.flip": True,
-    "augment.diff": ("color", "translation", "cutout"),
-    "optim.until": 0.1,
-    "ema": 0.999929,
-    "ema_start": 0.0,
-    "ema_until": 0.025,
-    "sample_every": 5000,
-    "checkpoint_every": 5000,
-}
 
 
 class R3GAN(Variant[R3GANConfig]):
@@ -90,32 +23,25 @@ class R3GAN(Variant[R3GANConfig]):
     dataset = "mnist"
     averaged = ("generator",)
     metric = "swd"
-    presets: ClassVar = {
-        "default": {
-            "steps": 4000,
-            "batch_size": 16,
-            "precision": "auto",
-            "width": 32,
-            "gamma_at_32": 10.0,
-            "optim.lr": 2e-3,
-            "optim.lr_end": 2.5e-4,
-            "ema": 0.995,
-            "data.size": 32,
-            "sample_every": 500,
-            "eval_every": 500,
-            "eval_n": 1000,
-        },
-        "paper": _PAPER,
-    }
+    presets: ClassVar = PRESETS
+    check_options: ClassVar = {"text.steps": 3, "text.image_steps": 1}
+
+    def __init__(self, config: R3GANConfig) -> None:
+        super().__init__(config)
+        if config.captions:
+            self.requires = frozenset({"image", "text"})
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit.evaluate.real import class_keys
         from gankit.nn import AdaptiveProbability
-        from gankit_plugin_r3gan.networks import build
+        from gankit_plugin_r3gan.networks import build, encoders
 
-        networks = build(self.config, spec)
-        return networks | (
-            {"ada": AdaptiveProbability(images=self.config.adaptive_images)} if self.config.adaptive else {}
-        )
+        c = self.config
+        read = encoders(c.text, spec) if c.captions else {}
+        if read:
+            self.metric = "accuracy" if class_keys(spec) else "r_precision"
+        networks = {**read, **build(c, spec, read["text"].size if read else 0)}
+        return networks | ({"ada": AdaptiveProbability(images=c.adaptive_images)} if c.adaptive else {})
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim
@@ -132,7 +58,12 @@ class R3GAN(Variant[R3GANConfig]):
         )
 
     def prepare(self, preparation: Preparation) -> None:
+        from gankit.text.training import EncoderTraining
+
         spec = preparation.train.spec
+        if self.config.captions and self.config.text.encoder == "char-cnn-rnn":
+            text, images = (preparation.networks[name] for name in ("text", "images"))
+            EncoderTraining(text, images, min(spec.image_shape[1:]), self.config.text, preparation).run()
         if self.config.gamma is None:
             _, height, width = spec.image_shape
             start, end = self.gamma(spec, 1.0), self.gamma(spec, 0.0)
@@ -142,17 +73,24 @@ class R3GAN(Variant[R3GANConfig]):
             )
 
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
-        if not self.config.conditional:
-            return {}
-        key = spec.class_key(self.config.class_key)
-        return {key: spec[key]}
+        key = self._told(spec)
+        return {key: spec[key]} if key else {}
+
+    def _told(self, spec: DataSpec) -> str:
+        """The key of what says what is to be drawn; "" if nothing does."""
+        if self.config.captions:
+            return "text"
+        return spec.class_key(self.config.class_key) if self.config.conditional else ""
 
     def codes(self, request: SampleRequest) -> Tensor:
         return request.noise(request.n, self.config.z)
 
     def decode(self, networks: Networks, codes: Tensor, request: SampleRequest) -> Tensor:
-        labels = request.batch[request.spec.class_key(self.config.class_key)] if self.config.conditional else None
-        return networks["generator"](codes, labels).float().clamp(-1, 1)
+        key = self._told(request.spec)
+        told = request.batch[key] if key else None
+        if self.config.captions:
+            told = networks["text"](told)
+        return networks["generator"](codes, told).float().clamp(-1, 1)
 
     def gamma(self, spec: DataSpec, left: float) -> float:
         """Weight of the penalties while the fraction `left` of the ramp is still to go.
@@ -171,8 +109,12 @@ class R3GAN(Variant[R3GANConfig]):
         return 0.5 * (1 + math.cos(math.pi * gone))
 
     def _labels(self, step: Step) -> Tensor | None:
-        """Fakes are drawn of the classes of the reals that they are paired with."""
-        return step.batch[step.spec.class_key(self.config.class_key)] if self.config.conditional else None
+        """Fakes are drawn of the classes, or what the captions say, of the reals that they are paired with."""
+        from gankit.text.matching import embedded
+
+        if self.config.captions:
+            return embedded(step)
+        return step.batch[self._told(step.spec)] if self.config.conditional else None
 
     def _fakes(self, step: Step) -> Tensor:
         def draw() -> Tensor:
@@ -191,6 +133,7 @@ class R3GAN(Variant[R3GANConfig]):
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import relativistic_d_loss
+        from gankit.text.matching import mistaken
 
         judge, labels = step.networks["discriminator"], self._labels(step)
         gamma = self.gamma(step.spec, self.ramp(step))
@@ -202,6 +145,9 @@ class R3GAN(Variant[R3GANConfig]):
         step.log("r1", r1)
         step.log("r2", r2)
         terms = {"pairs": relativistic_d_loss(real, fake), "penalty": gamma / 2 * (r1 + r2)}
+        if labels is not None and self.config.captions and self.config.mismatch:
+            wrong = judge.score(real_features, labels[mistaken(step, "near")])
+            terms["mismatched"] = self.config.mismatch * relativistic_d_loss(real, wrong)
         if self.config.san:
             apart = judge.direction(fake_features, labels) - judge.direction(real_features, labels)
             terms["direction"] = apart.mean()
@@ -248,7 +194,11 @@ class R3GAN(Variant[R3GANConfig]):
         labels = self._labels(step)
         with torch.no_grad():
             real = judge(self._augment(step, step.batch["image"]), labels)
-        return {"pairs": relativistic_g_loss(real, judge(self._augment(step, self._fakes(step)), labels))}
+        terms = {"pairs": relativistic_g_loss(real, judge(self._augment(step, self._fakes(step)), labels))}
+        if self.config.match and "images" in step.networks:
+            images = self._fakes(step).clamp(-1, 1)
+            terms["match"] = self.config.match * step.networks["images"].match(images, labels)
+        return terms
 
     def _unit_length(self, step: Step) -> None:
         weight = step.networks["discriminator"].head.weight

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 from gankit_plugin_r3gan import R3GAN
+from gankit_plugin_r3gan.config import R3GANConfig
 from gankit_plugin_r3gan.networks import default_widths
 from gankit_plugin_r3gan.resample import double, halve
-from gankit_plugin_r3gan.variant import R3GANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 

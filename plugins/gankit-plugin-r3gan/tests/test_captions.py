@@ -1,0 +1,88 @@
+"""r3gan by captions: its networks, its terms by hand, asking by text, and what does not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gankit_plugin_r3gan import R3GAN
+from gankit_plugin_r3gan.config import R3GANConfig
+from pydantic import ValidationError
+from torch.nn import functional as F
+
+from gankit.api import make_session
+from gankit.plugin import DataSpec, Key
+from gankit.run import Run
+from gankit.text.matching import embedded, others
+from gankit.training.session import Session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY: dict[str, Any] = {
+    "captions": True,
+    "steps": 4,
+    "batch_size": 8,
+    "width": 8,
+    "z": 8,
+    "eval_every": 0,
+    "augment_p": 0.0,
+    "device": "cpu",
+    "precision": "float32",
+    "text": {"steps": 2, "image_steps": 1, "size": 12, "width": 8, "batch_size": 8},
+    "data": {"size": 32, "copies": 1},
+}
+
+
+def session(**options: Any) -> Session:
+    made = make_session("r3gan", "captioned-digits", **{**TINY, **options})
+    made.begin()
+    return made
+
+
+def test_captions_add_two_projections_and_no_table() -> None:
+    keys = {"image": Key(kind="image", shape=(3, 32, 32)), "text": Key(kind="text", shape=(40,))}
+    plain, told = (R3GAN(R3GANConfig(captions=on)).networks(DataSpec(keys=keys)) for on in (False, True))
+
+    def count(networks: dict[str, torch.nn.Module], name: str) -> int:
+        return sum(parameter.numel() for parameter in networks[name].parameters())
+
+    assert set(told) - set(plain) == {"text", "images"}
+    assert count(told, "generator") - count(plain, "generator") == 64 * 64 + 64 * 256
+    assert count(told, "discriminator") - count(plain, "discriminator") == 256 * 64 + 64 * 64 - 256
+
+
+def test_the_terms_are_those_that_are_described() -> None:
+    made = session(mismatch=0.5, match=2.0)
+    step = made.new_step(0)
+    terms = made.variant._discriminator(step)
+    judge, told = made.networks["discriminator"], embedded(step)
+    own, wrong = judge(step.batch["image"], told), judge(step.batch["image"], told[others(told)])
+    fake = judge(step.shared("fakes", lambda: None).detach(), told)
+    assert terms["pairs"].item() == pytest.approx(F.softplus(fake - own).mean().item(), rel=1e-5)
+    assert terms["mismatched"].item() == pytest.approx(0.5 * F.softplus(wrong - own).mean().item(), rel=1e-5)
+    found = made.variant._generator(step)
+    images = step.shared("fakes", lambda: None).clamp(-1, 1)
+    assert found["match"].item() == pytest.approx(2 * made.networks["images"].match(images, told).item(), rel=1e-5)
+    assert "mismatched" not in session(mismatch=0.0).variant._discriminator(step)
+    assert "match" not in session(match=0.0).variant._generator(step)
+
+
+def test_it_resumes_exactly_and_draws_what_a_text_says(resumes_exactly: Callable[..., Run]) -> None:
+    run = resumes_exactly("r3gan", "captioned-digits", **TINY)
+    one, other = (
+        run.sample(n=3, text=text, seed=1).images for text in ("a thin red three on wood", "a thick blue seven on grey")
+    )
+    assert one.shape == (3, 3, 32, 32)
+    assert not torch.equal(one, other)
+
+
+def test_classes_and_captions_do_not_go_together() -> None:
+    for other in ("conditional", "san"):
+        with pytest.raises(ValidationError, match=f"captions do not go together with {other}"):
+            R3GANConfig(captions=True, **{other: True})
+
+
+def test_the_best_is_kept_by_classes_where_there_are_any() -> None:
+    assert session().variant.metric == "accuracy"
+    assert R3GAN(R3GANConfig()).metric == "swd"
