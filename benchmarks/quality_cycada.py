@@ -1,6 +1,6 @@
 """How much of the way from a classifier of `a` to one that was told the labels of `b` a run of ``cycada`` goes.
 
-    python benchmarks/quality_cycada.py RUN WITHOUT [--json FILE]
+    python benchmarks/quality_cycada.py RUN [WITHOUT] [--json FILE]
 
 RUN is a finished run of ``cycada``, WITHOUT one of the same data and steps with ``--semantic 0 --features 0
 --no-recolour``: a CycleGAN beside which the same classifiers learn. Prints a JSON row: how often each classifier is
@@ -50,21 +50,18 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((answers == labels).float().mean())
 
 
-def row(run: gankit.Run, without: gankit.Run) -> dict[str, Any]:
+def row(run: gankit.Run, without: gankit.Run | None) -> dict[str, Any]:
+    runs = {"cyclegan": without, "cycada": run} if without else {"cycada": run}
     test = run.dataset("test")
     batch = test.batch({"b": torch.arange(test.streams()["b"])})
     held_out = batch["b"], batch["label_b"]
     right = {
         "a": accuracy(taught(run, "a"), *held_out),
         "source": accuracy(run.networks("latest")["source"], *held_out),
-        "cyclegan": accuracy(without.networks("latest")["target"], *held_out),
-        "cycada": accuracy(run.networks("latest")["target"], *held_out),
+        **{name: accuracy(one.networks("latest")["target"], *held_out) for name, one in runs.items()},
         "b": accuracy(taught(run, "b"), *held_out),
     }
-    judged = {
-        name: one.evaluate(metrics=["accuracy"], checkpoint="latest")
-        for name, one in (("cycada", run), ("cyclegan", without))
-    }
+    judged = {name: one.evaluate(metrics=["accuracy"], checkpoint="latest") for name, one in runs.items()}
     flips = {name: 1 - result["metrics"]["accuracy"] for name, result in judged.items()}
     return {
         "quality": "cycada",
@@ -83,10 +80,10 @@ def row(run: gankit.Run, without: gankit.Run) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("without", type=Path)
+    parser.add_argument("without", type=Path, nargs="?")
     parser.add_argument("--json", type=Path, help="append the row to this file")
     arguments = parser.parse_args()
-    found = row(gankit.open_run(arguments.run), gankit.open_run(arguments.without))
+    found = row(gankit.open_run(arguments.run), gankit.open_run(arguments.without) if arguments.without else None)
     append(found, arguments.json)
     print(json.dumps(found))
 
