@@ -214,6 +214,7 @@ class Run:
         self,
         images: Any = None,
         *,
+        texts: Sequence[str] = (),
         rows: int = 4,
         frames: int = 8,
         given: Mapping[str, Any] | None = None,
@@ -222,10 +223,11 @@ class Run:
         checkpoint: str = "best",
         device: str = "auto",
     ) -> Samples:
-        """`rows` of `frames` samples that lie between two random codes, or between each of `images` and the next."""
+        """`rows` of `frames` samples between two random codes, or each of `images` or captions and the next."""
         return interpolate(
             self._drawer(checkpoint, device),
             images,
+            texts=texts,
             rows=rows,
             frames=frames,
             given=given,

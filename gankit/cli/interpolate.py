@@ -17,8 +17,12 @@ def interpolate(
         list[Path] | None,
         typer.Argument(metavar="[IMAGE...]", help="Two images or more to go between, for variants that encode them."),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="Rows; of images, one less than there are.")] = 4,
+    n: Annotated[int, typer.Option("--n", help="Rows; of images and captions, one less than there are.")] = 4,
     frames: Annotated[int, typer.Option(help="Samples a row, with both its ends.")] = 8,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", help="A caption; two or more to go between, for variants that draw from them."),
+    ] = None,
     given: GivenOption = None,
     to: To = None,
     out: Annotated[
@@ -31,7 +35,7 @@ def interpolate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the samples that are in --out.")] = False,
     json: Json = False,
 ) -> None:
-    """Go from one sample to another: along an arc between random codes, straight between images."""
+    """Go from one sample to another: along an arc between random codes or captions, straight between images."""
     at_least("--n", n, 1)
     at_least("--frames", frames, 2)
     at_least("--seed", seed, 0)
@@ -44,6 +48,7 @@ def interpolate(
         check_out(out, overwrite=overwrite)
     samples = opened.interpolate(
         images or None,
+        texts=text or [],
         rows=n,
         frames=frames,
         given=from_options(given or []),

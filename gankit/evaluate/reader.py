@@ -37,12 +37,12 @@ HOTTEST = math.log(100.0)
 class ReaderConfig:
     """How a reader is made. Part of its identity: a changed value makes another reader."""
 
-    size: int = 96
+    size: int = 64
     """Length of what images and captions become."""
     width: int = 32
-    text_width: int = 192
-    steps: int = 1200
-    batch_size: int = 128
+    text_width: int = 128
+    steps: int = 700
+    batch_size: int = 64
     lr: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 0

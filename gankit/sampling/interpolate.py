@@ -1,28 +1,33 @@
-"""From one sample to another: what lies between two codes."""
+"""From one sample to another: what lies between two codes, or between what two captions say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gankit.data.text import encode_text
 from gankit.device import derive_seed
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import SampleRequest
-from gankit.sampling.conditions import Asked, choose, conditions
+from gankit.sampling.conditions import Asked, asked_keys, choose, conditions
 from gankit.sampling.draw import at_most, called, checked, defines
 from gankit.sampling.drawer import Drawer
 from gankit.sampling.pictures import read_images
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import Layout
 
+TEXT = "text"
+"""The key of captions, and the network that reads them; see `gankit.text`."""
+
 
 def interpolate(
     drawer: Drawer,
     images: Any = None,
     *,
+    texts: Sequence[str] = (),
     rows: int = 4,
     frames: int = 8,
     given: Mapping[str, Any] | None = None,
@@ -33,8 +38,9 @@ def interpolate(
     """`rows` times `frames` samples, each row going from one code to another in equal steps.
 
     Codes are drawn at random, and the way between two is an arc (:func:`arc`), which keeps to lengths that such codes
-    have; or they are those of `images`, and the way from each to the next is straight. What else is asked for stays the
-    same along a row, and so does the noise that ``decode()`` draws. :class:`UsageError` if the variant cannot.
+    have; or they are those of `images`, and the way from each to the next is straight. With `texts` it is what captions
+    say that changes, from each to the next, along an arc between their embeddings. What else is asked for stays the
+    same along a row, and so does the noise that is drawn. :class:`UsageError` if the variant cannot.
     """
     variant, spec = drawer.variant, drawer.spec
     who, produces = type(variant).__name__, choose(variant, to)
@@ -42,6 +48,10 @@ def interpolate(
         raise UsageError(f"frames must be at least 2, got {frames}.")
     if rows < 1:
         raise UsageError(f"rows must be at least 1, got {rows}.")
+    if texts:
+        if images is not None:
+            raise UsageError("give images or captions to go between, not both.")
+        return _between_captions(drawer, texts, produces, frames, given, to, seed, checkpoint)
     if not defines(variant, "decode"):
         raise UsageError(f"{who} cannot interpolate: it does not say how codes are decoded.")
     if images is None:
@@ -56,7 +66,7 @@ def interpolate(
         asked, codes = _encoded(drawer, images, produces, given, to, seed)
         starts, ends, between = codes[:-1], codes[1:], torch.lerp
         rows = asked.n
-    values = []
+    drawn = []
     for frame in range(frames):
         codes = between(starts, ends, frame / (frames - 1))
 
@@ -65,15 +75,64 @@ def interpolate(
 
         # one seed for all frames: what decode() draws beside the codes does not flicker
         parts = _call(drawer, decode, asked, produces, derive_seed(seed, "between"))
-        values.append(torch.cat([checked(part, size, spec, produces, who, "decode()") for part, size in parts]))
+        drawn.append(torch.cat([checked(part, size, spec, produces, who, "decode()") for part, size in parts]))
+    return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
+
+
+def _in_rows(drawn: list[Tensor], asked: Asked, drawer: Drawer, produces: str, seed: int, checkpoint: str) -> Samples:
+    """The frames `drawn`, (rows, ...) each, row by row."""
+    frames = len(drawn)
     at = [round(frame / (frames - 1), 6) for frame in range(frames)]
     records = [
         {"seed": seed, "index": row * frames + frame, "row": row, "at": at[frame], **asked.records[row]}
-        for row in range(rows)
+        for row in range(asked.n)
         for frame in range(frames)
     ]
-    kind = spec[produces].kind if produces else ""
-    return Samples(torch.stack(values, 1).flatten(0, 1), records, checkpoint, kind, Layout(columns=frames))
+    kind = drawer.spec[produces].kind if produces else ""
+    return Samples(torch.stack(drawn, 1).flatten(0, 1), records, checkpoint, kind, Layout(columns=frames))
+
+
+class _Between(nn.Module):
+    """A text encoder that reads, in place of each caption, what lies `at` of the way to another one."""
+
+    def __init__(self, encoder: nn.Module, ends: Tensor, at: float) -> None:
+        super().__init__()
+        self.encoder, self.ends, self.at = encoder, ends, at
+
+    def forward(self, text: Tensor) -> Tensor:
+        return arc(self.encoder(text), self.encoder(self.ends.to(text.device)), self.at)
+
+
+def _between_captions(
+    drawer: Drawer,
+    texts: Sequence[str],
+    produces: str,
+    frames: int,
+    given: Mapping[str, Any] | None,
+    to: str | None,
+    seed: int,
+    checkpoint: str,
+) -> Samples:
+    variant, spec, who = drawer.variant, drawer.spec, type(drawer.variant).__name__
+    if TEXT not in asked_keys(variant, spec, produces) or TEXT not in drawer.networks:
+        raise UsageError(f"{who} cannot interpolate between captions: it draws from none.")
+    if len(texts) < 2:
+        raise UsageError(f"interpolating takes two captions or more, got {len(texts)}.")
+    starts = {**(given or {}), TEXT: list(texts[:-1])}
+    asked = conditions(variant, spec, len(texts) - 1, to=to, given=starts, rows=drawer.rows, seed=seed)
+    ends = encode_text(texts[1:], spec[TEXT].shape[0])
+    records = [{**record, "from": texts[i], "to": texts[i + 1]} for i, record in enumerate(asked.records)]
+    asked = Asked(asked.n, asked.batch, records, asked.keys)
+    drawn = []
+    for frame in range(frames):
+
+        def draw(request: SampleRequest, rows: slice, at: float = frame / (frames - 1)) -> Any:
+            between = _Between(drawer.networks[TEXT], ends[rows], at)
+            return variant.sample({**drawer.networks, TEXT: between}, request)
+
+        parts = _call(drawer, draw, asked, produces, derive_seed(seed, "between"))
+        drawn.append(torch.cat([checked(part, size, spec, produces, who, "sample()") for part, size in parts]))
+    return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
 
 
 def arc(starts: Tensor, ends: Tensor, at: float) -> Tensor:

@@ -55,8 +55,29 @@ def test_stage_two_follows_stage_one_and_draws_in_its_own_size(both: gankit.api.
             assert torch.equal(value, new[name].state_dict()[key]), (name, key)
 
 
+def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
+    two = both.interpolate(texts=["grey 20", "a 日本 rose", "grey 180"], frames=4)
+    assert two.images.shape == (8, 3, 16, 16)
+    assert [(r["row"], r["at"]) for r in two.records[3:5]] == [(0, 1.0), (1, 0.0)]
+    assert (two.records[0]["from"], two.records[0]["to"]) == ("grey 20", "a 日本 rose")
+    there = both.interpolate(texts=["grey 20", "a 日本 rose"], frames=4)
+    back = both.interpolate(texts=["a 日本 rose", "grey 20"], frames=4)
+    torch.testing.assert_close(there.images, back.images.flip(0))  # the same noise all along a row
+    assert not torch.equal(there.images[0], there.images[1])
+    still = both.interpolate(texts=["grey 20", "grey 20"], frames=3).images
+    torch.testing.assert_close(still[0], still[2])
+
+
+def test_what_cannot_be_gone_between(both: gankit.api.Run) -> None:
+    with pytest.raises(UsageError, match="two captions or more, got 1"):
+        both.interpolate(texts=["grey 20"])
+    with pytest.raises(UsageError, match="images or captions"):
+        both.interpolate(["a.png", "b.png"], texts=["grey 20", "grey 40"])
+
+
 def test_sample_text_on_the_command_line(both: gankit.api.Run, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(both.path)
+    assert main(["interpolate", path, "--text", "grey 20", "--text", "grey 60", "--out", "between.png"]) == 0
     assert main(["sample", path, "--text", "grey 20", "--n", "5", "--out", "grey.png"]) == 0
     assert decode(Path("grey.png")).shape[0] == 3
     assert main(["sample", path, "--text", "x" * 33]) == 2
