@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gankit.errors import PluginError
 from gankit.plugin import Config, Dataset, DataSpec, Key
-from gankit_plugin_stackgan import captions
+from gankit_plugin_stackgan import captions, chinese
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,8 @@ class CaptionedDigitsConfig(Config):
     """How often each handwritten digit is rendered for training, each time with other colours and another caption."""
     text_length: int = Field(112, ge=96, le=1024)
     """Bytes kept of a caption."""
+    language: Literal["en", "zh"] = "en"
+    """Of the captions: English or Chinese."""
     seed: int = Field(0, ge=0)
     """Which colours, strokes, patches and words the renderings get."""
 
@@ -61,7 +63,8 @@ class CaptionedDigits(Dataset[CaptionedDigitsConfig]):
     def __init__(self, config: CaptionedDigitsConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
         self._held = _render(config.size, config.copies if split == "train" else 4, config.seed, split)
-        self._text = _text(config.copies if split == "train" else 4, config.seed, split, config.text_length)
+        copies = config.copies if split == "train" else 4
+        self._text = _text(copies, config.seed, split, config.text_length, config.language)
 
     @property
     def spec(self) -> DataSpec:
@@ -113,20 +116,21 @@ def _attributes(copies: int, seed: int, split: str) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=4)
-def _text(copies: int, seed: int, split: str, length: int) -> Tensor:
+def _text(copies: int, seed: int, split: str, length: int, language: str) -> Tensor:
     """The samples' captions, uint8 (N, length)."""
     import random
 
     from gankit.data.text import encode_text
 
+    said = captions if language == "en" else chinese
     drawn = random.Random(f"{seed} {split}")
     a = _attributes(copies, seed, split)
     rows = zip(*(a[key].tolist() for key in ("digit", "ink", "ground", "stroke")), strict=True)
     return encode_text(
         [
-            captions.caption(
+            said.caption(
                 *row,
-                templates=captions.UNSEEN if split == "test" and index % 4 == 0 else captions.SEEN,
+                templates=said.UNSEEN if split == "test" and index % 4 == 0 else said.SEEN,
                 pick=drawn.randrange,
             )
             for index, row in enumerate(rows)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from gankit_plugin_stackgan import captions
+from gankit_plugin_stackgan import captions, chinese
 from gankit_plugin_stackgan.digits import CaptionedDigits, CaptionedDigitsConfig
 
 from gankit.data.text import decode_text
@@ -89,6 +89,28 @@ def test_every_caption_fits() -> None:
     pick = random.Random(0).randrange
     longest = max(len(captions.caption(*row, templates=captions.SEEN + captions.UNSEEN, pick=pick)) for row in rows)
     assert longest <= 96  # the least text_length
+
+
+def test_captions_in_chinese_say_the_same_classes() -> None:
+    english, other = (
+        CaptionedDigits(CaptionedDigitsConfig(size=16, copies=2, text_length=96, language=language))
+        for language in ("en", "zh")
+    )
+    rows = torch.arange(0, len(other), 11)
+    batch, same = other.batch(rows), english.batch(rows)
+    assert all(torch.equal(batch[key], same[key]) for key in ("image", *ATTRIBUTES))
+    texts = decode_text(batch["text"])
+    assert not any("\ufffd" in text for text in texts)
+    for row, text in enumerate(texts):
+        digit, ink, ground, stroke = (int(batch[key][row]) for key in ATTRIBUTES)
+        assert [d for d in range(10) if chinese.DIGITS[d] in text or str(d) in text] == [digit]
+        assert any(word in text for word in chinese.INKS[ink])
+        assert any(word in text for word in chinese.GROUNDS[ground])
+        assert any(word in text for word in chinese.STROKES[stroke])
+    rows = itertools.product(range(10), range(7), range(8), range(3))
+    pick = random.Random(0).randrange
+    said = [chinese.caption(*row, templates=chinese.SEEN + chinese.UNSEEN, pick=pick) for row in rows]
+    assert max(len(text.encode()) for text in said) <= 96
 
 
 def test_articles() -> None:
