@@ -50,6 +50,30 @@ class StackGANConfig(Config):
     """Optimiser of all networks."""
 
 
+# The paper, section 5: 600 epochs a stage in batches of 64, the learning rate halved every 100; widths of the authors'
+# code for birds. 8,855 birds and 7,034 flowers are for training, of classes that are not held out.
+_PAPER_256 = {
+    "batch_size": 64,
+    "data.size": 256,
+    "low": 64,
+    "z": 100,
+    "condition": 128,
+    "g1_width": 128,
+    "g2_width": 128,
+    "d_width": 64,
+    "blocks": 4,
+    "halvings": 2,
+    "text.size": 1024,
+    "text.width": 512,
+    "ema": 0.0,
+    "optim.lr": 2e-4,
+    "optim.schedule": "halve",
+    "optim.halvings": 5,
+    "sample_every": 2000,
+    "checkpoint_every": 2000,
+}
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "batch_size": 64,
@@ -83,4 +107,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stage1": {"batch_size": 128, "steps": 58000},
         "stage2": {"batch_size": 40, "steps": 186000},
     },
+    "birds": {**_PAPER_256, "stage1": {"steps": 83000}, "stage2": {"steps": 83000}},
+    "flowers": {**_PAPER_256, "stage1": {"steps": 66000}, "stage2": {"steps": 66000}},
 }

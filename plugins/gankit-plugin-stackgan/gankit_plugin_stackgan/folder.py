@@ -6,7 +6,7 @@ import codecs
 import json
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -57,13 +57,21 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
     def __init__(self, config: CaptionedFolderConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
         self._root = directory(config.root, "data.root")
-        self._found = find_captions(self._root)
+        self._found = self._find(self._root)
         if not self._found.captions:
             reasons = "; ".join(self._found.notes()) or "no images"
             raise UsageError(
                 f"data.root: no captioned images in {self._root}: {reasons}; give {METADATA} with file_name and text, "
                 "or a .txt beside each image"
             )
+
+    def _find(self, root: Path) -> Found:
+        """The images below `root` and what is said of them."""
+        return find_captions(root)
+
+    def _held_out(self, files: Sequence[str]) -> set[str]:
+        """Those of `files` that are kept for testing; none: both splits are all files."""
+        return set(held_out(files, self.config.test_fraction))
 
     @property
     def spec(self) -> DataSpec:
@@ -115,7 +123,7 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
     @cached_property
     def _store(self) -> ImageStore:
         files = sorted(self._found.captions)
-        test = held_out(files, self.config.test_fraction)
+        test = self._held_out(files)
         chosen = [file for file in files if not test or (file in test) == (self.split == "test")]
         return image_store(self.config, self._root, chosen, self.split)
 
@@ -142,6 +150,13 @@ class Found:
 
     def add(self, problem: str, where: str) -> None:
         self.problems.setdefault(problem, []).append(where)
+
+    def read_captions(self, path: Path, root: Path) -> tuple[str, ...]:
+        """The lines of the text file `path` below `root` that say something."""
+        texts = tuple(text for line in lines(_read(path, self)) if (text := " ".join(line.split())))
+        if not texts:
+            self.add("captions are empty", path.relative_to(root).as_posix())
+        return texts
 
     def notes(self) -> list[str]:
         """One line a kind of problem: how many, and the first few."""
@@ -207,10 +222,7 @@ def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:
     if not path.exists():
         found.add("images have no caption", file)
         return ()
-    texts = tuple(text for line in lines(_read(path, found)) if (text := " ".join(line.split())))
-    if not texts:
-        found.add("captions are empty", path.relative_to(root).as_posix())
-    return texts
+    return found.read_captions(path, root)
 
 
 def _read(path: Path, found: Found) -> str:
