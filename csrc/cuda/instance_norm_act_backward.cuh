@@ -43,7 +43,7 @@ void launch_columns_backward(const Norm<T>& a, const Plan& plan, cudaStream_t st
     launch(how, columns_gradient<Runtime, T, V, false>, a, parts, plan.width, partial);
     launch({ceil_div(a.batch * a.channels, 4), 128, stream}, merge_sums<Runtime, T>, a, parts, partial);
     launch({plan.blocks, plan.threads, stream}, columns_gradient<Runtime, T, V, true>, a, parts, plan.width, partial);
-  } else if constexpr (D::kInputs == 2) {
+  } else if constexpr (D::kInputs == 2) {  // plan_columns() never holds three
     launch(how, columns_backward<std::conditional_t<V == 1, Runtime, D>, T, V>, a, plan.width, plan.held);
   }
 }

@@ -133,7 +133,8 @@ inline bool hold_columns(Plan& plan, const InstanceNormActShape& shape, const Fo
       for (int64_t most_threads = 256; most_threads <= 512; most_threads *= 2) {
         threads = smaller(larger(power_of_two(ceil_div(pixels * lanes, 8)), 64), most_threads);
         slots = ceil_div(ceil_div(pixels, threads / lanes), 4) * 4;
-        shared = footprint.arrays * slots * threads * bytes + columns_scratch(footprint, threads, lanes * vector, shape.dtype);
+        shared = footprint.arrays * slots * threads * bytes +
+                 columns_scratch(footprint, threads, lanes * vector, shape.dtype);
         if (!one_block_only()) break;
       }
       return one_block_only() || (units * cluster < 2 * device.multiprocessors && pixels * lanes * bytes > kPart);

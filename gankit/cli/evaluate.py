@@ -56,6 +56,8 @@ def evaluate(
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(flattened(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
+    if reader := list(flattened(result["protocol"].get("reader", {}))):
+        say("\n" + table([(name, number(value)) for name, value in reader], ("reader", "")))
     if sheet.exists():
         say(f"\nsamples beside their nearest training images: {shown(sheet)}")
 

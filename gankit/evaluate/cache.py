@@ -83,13 +83,13 @@ def known(
     """What `make` returns (a judge, its accuracy, on how many images), for the same data and settings made once.
 
     `build` makes an untrained one, for the weights that are kept. A cache that cannot be read or written costs time,
-    nothing else. What is read back is checked; a damaged judge is trained again, and `tell` is told.
+    nothing else. What is read back is checked; a damaged judge is made again, and `tell` is told.
     """
     name, found = digest(train, test, settings), None
     try:
         found = _load(name, build, settings)
     except _Damaged as error:
-        tell(Note(text=f"{error}; the judge is trained again."))
+        tell(Note(text=f"{error}; it is made again."))
     if found is None:
         judge, accuracy, held_out = make()
         found = KnownJudge(judge, name, accuracy, held_out, settings)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from gankit.plugin import Variant
 
+OF_CLASSES = {"accuracy", "fid_judge", "precision_recall", "modes"}
+"""The metrics that ask the judge."""
 PATCHED = 512
 """Most images whose patches `swd` compares."""
 
@@ -97,7 +99,8 @@ def evaluate(
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
         text = captions_held_to(variant, train, key) if "r_precision" in chosen else ""
-        reference = reference_for(train, test, key, device, tell, text)
+        classes = bool(chosen & OF_CLASSES) or not text
+        reference = reference_for(train, test, key, device, tell, text=text, classes=classes)
         _compare(variant, networks, reference, rows, count, chosen, seed, device, sheet, found, tell)
     if own := {name for name in chosen if name in variant.metrics}:
         held_out = test if test is not None and all(test.streams().values()) else None
@@ -191,11 +194,11 @@ def _choose(
             applies.add("swd")
         if masks_held_to(variant, train, key):
             applies.add("mask_agreement")
-        if captions_held_to(variant, train, key):
+        if captions_held_to(variant, train, key) and train.streams()[stream_of(train, key)] > 1:
             applies.add("r_precision")
         if heads := class_keys(spec, key):
             applies |= {"fid_judge", "precision_recall", "modes"}
-            told_otherwise.add("r_precision")  # classes say it, and a reader takes a minute to train
+            told_otherwise.add("r_precision")  # classes say it, and a reader takes minutes to train
             told_otherwise.add("swd")  # patches say little where a judge can look; they are also the slowest
             if held_to(variant, train, key, heads):
                 applies.add("accuracy")

@@ -154,7 +154,7 @@ def small(train: RealImages, tell: OnEvent) -> tuple[int, Callable[[Tensor], tup
         return len(train), lambda indices: train.floats(indices, LARGEST)
     rows = subset(len(train), MOST)
     images, classes = Gathered(len(rows)), {name: Gathered(len(rows)) for name in train.described}
-    for part in progress(rows.split(at_once(train.shape)), "reducing images for the judge", tell):
+    for part in progress(rows.split(at_once(train.shape)), "reducing images to judge by", tell):
         some, described = train.floats(part, LARGEST)
         images.add(to_uint8(some))
         for name, kept in classes.items():

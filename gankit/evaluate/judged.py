@@ -103,7 +103,7 @@ class _Seen:
     ) -> None:
         self.real, self.n = reference.train.real, n
         self._views = Views(reference.judged.judge, n, device) if reference.judged else None
-        self.pairs = Pairs(reference.read.judge, n, device) if reference.read else None
+        self.pairs = Pairs(reference.read.judge, n, device, reference.captions) if reference.read else None
         self.patches = Patches(levels, self.real.shape[0]) if levels else None
         self.wanted = {head: Gathered(n) for head in heads}
         self._small = Gathered(n)
@@ -173,6 +173,8 @@ class _Seen:
         if self._agreed.correlation < INVERTED:
             told = f"the masks of what they are made of in {self._agreed.part:.0%} of the pixels alone"
             notes.append(f"samples agree with {told}: what they show is inverted")
+        if self.pairs is not None and (note := self.pairs.note()):
+            notes.append(note)
         if self._size != (height, width):
             drawn = f"{self._size[1]}x{self._size[0]}"
             notes.append(f"samples of {drawn} were resized to the data's {width}x{height}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 from gankit.errors import UsageError
 from gankit.evaluate.cache import KnownJudge, known
 from gankit.evaluate.gathered import Gathered
-from gankit.evaluate.judge import LARGEST, Judge, JudgeConfig, arrange, distort, ramp, small
+from gankit.evaluate.judge import LARGEST, Judge, JudgeConfig, arrange, describe, distort, ramp, small
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import Note, OnEvent, ignore, progress
@@ -25,10 +27,24 @@ from gankit.random_state import fork_rng
 from gankit.text.encoders import CharCNNRNN
 from gankit.text.training import blur
 
-__all__ = ["AMONG", "KnownReader", "Reader", "ReaderConfig", "r_precision", "reader_for", "train_reader"]
+__all__ = [
+    "AMONG",
+    "KnownReader",
+    "Pairs",
+    "Reader",
+    "ReaderConfig",
+    "images_of",
+    "r_precision",
+    "reader_for",
+    "train_reader",
+]
 
 AMONG = 100
 """Captions among which an image's own has to come first."""
+CHECKED = 1000
+"""Most held-out pairs that a reader is checked on."""
+KNOWN = 5000
+"""Most captions of a split of which it is looked up which image they belong to."""
 HOTTEST = math.log(100.0)
 """Greatest logarithm of the factor on similarities."""
 
@@ -87,10 +103,12 @@ def reader_for(
 
     def make() -> tuple[Reader, dict[str, float], int]:
         reader = train_reader(train, config, device, tell)
-        held_out = len(subset(len(test), 5000)) if test is not None else 0
+        held_out = min(len(test), CHECKED) if test is not None else 0
         return reader, accuracy_on(reader, test, device) if test is not None and held_out else {}, held_out
 
-    found = known(train, test, asdict(config), lambda: Reader(train.shape, config), make, tell)
+    # images are distorted and seen as the judge's are
+    settings = {**asdict(config), "judge": describe(JudgeConfig())}
+    found = known(train, test, settings, lambda: Reader(train.shape, config), make, tell)
     arrange(found.judge.images, device)
     found.judge.to(device)
     return found
@@ -147,10 +165,13 @@ def _fit(reader: Reader, train: RealImages, config: ReaderConfig, device: torch.
 
 
 class Pairs:
-    """What the reader sees in images and reads in their captions, a few at a time."""
+    """What the reader sees in images and reads in their captions, a few at a time.
 
-    def __init__(self, reader: Reader, n: int, device: torch.device) -> None:
-        self._reader, self._device = reader, device
+    `images`: which image each caption belongs to, of those that are known; see :func:`images_of`.
+    """
+
+    def __init__(self, reader: Reader, n: int, device: torch.device, images: Mapping[bytes, bytes]) -> None:
+        self._reader, self._device, self._images = reader, device, images
         self._seen, self._said = Gathered(n), Gathered(n)
 
     @torch.no_grad()
@@ -166,34 +187,63 @@ class Pairs:
     def precision(self) -> float:
         """See :func:`r_precision`."""
         text = self._said.rows()
-        said = [self._reader.read(part.to(self._device)).cpu() for part in text.split(256)]
-        return r_precision(self._seen.rows(), torch.cat(said), text) if said else math.nan
+        said = torch.cat([self._reader.read(part.to(self._device)).cpu() for part in text.split(256)])
+        return r_precision(self._seen.rows(), said, *self._different(text))
+
+    def note(self) -> str:
+        """What a reader should know of :meth:`precision`; "" if there is nothing."""
+        images = len(set(self._different(self._said.rows())[1]))
+        if images >= AMONG:
+            return ""
+        return f"r_precision is among the captions of {images} images, not {AMONG}: there are no more"
+
+    def _different(self, text: Tensor) -> tuple[list[bytes], list[bytes]]:
+        """Of each caption what it says, and which image it belongs to: itself, if that is not known."""
+        said = [_key(row) for row in text]
+        return said, [self._images.get(one, one) for one in said]
 
 
-def r_precision(seen: Tensor, said: Tensor, text: Tensor) -> float:
-    """Fraction of images to which, of :data:`AMONG` captions, their own comes nearest; NaN if all say the same.
+def r_precision(seen: Tensor, said: Tensor, text: Sequence[bytes], image: Sequence[bytes]) -> float:
+    """Fraction of images to which, of :data:`AMONG` captions, their own comes nearest; NaN if there is one image.
 
-    `seen`, `said`: unit vectors (N, size) of images and of their captions, `text`, uint8 (N, bytes). The others are
-    drawn from the captions of the other images, none twice, none like the image's own; always the same ones. Xu et al.
-    2018 (AttnGAN), section 4.
+    `seen`, `said`: unit vectors (N, size) of images and of their captions; `text`: the captions, and `image`: which
+    image each belongs to. The others are drawn, always the same ones, from the captions of other images, one an image.
+    Xu et al. 2018 (AttnGAN), section 4.
     """
-    different, which = torch.unique(text, dim=0, return_inverse=True)
-    if len(different) < 2:
+    rows: dict[bytes, int] = {}
+    for row, one in enumerate(image):
+        rows.setdefault(one, row)  # of each image its first caption
+    if len(rows) < 2:
         return math.nan
-    first = torch.zeros(len(different), dtype=torch.int64)
-    first[which.flip(0)] = torch.arange(len(which)).flip(0)  # of each caption the first image that has it
+    first = torch.tensor(list(rows.values()))
     draw, right = torch.Generator().manual_seed(0), 0
     for row in range(len(seen)):
-        others = torch.randperm(len(different), generator=draw)
-        others = first[others[others != which[row]][: AMONG - 1]]
-        right += bool((said[row] @ seen[row]) > (said[others] @ seen[row]).max())
+        others = first[torch.randperm(len(first), generator=draw)].tolist()
+        others = [one for one in others if image[one] != image[row] and text[one] != text[row]][: AMONG - 1]
+        alike = said[[row, *others]] @ seen[row]
+        right += bool(others) and bool(alike[0] > alike[1:].max())
     return right / len(seen)
 
 
-def accuracy_on(reader: Reader, data: RealImages, device: torch.device | str, limit: int = 1000) -> dict[str, float]:
+def images_of(data: RealImages) -> dict[bytes, bytes]:
+    """Of at most :data:`KNOWN` captions of `data` the digest of the image that each belongs to."""
+    found: dict[bytes, bytes] = {}
+    for part in subset(len(data), KNOWN).split(64):
+        batch = data.batch(part)
+        for text, image in zip(batch[data.text], batch[data.key], strict=True):
+            found[_key(text)] = blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
+    return found
+
+
+def _key(text: Tensor) -> bytes:
+    """A caption, uint8 (bytes,), as a reader reads it: without regard to case."""
+    return bytes(text.tolist()).rstrip(b"\0").lower()
+
+
+def accuracy_on(reader: Reader, data: RealImages, device: torch.device | str, limit: int = CHECKED) -> dict[str, float]:
     """The `r_precision` of at most `limit` of the real pairs `data`."""
     rows = subset(len(data), limit)
-    pairs = Pairs(reader, len(rows), torch.device(device))
+    pairs = Pairs(reader, len(rows), torch.device(device), images_of(data))
     for indices in rows.split(250):
         images, described = data.floats(indices, LARGEST)
         pairs.show(images)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from gankit.evaluate.judge import LARGEST, Judge
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.neighbours import SIDE
 from gankit.evaluate.patches import Level, Patches
-from gankit.evaluate.reader import KnownReader, reader_for
+from gankit.evaluate.reader import KnownReader, images_of, reader_for
 from gankit.evaluate.real import RealImages, subset
 from gankit.events import OnEvent, progress
 
@@ -94,33 +95,43 @@ class Reference:
     test: Split | None
     judged: KnownJudge[Judge] | None
     read: KnownReader | None
+    captions: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Which image captions belong to; see :func:`gankit.evaluate.reader.images_of`."""
 
 
-_last: list[tuple[Dataset[Any], Dataset[Any] | None, tuple[str, str, torch.device], Reference]] = []
+_last: list[tuple[Dataset[Any], Dataset[Any] | None, tuple[str, str, bool, torch.device], Reference]] = []
 """The reference made last, since a run is evaluated many times. Only that one: it holds its data."""
 
 
 def reference_for(
-    train: Dataset[Any], test: Dataset[Any] | None, key: str, device: torch.device, tell: OnEvent, text: str = ""
+    train: Dataset[Any],
+    test: Dataset[Any] | None,
+    key: str,
+    device: torch.device,
+    tell: OnEvent,
+    *,
+    text: str = "",
+    classes: bool = True,
 ) -> Reference:
     """The reference of the images under `key`; for the same objects as the last time it is not made again.
 
-    `text`: of captions that are judged, the key.
+    `text`: of captions that are judged, the key. `classes`: whether classes are judged, if there are any.
     """
     for last_train, last_test, last, known in _last:
-        if last_train is train and last_test is test and last == (key, text, device):
+        if last_train is train and last_test is test and last == (key, text, classes, device):
             return known
     real = RealImages(train, key)
     held_out = RealImages(test, key) if test is not None else None
-    judged = judge_for(real, held_out, device=device, tell=tell) if real.heads else None
+    judged = judge_for(real, held_out, device=device, tell=tell) if real.heads and classes else None
     judge = judged.judge if judged else None
     seen = _split(held_out, judge, device, tell) if held_out is not None and len(held_out) else None
-    read = None
+    read, captions = None, {}
     if text:
-        held = RealImages(test, key, text) if test is not None else None
-        read = reader_for(RealImages(train, key, text), held, device=device, tell=tell)
-    made = Reference(_split(real, judge, device, tell), seen, judged, read)
-    _last[:] = [(train, test, (key, text, device), made)]
+        told, held = RealImages(train, key, text), held_out and RealImages(held_out.data, key, text)
+        read = reader_for(told, held, device=device, tell=tell)
+        captions = images_of(held or told)
+    made = Reference(_split(real, judge, device, tell), seen, judged, read, captions)
+    _last[:] = [(train, test, (key, text, classes, device), made)]
     return made
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gankit.dataset import Dataset, DataSpec, Key, stream_of
+from gankit.evaluate.real import class_keys
 from gankit.sampling.conditions import asked_keys, has_rows
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
                 if stream_of(data, head) == stream:
                     found.setdefault(head, head)
     return found
+
+
+def caption_metric(spec: DataSpec) -> str:
+    """The figure by which a variant that draws from captions keeps its best: that of the classes, if there are any."""
+    return "accuracy" if class_keys(spec) else "r_precision"
 
 
 def captions_held_to(variant: Variant[Any], data: Dataset[Any], produced: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.ops._library import is_compiling
-from gankit.ops._torch import function_apply, transformed
+from gankit.ops._torch import batched, function_apply, transformed
 
 __all__ = ["ReflectionPad2d"]
 
@@ -43,7 +43,7 @@ class _Reflected(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         # its values are not read, and never touched memory costs nothing
-        last = grad.dim() == 4 and grad.is_contiguous(memory_format=torch.channels_last)
+        last = grad.dim() == 4 and not batched(grad) and grad.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if last else torch.contiguous_format
         like = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
         return torch.ops.aten.reflection_pad2d_backward(grad, like, [ctx.padding] * 4), None

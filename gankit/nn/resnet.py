@@ -112,7 +112,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(self.pad(x))
-        worth = self.anew and y.numel() >= LARGE.get(y.device.type, 0) and y.requires_grad and torch.is_grad_enabled()
+        large = y.numel() >= LARGE.get(y.device.type, LARGE["cpu"])
+        worth = self.anew and large and y.requires_grad and torch.is_grad_enabled()
         if worth and not is_compiling() and not transformed():  # neither has hooks of what is kept
             y = checkpoint(self._second, y, use_reentrant=False, preserve_rng_state=False)
         else:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gankit.data.text import encode_text
 from gankit.device import derive_seed
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import SampleRequest
 from gankit.sampling.conditions import Asked, asked_keys, choose, conditions
 from gankit.sampling.draw import at_most, called, checked, defines
 from gankit.sampling.drawer import Drawer
+from gankit.sampling.given import merged, read_given
 from gankit.sampling.pictures import read_images
 from gankit.sampling.samples import Samples
 from gankit.sampling.sheets import Layout
@@ -116,12 +116,16 @@ def _between_captions(
     variant, spec, who = drawer.variant, drawer.spec, type(drawer.variant).__name__
     if TEXT not in asked_keys(variant, spec, produces) or TEXT not in drawer.networks:
         raise UsageError(f"{who} cannot interpolate between captions: it draws from none.")
+    texts = [texts] if isinstance(texts, str) else list(texts)
     if len(texts) < 2:
         raise UsageError(f"interpolating takes two captions or more, got {len(texts)}.")
-    starts = {**(given or {}), TEXT: list(texts[:-1])}
+    ends = read_given(TEXT, asked_keys(variant, spec, produces)[TEXT], texts).rows[1:]
+    starts = merged(given, text=texts[:-1])
     asked = conditions(variant, spec, len(texts) - 1, to=to, given=starts, rows=drawer.rows, seed=seed)
-    ends = encode_text(texts[1:], spec[TEXT].shape[0])
-    records = [{**record, "from": texts[i], "to": texts[i + 1]} for i, record in enumerate(asked.records)]
+    records = [
+        {**{name: value for name, value in record.items() if name != TEXT}, "from": texts[i], "to": texts[i + 1]}
+        for i, record in enumerate(asked.records)
+    ]
     asked = Asked(asked.n, asked.batch, records, asked.keys)
     drawn = []
     for frame in range(frames):

@@ -22,7 +22,7 @@ class TextConfig(Config):
     width: int = Field(128, ge=2, multiple_of=2)
     """Channels of char-cnn-rnn."""
     steps: int = Field(1000, ge=1)
-    """Steps of its training, before the first step of stage I."""
+    """Steps of its training, before the first step of the run."""
     image_steps: int = Field(200, ge=0)
     """Further steps of the image encoder alone, which `match` uses."""
     batch_size: int = Field(128, ge=2)

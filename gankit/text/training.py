@@ -23,7 +23,9 @@ __all__ = ["EncoderTraining", "blur", "coarsen", "nudge"]
 
 
 def coarsen(images: Tensor, side: int) -> Tensor:
-    """Half of the images (N, C, H, W) as they look in the size `side`; same shape."""
+    """Half of the images (N, C, H, W) as they look in squares of `side`, if they are larger; same shape."""
+    if side >= min(images.shape[-2:]):
+        return images
     half = len(images) // 2
     small = F.interpolate(images[:half], (side, side), mode="area")
     return torch.cat([F.interpolate(small, images.shape[-2:], mode="bilinear"), images[half:]])
@@ -44,7 +46,10 @@ def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class EncoderTraining:
-    """Trains a text and an image encoder on the pairs of a training split."""
+    """Trains a text and an image encoder on the pairs of a training split: its keys ``text`` and ``image``.
+
+    Half of the images are seen as in squares of `low`, so that the encoder of images knows coarse ones, too.
+    """
 
     def __init__(
         self, encoder: CharCNNRNN, images: ImageEncoder, low: int, config: TextConfig, preparation: Preparation
@@ -112,7 +117,7 @@ class EncoderTraining:
         return self.images.contrast(self._see(self.train.batch(self._chosen[rows[: self.size]])), pairs, others)
 
     def _see(self, batch: Batch) -> Tensor:
-        """Embeddings of a batch's images, moved a little, half of them as coarse as stage I's."""
+        """Embeddings of a batch's images, moved a little, half of them coarse."""
         return self.images(nudge(coarsen(to_float(batch["image"].to(self.device)), self.low), self.draw))
 
     @torch.no_grad()

@@ -197,7 +197,7 @@ class TestCache:
             events: list[object] = []
             again = cache.judge_for(*splits(), TINY, tell=events.append)
             assert isinstance(events[0], Note)
-            assert events[0].text == f"{path} is damaged; the judge is trained again."
+            assert events[0].text == f"{path} is damaged; it is made again."
             assert torch.equal(again.judge.heads[0].weight, first.judge.heads[0].weight)
         assert len(trainings) == 3
 

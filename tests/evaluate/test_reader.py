@@ -14,7 +14,7 @@ import gankit
 from gankit.data.text import encode_text
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
-from gankit.evaluate.reader import ReaderConfig, accuracy_on, r_precision, reader_for, train_reader
+from gankit.evaluate.reader import ReaderConfig, accuracy_on, images_of, r_precision, reader_for, train_reader
 from gankit.evaluate.real import RealImages
 from gankit.plugin import Config, Dataset, DataSpec, Key, Variant
 
@@ -137,16 +137,58 @@ def test_it_is_kept_and_made_again_for_other_captions(tmp_path: Path) -> None:
     assert any("damaged" in getattr(event, "text", "") for event in told)
 
 
-def test_r_precision_counts_first_places_among_other_captions() -> None:
+def ranked(seen: Tensor, said: Tensor, *texts: str, images: str = "") -> float:
+    rows = [text.encode() for text in texts]
+    return r_precision(seen, said, rows, [one.encode() for one in images] or rows)
+
+
+def test_r_precision_counts_first_places_among_other_images_captions() -> None:
     said_ = torch.eye(4)
-    text = encode_text(["a", "b", "c", "d"], 4)
-    assert r_precision(torch.eye(4), said_, text) == 1
-    assert r_precision(torch.eye(4)[[1, 0, 2, 3]], said_, text) == 0.5
-    assert r_precision(torch.full((4, 4), 0.5), said_, text) == 0  # a tie is no first place
-    same = encode_text(["a", "a", "c", "d"], 4)  # an image's own caption under another row is no other caption
-    assert r_precision(torch.eye(4)[[0, 0, 2, 3]], said_[[0, 0, 2, 3]], same) == 1
-    assert math.isnan(r_precision(torch.eye(2), said_[:2], encode_text(["a", "a"], 4)))
-    assert r_precision(torch.full((4, 4), math.nan), said_, text) == 0  # what is not finite shows nothing
+    assert ranked(torch.eye(4), said_, "a", "b", "c", "d") == 1
+    assert ranked(torch.eye(4)[[1, 0, 2, 3]], said_, "a", "b", "c", "d") == 0.5
+    assert ranked(torch.full((4, 4), 0.5), said_, "a", "b", "c", "d") == 0  # a tie is no first place
+    # an image's own caption under another row, and other captions of the same image, are no other captions
+    assert ranked(torch.eye(4)[[0, 0, 2, 3]], said_[[0, 0, 2, 3]], "a", "a", "c", "d") == 1
+    assert ranked(torch.eye(4)[[0, 0, 2, 3]], said_[[0, 0, 2, 3]], "a", "aa", "c", "d", images="ppqr") == 1
+    assert math.isnan(ranked(torch.eye(2), said_[:2], "a", "a"))
+    assert math.isnan(ranked(torch.eye(2), said_[:2], "a", "b", images="pp"))
+    assert ranked(torch.full((4, 4), math.nan), said_, "a", "b", "c", "d") == 0  # what is not finite shows nothing
+
+
+def test_no_more_than_a_hundred_captions_are_compared() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seen, said_ = torch.randn(2, 1000, 8, generator=generator)
+    assert ranked(seen, said_, *map(str, range(1000))) == pytest.approx(0.01, abs=0.01)
+    assert ranked(seen[:20], said_[:20], *map(str, range(20))) < 0.3
+
+
+class Shouted(Halves):
+    """Each image twice: its caption in small letters, and in capitals."""
+
+    def batch(self, indices: Tensor) -> dict[str, Tensor]:
+        texts = [said(int(i) // 2) if i % 2 else said(int(i) // 2).upper() for i in indices]
+        return {"image": drawn(indices // 2), "text": encode_text(texts, 24)}
+
+
+def test_case_and_other_captions_of_an_image_do_not_count_as_others() -> None:
+    reader = train_reader(real("train", Shouted), QUICK)
+    assert accuracy_on(reader, real("test", Shouted), "cpu")["r_precision"] >= 0.9
+    assert len(set(images_of(real("test", Shouted)).values())) == 16
+
+
+def test_few_captions_and_few_pairs_are_told_of() -> None:
+    data = [Halves(Config(), split) for split in ("train", "test")]  # type: ignore[arg-type]
+    variant = Draws(Config())
+    found = evaluate(variant, variant.networks(data[0].spec), data[0].spec, *data, n=40)
+    assert any("r_precision is among the captions of" in note for note in found["notes"])
+    assert found["protocol"]["reader"]["held_out_images"] == 32
+
+    class One(Halves):
+        def __len__(self) -> int:
+            return 1
+
+    pair = [One(Config(), split) for split in ("train", "test")]  # type: ignore[arg-type]
+    assert "r_precision" not in evaluate(variant, variant.networks(pair[0].spec), pair[0].spec, *pair, n=4)["metrics"]
 
 
 def test_one_pair_is_too_few() -> None:

@@ -44,6 +44,14 @@ def test_a_border_wider_than_the_image_is_refused() -> None:
             ReflectionPad2d(3)(torch.zeros(1, 1, 3, 3, requires_grad=requires_grad))
 
 
+def test_many_gradients_at_once() -> None:
+    images = torch.randn(1, 2, 6, 6, requires_grad=True)
+    ours, theirs = ReflectionPad2d(1)(images), F.pad(images, [1] * 4, "reflect")
+    many = torch.randn(3, *ours.shape)
+    found = [torch.autograd.grad(y, images, many, is_grads_batched=True)[0] for y in (ours, theirs)]
+    torch.testing.assert_close(*found)
+
+
 def test_it_compiles_and_maps() -> None:
     images = torch.randn(3, 1, 2, 6, 6)
     assert torch.equal(torch.vmap(ReflectionPad2d(1))(images)[1], ReflectionPad2d(1)(images[1]))

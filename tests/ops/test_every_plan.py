@@ -23,8 +23,8 @@ PLANES = {
 IMAGES = {
     "a cluster of 4": (1, 64, 64, 64),
     "a cluster of 8, 16 backward": (1, 16, 200, 200),
-    "held in part backward": (1, 64, 256, 256),
-    "split": (1, 32, 400, 300),
+    "split in large parts": (1, 64, 256, 256),
+    "split": (1, 32, 200, 300),
     "channels that are no whole packs": (2, 5, 90, 70),
 }
 CASES = [(shape, False) for shape in PLANES.values()] + [(shape, True) for shape in IMAGES.values()]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from gankit.events import OnEvent
     from gankit.plugin import Batch
+    from gankit_plugin_emoji.drawings import Drawings
 
 __all__ = ["TEXT_BYTES", "CaptionedEmoji", "CaptionedEmojiConfig"]
 
@@ -86,6 +88,18 @@ class CaptionedEmoji(DrawnEmoji):
     def batch(self, indices: Tensor) -> Batch:
         return {"image": self.images(indices % max(len(self.members), 1)), "text": self._texts[indices]}
 
+    @property
+    def in_memory(self) -> bool:  # type: ignore[override]
+        return super().in_memory and "_texts" in self.__dict__
+
+    def load(self, tell: OnEvent) -> None:
+        super().load(tell)
+        self._small.load(tell)
+        self._texts  # noqa: B018  # here rather than in threads that wait with a batch
+
+    def notes(self) -> list[str]:
+        return list(dict.fromkeys([*super().notes(), *self._small.notes()]))
+
     def source(self, index: int, stream: str = "") -> str:
         return super().source(index % len(self.members), stream)
 
@@ -108,11 +122,15 @@ class CaptionedEmoji(DrawnEmoji):
         """The names of the colours that fill most of each drawing; the same at any size, on any ground."""
         import torch
 
+        parts = torch.arange(len(self.members)).split(256)
+        return [inks_of(image) for part in parts for image in self._small.read(part).numpy()]
+
+    @cached_property
+    def _small(self) -> Drawings:
+        """The drawings as colours are looked for in them."""
         from gankit_plugin_emoji.drawings import Drawings
 
-        drawings = Drawings(self.members, SIDE, background="white", zoom=1.0, disk=self.config.cache)
-        parts = torch.arange(len(self.members)).split(256)
-        return [inks_of(image) for part in parts for image in drawings.read(part).numpy()]
+        return Drawings(self.members, SIDE, background="white", zoom=1.0, disk=self.config.cache)
 
 
 def inks_of(image: np.ndarray) -> list[str]:

@@ -12,7 +12,7 @@ from gankit_plugin_emoji.captioned import CAPTIONS, INKS, CaptionedEmoji, Captio
 from gankit.api import make_session
 from gankit.data.text import decode_text
 from gankit.errors import UsageError
-from gankit.events import ignore
+from gankit.events import Event
 
 
 def captioned(split: str = "train", **options: Any) -> CaptionedEmoji:
@@ -65,10 +65,15 @@ def test_captions_do_not_depend_on_how_it_is_drawn() -> None:
     assert not torch.equal(one.batch(some[:1])["image"][..., 0, 0], other.batch(some[:1])["image"][..., 0, 0])
 
 
-def test_groups_are_chosen_and_none_is_refused() -> None:
+def test_all_is_drawn_before_the_first_batch_and_no_group_is_refused() -> None:
     with pytest.raises(UsageError, match=r"data\.groups"):
         captioned(groups=())
-    captioned().load(ignore)
+    data = captioned("test", cache=False)
+    told: list[Event] = []
+    assert not data.in_memory
+    data.load(told.append)
+    assert data.in_memory
+    assert told
 
 
 def test_stackgan_trains_on_it_and_keeps_its_best_by_captions() -> None:

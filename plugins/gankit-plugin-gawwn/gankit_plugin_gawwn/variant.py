@@ -39,6 +39,7 @@ class GAWWN(Variant[GAWWNConfig]):
         self._box = self.place if config.place == "box" else "box"
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
+        from gankit.evaluate.wanted import caption_metric
         from gankit.nn.init import init_normal
         from gankit.text.encoders import build
         from gankit.text.matching import ImageEncoder
@@ -52,6 +53,7 @@ class GAWWN(Variant[GAWWNConfig]):
             raise UsageError(
                 f"place = {c.place}: {self.place!r} of the data is {key.kind} {key.shape}, not one {c.place}"
             )
+        self.metric = caption_metric(spec)
         encoder = build(c.text, spec)
         encoders: dict[str, nn.Module] = {"text": encoder}
         if c.text.encoder == "char-cnn-rnn":

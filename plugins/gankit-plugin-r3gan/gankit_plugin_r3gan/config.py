@@ -70,7 +70,8 @@ class R3GANConfig(Config):
     @model_validator(mode="after")
     def _told_once(self) -> R3GANConfig:
         if self.captions and (self.conditional or self.san):
-            raise ValueError(f"captions do not go together with {'conditional' if self.conditional else 'san'}")
+            other = "conditional" if self.conditional else "san"
+            raise ValueError(f"captions do not go together with {other}: leave one of them out")
         return self
 
 

@@ -32,14 +32,14 @@ class R3GAN(Variant[R3GANConfig]):
             self.requires = frozenset({"image", "text"})
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
-        from gankit.evaluate.real import class_keys
+        from gankit.evaluate.wanted import caption_metric
         from gankit.nn import AdaptiveProbability
         from gankit_plugin_r3gan.networks import build, encoders
 
         c = self.config
         read = encoders(c.text, spec) if c.captions else {}
         if read:
-            self.metric = "accuracy" if class_keys(spec) else "r_precision"
+            self.metric = caption_metric(spec)
         networks = {**read, **build(c, spec, read["text"].size if read else 0)}
         return networks | ({"ada": AdaptiveProbability(images=c.adaptive_images)} if c.adaptive else {})
 
@@ -63,7 +63,9 @@ class R3GAN(Variant[R3GANConfig]):
         spec = preparation.train.spec
         if self.config.captions and self.config.text.encoder == "char-cnn-rnn":
             text, images = (preparation.networks[name] for name in ("text", "images"))
-            EncoderTraining(text, images, min(spec.image_shape[1:]), self.config.text, preparation).run()
+            # without `match` nobody asks the encoder of images
+            config = self.config.text if self.config.match else self.config.text.model_copy(update={"image_steps": 0})
+            EncoderTraining(text, images, min(spec.image_shape[1:]), config, preparation).run()
         if self.config.gamma is None:
             _, height, width = spec.image_shape
             start, end = self.gamma(spec, 1.0), self.gamma(spec, 0.0)

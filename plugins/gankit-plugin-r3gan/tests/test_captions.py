@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from gankit_plugin_r3gan import R3GAN
 from gankit_plugin_r3gan.config import R3GANConfig
+from PIL import Image
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+import gankit
 from gankit.api import make_session
+from gankit.evaluate.reader import ReaderConfig
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
 from gankit.text.matching import embedded, others
 from gankit.training.session import Session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = ReaderConfig(size=4, width=2, text_width=4, steps=2, batch_size=4)
 TINY: dict[str, Any] = {
     "captions": True,
     "steps": 4,
@@ -86,3 +91,16 @@ def test_classes_and_captions_do_not_go_together() -> None:
 def test_the_best_is_kept_by_classes_where_there_are_any() -> None:
     assert session().variant.metric == "accuracy"
     assert R3GAN(R3GANConfig()).metric == "swd"
+
+
+def test_without_classes_the_best_is_kept_by_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gankit.evaluate.reader.ReaderConfig", lambda: QUICK)
+    for number in range(6):
+        Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"red {number}\n")
+    data = {"root": str(tmp_path), "size": 16, "test_fraction": 0.4}
+    options = {**TINY, "steps": 2, "eval_every": 1, "eval_n": 4, "sample_n": 2, "data": data}
+    run = gankit.train("r3gan", "captioned-folder", out=tmp_path / "runs", **options)
+    assert run.directory.resolve("best") in ("step-000001", "step-000002")
+    assert all("r_precision" in entry["metrics"] for entry in run.log if "metrics" in entry)
+    assert run.interpolate(texts=["red 1", "red 3"], frames=3).images.shape == (3, 3, 16, 16)

@@ -34,7 +34,7 @@ class StackGAN(Variant[StackGANConfig]):
         return self.config.stage or 1
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
-        from gankit.evaluate.real import class_keys
+        from gankit.evaluate.wanted import caption_metric
         from gankit.nn.init import init_normal
         from gankit.text.encoders import build
         from gankit.text.matching import ImageEncoder
@@ -42,7 +42,7 @@ class StackGAN(Variant[StackGANConfig]):
 
         c, channels = self.config, spec.image_shape[0]
         size, low = sides(spec, c.low)
-        self.metric = "accuracy" if class_keys(spec) else "r_precision"
+        self.metric = caption_metric(spec)
         encoder = build(c.text, spec)
         encoders: dict[str, nn.Module] = {"text": encoder}
         if c.text.encoder == "char-cnn-rnn":

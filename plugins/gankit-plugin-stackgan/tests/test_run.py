@@ -60,6 +60,7 @@ def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
     assert two.images.shape == (8, 3, 16, 16)
     assert [(r["row"], r["at"]) for r in two.records[3:5]] == [(0, 1.0), (1, 0.0)]
     assert (two.records[0]["from"], two.records[0]["to"]) == ("grey 20", "a 日本 rose")
+    assert "text" not in two.records[0]
     there = both.interpolate(texts=["grey 20", "a 日本 rose"], frames=4)
     back = both.interpolate(texts=["a 日本 rose", "grey 20"], frames=4)
     torch.testing.assert_close(there.images, back.images.flip(0))  # the same noise all along a row
@@ -71,6 +72,12 @@ def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
 def test_what_cannot_be_gone_between(both: gankit.api.Run) -> None:
     with pytest.raises(UsageError, match="two captions or more, got 1"):
         both.interpolate(texts=["grey 20"])
+    with pytest.raises(UsageError, match="two captions or more, got 1"):
+        both.interpolate(texts="grey 20")
+    with pytest.raises(UsageError, match="longer than the 32 bytes"):
+        both.interpolate(texts=["grey 20", "g" * 40])
+    with pytest.raises(UsageError, match="text is given twice"):
+        both.interpolate(texts=["grey 20", "grey 40"], given={"text": "grey 60"})
     with pytest.raises(UsageError, match="images or captions"):
         both.interpolate(["a.png", "b.png"], texts=["grey 20", "grey 40"])
 
