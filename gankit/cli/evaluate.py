@@ -56,8 +56,9 @@ def evaluate(
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(flattened(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
-    if reader := list(flattened(result["protocol"].get("reader", {}))):
-        say("\n" + table([(name, number(value)) for name, value in reader], ("reader", "")))
+    if reader := result["protocol"].get("reader"):  # its settings, as long again, are in the JSON
+        facts = flattened({name: value for name, value in reader.items() if name != "settings"})
+        say("\n" + table([(name, number(value)) for name, value in facts], ("reader", "")))
     if sheet.exists():
         say(f"\nsamples beside their nearest training images: {shown(sheet)}")
 

@@ -15,6 +15,7 @@ import gankit.api
 from gankit.cli.main import main
 from gankit.data.images import decode
 from gankit.errors import UsageError
+from gankit.evaluate.reader import ReaderConfig
 
 # the CPU, where a second time is the same to the bit
 RUN = {"steps": 2, "batch_size": 4, "sample_n": 4, "log_every": 1, "eval_every": 0, "workers": 0, "device": "cpu"}
@@ -67,6 +68,20 @@ def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
     assert not torch.equal(there.images[0], there.images[1])
     still = both.interpolate(texts=["grey 20", "grey 20"], frames=3).images
     torch.testing.assert_close(still[0], still[2])
+
+
+def test_eval_says_what_the_reader_is_worth(
+    both: gankit.api.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "gankit.evaluate.reader.ReaderConfig",
+        lambda: ReaderConfig(size=4, width=2, text_width=4, steps=2, batch_size=4),
+    )
+    assert main(["eval", str(both.path), "--n", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "reader" in said
+    assert "held_out_images" in said
+    assert "text_width" not in said
 
 
 def test_what_cannot_be_gone_between(both: gankit.api.Run) -> None:
