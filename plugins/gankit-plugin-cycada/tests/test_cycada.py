@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import gankit
 from gankit.api import make_session
+from gankit.cli.main import main
 from gankit.errors import UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
@@ -162,3 +163,7 @@ def test_the_target_learns_nothing_of_translations_before_they_are_told_what_to_
     assert session.variant._target(step)["loss"] == 0
     session.networks["progress"].loss.fill_(0.5)
     assert session.variant._target(step)["loss"] > 0
+
+
+def test_it_passes_the_check_of_plugins(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "check", "cycada"]) == 0, capsys.readouterr().out
