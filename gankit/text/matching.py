@@ -6,14 +6,21 @@ CLIP (Radford et al. 2021); the structured joint embedding of Reed et al. 2016 i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.nn import LeakyReLU
 from gankit.plugin import Step
+from gankit.text.encoders import build
 
-__all__ = ["BANK", "SIDE", "ImageEncoder", "embedded", "mistaken", "others"]
+if TYPE_CHECKING:
+    from gankit.plugin import DataSpec
+    from gankit.text.config import TextConfig
+
+__all__ = ["BANK", "SIDE", "ImageEncoder", "embedded", "encoders", "mistaken", "others"]
 
 SIDE = 32
 """Images are brought to this size."""
@@ -72,6 +79,14 @@ class ImageEncoder(nn.Module):
         among = texts if others is None else torch.cat([texts, others])
         of_images, of_texts = scale * images @ among.T, scale * texts @ images.T
         return (F.cross_entropy(of_images, target) + F.cross_entropy(of_texts, target)) / 2
+
+
+def encoders(config: TextConfig, spec: DataSpec) -> dict[str, Any]:
+    """A variant's networks ``text``, and ``images`` beside it where the text encoder is trained here."""
+    text = build(config, spec)
+    if config.encoder != "char-cnn-rnn":
+        return {"text": text}
+    return {"text": text, "images": ImageEncoder(spec.image_shape[0], text.size).freeze()}
 
 
 def embedded(step: Step) -> Tensor:

@@ -41,8 +41,7 @@ class GAWWN(Variant[GAWWNConfig]):
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.evaluate.wanted import caption_metric
         from gankit.nn.init import init_normal
-        from gankit.text.encoders import build
-        from gankit.text.matching import ImageEncoder
+        from gankit.text.matching import encoders
         from gankit_plugin_gawwn.blocks import doublings
         from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
         from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
@@ -54,11 +53,9 @@ class GAWWN(Variant[GAWWNConfig]):
                 f"place = {c.place}: {self.place!r} of the data is {key.kind} {key.shape}, not one {c.place}"
             )
         self.metric = caption_metric(spec)
-        encoder = build(c.text, spec)
-        encoders: dict[str, nn.Module] = {"text": encoder}
-        if c.text.encoder == "char-cnn-rnn":
-            encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
-        shared = {"text": encoder.size, "count": doublings(height, width), "channels": channels}
+        read = encoders(c.text, spec)
+        text = read["text"].size
+        shared = {"text": text, "count": doublings(height, width), "channels": channels}
         drawing = {"z": c.z, "width": c.width, "doubling": c.doubling, **shared}
         judging = {"told": c.told, "width": c.d_width, **shared}
         generator: nn.Module
@@ -68,7 +65,7 @@ class GAWWN(Variant[GAWWNConfig]):
         else:
             number = key.shape[0]
             generator, judge = PointsGenerator(points=number, **drawing), PointsDiscriminator(points=number, **judging)
-        return {**encoders, "generator": init_normal(generator), "discriminator": init_normal(judge)}
+        return {**read, "generator": init_normal(generator), "discriminator": init_normal(judge)}
 
     def prepare(self, preparation: Preparation) -> None:
         from gankit_plugin_gawwn.crops import train_encoders

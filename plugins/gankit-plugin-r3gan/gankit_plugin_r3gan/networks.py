@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,8 @@ from gankit.errors import UsageError
 from gankit.nn import Conv2d, LeakyReLU
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
-from gankit.text.encoders import build as build_text
-from gankit.text.matching import ImageEncoder
 from gankit_plugin_r3gan.config import R3GANConfig
 from gankit_plugin_r3gan.resample import double, halve
-
-if TYPE_CHECKING:
-    from gankit.text.config import TextConfig
 
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
@@ -63,14 +58,6 @@ def build(config: R3GANConfig, spec: DataSpec, text: int = 0) -> dict[str, nn.Mo
         "generator": Generator(config.z, widths, base, channels, blocks, told, embedding),
         "discriminator": Discriminator(widths[::-1], base, channels, blocks, told, embedding, config.san),
     }
-
-
-def encoders(config: TextConfig, spec: DataSpec) -> dict[str, Any]:
-    """The text encoder, and an image encoder beside it where it is trained here."""
-    text = build_text(config, spec)
-    if config.encoder != "char-cnn-rnn":
-        return {"text": text}
-    return {"text": text, "images": ImageEncoder(spec.image_shape[0], text.size).freeze()}
 
 
 def default_widths(width: int, height: int, wide: int) -> tuple[int, ...]:

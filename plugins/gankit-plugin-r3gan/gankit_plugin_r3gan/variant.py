@@ -34,7 +34,8 @@ class R3GAN(Variant[R3GANConfig]):
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.evaluate.wanted import caption_metric
         from gankit.nn import AdaptiveProbability
-        from gankit_plugin_r3gan.networks import build, encoders
+        from gankit.text.matching import encoders
+        from gankit_plugin_r3gan.networks import build
 
         c = self.config
         read = encoders(c.text, spec) if c.captions else {}

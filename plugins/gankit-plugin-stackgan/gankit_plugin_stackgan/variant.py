@@ -36,29 +36,26 @@ class StackGAN(Variant[StackGANConfig]):
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.evaluate.wanted import caption_metric
         from gankit.nn.init import init_normal
-        from gankit.text.encoders import build
-        from gankit.text.matching import ImageEncoder
+        from gankit.text.matching import encoders
         from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator
 
         c, channels = self.config, spec.image_shape[0]
         size, low = sides(spec, c.low)
         self.metric = caption_metric(spec)
-        encoder = build(c.text, spec)
-        encoders: dict[str, nn.Module] = {"text": encoder}
-        if c.text.encoder == "char-cnn-rnn":
-            encoders["images"] = ImageEncoder(channels, encoder.size).freeze()
+        read = encoders(c.text, spec)
+        text = read["text"].size
         first = StageOneGenerator(
-            embedding=encoder.size, condition=c.condition, z=c.z, width=c.g1_width, size=low, channels=channels
+            embedding=text, condition=c.condition, z=c.z, width=c.g1_width, size=low, channels=channels
         )
         if self.stage == 1:
             judge = Discriminator(
                 condition=c.condition, width=c.d_width, size=low, unconditional=False, channels=channels
             )
-            return {**encoders, "generator": first, "discriminator": init_normal(judge)}
+            return {**read, "generator": first, "discriminator": init_normal(judge)}
         if low >> c.halvings < 1:
             raise UsageError(f"halvings = {c.halvings}: a stage-I image of {low}x{low} cannot be halved so often")
         second = StageTwoGenerator(
-            embedding=encoder.size,
+            embedding=text,
             condition=c.condition,
             width=c.g2_width,
             low=low,
@@ -70,7 +67,7 @@ class StackGAN(Variant[StackGANConfig]):
         )
         judge = Discriminator(condition=c.condition, width=c.d_width, size=size, unconditional=True, channels=channels)
         return {
-            **encoders,
+            **read,
             "stage1": first.freeze(),
             "generator": second,
             "discriminator": init_normal(judge),
