@@ -1,4 +1,4 @@
-"""Dataset ``placed-emoji``: a drawing of OpenMoji at a known place on a coloured ground, with a caption."""
+"""Dataset ``placed-emoji``: drawings of OpenMoji, captioned, at known places on colours or photographs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from gankit.data.files import Root
 from gankit.plugin import Config, Dataset, DataSpec, Key
 from gankit_plugin_emoji.catalogue import Drawing, catalogue, font_file
 from gankit_plugin_emoji.drawn import chosen
 from gankit_plugin_emoji.emoji import Group
+from gankit_plugin_emoji.grounds import GROUNDS, PHOTOGRAPH, Photographs
 from gankit_plugin_emoji.groups import GROUPS
 
 if TYPE_CHECKING:
@@ -22,25 +24,12 @@ if TYPE_CHECKING:
     from gankit.plugin import Batch
     from gankit_plugin_emoji.drawings import Drawings
 
-__all__ = ["GROUNDS", "TEXT_BYTES", "PlacedEmoji", "PlacedEmojiConfig"]
+__all__ = ["TEXT_BYTES", "PlacedEmoji", "PlacedEmojiConfig"]
 
 TEXT_BYTES = 120
 """More than the longest caption takes."""
 TEST_PART = 10
 """One in so many as there are for training is there for testing."""
-GROUNDS = {
-    "white": (250, 250, 250),
-    "grey": (168, 168, 168),
-    "pink": (246, 190, 214),
-    "red": (214, 96, 90),
-    "orange": (240, 172, 104),
-    "yellow": (246, 232, 140),
-    "green": (150, 208, 140),
-    "blue": (130, 176, 232),
-    "purple": (180, 150, 216),
-    "brown": (160, 126, 100),
-}
-"""Colours of the ground, red, green and blue."""
 
 
 class PlacedEmojiConfig(Config):
@@ -56,6 +45,8 @@ class PlacedEmojiConfig(Config):
     """Least length of the longer side of a drawing's box, of the image's."""
     most: float = Field(0.75, gt=0.1, le=1)
     """Greatest."""
+    photographs: Root = ""
+    """Directory of photographs; half of the drawings stand on parts of them."""
 
     @model_validator(mode="after")
     def _in_order(self) -> PlacedEmojiConfig:
@@ -65,12 +56,12 @@ class PlacedEmojiConfig(Config):
 
 
 class PlacedEmoji(Dataset[PlacedEmojiConfig]):
-    """Emoji of any size, anywhere on a ground of one colour: what, and where.
+    """Emoji of any size, anywhere on a ground of one colour or on a photograph: what, and where.
 
-    ``image``: uint8 (N, 3, size, size). ``text``: the drawing's name and group, in varied order, and the ground's
-    colour, UTF-8. ``group``: int64 (N,). ``box``: float32 (N, 4), which the drawing fills. ``points``: float32
-    (N, 4, 2), where its outline is leftmost, highest, rightmost and lowest. One drawing of ten is held out, with all
-    its kin.
+    ``image``: uint8 (N, 3, size, size). ``text``: the drawing's name and group, in varied order, and the ground, its
+    colour or "a photograph", UTF-8. ``group``: int64 (N,). ``box``: float32 (N, 4), which the drawing fills.
+    ``points``: float32 (N, 4, 2), where its outline is leftmost, highest, rightmost and lowest. One drawing of ten is
+    held out, with all its kin.
     """
 
     Config = PlacedEmojiConfig
@@ -82,6 +73,7 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
             one for one in catalogue() if one.group in self._groups and not one.toned and one.split == split
         ]
         self._drawings  # noqa: B018  # opened here, so that what is missing is said before anything begins
+        self._photographs = Photographs(config.photographs, config.size, split) if config.photographs else None
 
     @property
     def spec(self) -> DataSpec:
@@ -102,6 +94,8 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
     def load(self, tell: OnEvent) -> None:
         for drawings in self._drawings:
             drawings.load(tell)
+        if self._photographs:
+            self._photographs.load(tell)
 
     def batch(self, indices: Tensor) -> Batch:
         import numpy as np
@@ -131,12 +125,13 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
         return f"{drawing.name} {drawing.text}"
 
     def notes(self) -> list[str]:
-        return self._drawings[0].notes()
+        return self._drawings[0].notes() + (self._photographs.notes() if self._photographs else [])
 
     def fingerprint(self) -> str:
         made = blake2b(font_file().read_bytes(), digest_size=16)
         made.update(repr([drawing.codes for drawing in self.members]).encode())
-        return f"placed-emoji {len(self)} {made.hexdigest()}"
+        photographs = f" {self._photographs.fingerprint()}" if self._photographs else ""
+        return f"placed-emoji {len(self)} {made.hexdigest()}{photographs}"
 
     @cached_property
     def _drawings(self) -> tuple[Drawings, Drawings]:
@@ -163,6 +158,8 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
         name = list(GROUNDS)[draw.integers(len(GROUNDS))]
         image = np.empty((config.size, config.size, 3), np.float32)
         image[:] = GROUNDS[name]
+        if self._photographs and index % 2:
+            name, image = PHOTOGRAPH, self._photographs.cut(draw)
         ink, clear = (_resized(pixels, (wide, high)) for pixels in (ink, clear))
         part = image[top : top + high, left : left + wide]
         part[:] = ink + part * (clear[..., None] / 255)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from gankit_plugin_emoji.placed import GROUNDS, TEXT_BYTES, PlacedEmoji, PlacedEmojiConfig
+from gankit_plugin_emoji.grounds import GROUNDS, PHOTOGRAPH
+from gankit_plugin_emoji.placed import TEXT_BYTES, PlacedEmoji, PlacedEmojiConfig
+from PIL import Image
 from pydantic import ValidationError
 
 from gankit.data.text import decode_text
@@ -96,10 +99,38 @@ def test_no_drawing_is_in_both_splits(data: PlacedEmoji) -> None:
 def test_longest_caption_fits() -> None:
     data = PlacedEmoji(PlacedEmojiConfig(size=32, number=2500))
     longest = max(len(one.text) + len(str(one.group)) for one in data.members)
-    assert longest + len(", , on purple") <= TEXT_BYTES
+    assert longest + len(f", , on {PHOTOGRAPH}") <= TEXT_BYTES
+
+
+def test_half_stand_on_photographs(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
+    """Red at the left, where training cuts, and blue at the right, which is held out."""
+    photograph = np.zeros((90, 400, 3), np.uint8)
+    photograph[:, :300, 0], photograph[:, 300:, 2] = 200, 200
+    Image.fromarray(photograph).save(tmp_path / "a.png")
+    Image.fromarray(photograph[:, :, 0]).resize((7, 3)).save(tmp_path / "small.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    options = {"groups": ("food", "animals"), "number": 500, "photographs": str(tmp_path)}
+    data, held_out = (PlacedEmoji(PlacedEmojiConfig(**options), split) for split in ("train", "test"))
+    drawn, others = data.batch(torch.arange(200)), held_out.batch(torch.arange(40))
+    assert torch.equal(drawn["image"][::2], batch["image"][::2])
+    assert torch.equal(drawn["box"], batch["box"])
+    assert all((f"on {PHOTOGRAPH}" in text) == bool(i % 2) for i, text in enumerate(decode_text(drawn["text"])))
+    corners = [drawn["image"][1::2, :, 0, 0], others["image"][1::2, :, 0, 0]]
+    assert ((corners[0].int() - torch.tensor([200, 0, 0])).abs().amax(1) < 30).float().mean() > 0.3
+    assert ((corners[1].int() - torch.tensor([0, 0, 200])).abs().amax(1) < 30).float().mean() > 0.3
+    assert any("broken.jpg" in note for note in data.notes())
+    assert data.fingerprint() != PlacedEmoji(PlacedEmojiConfig(groups=("food", "animals"), number=500)).fingerprint()
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name, said in (("empty", "no image files"), ("nowhere", "not there")):
+        with pytest.raises(UsageError, match=said):
+            PlacedEmoji(PlacedEmojiConfig(photographs=str(tmp_path / name)))
+    (empty / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="none of the 1 files can be read"):
+        PlacedEmoji(PlacedEmojiConfig(photographs=str(empty))).batch(torch.arange(2))
     with pytest.raises(ValidationError, match="least"):
         PlacedEmojiConfig(least=0.8, most=0.5)
     with pytest.raises(UsageError, match="names nothing"):
