@@ -36,21 +36,27 @@ COARSE = 32
 
 
 @dataclass(frozen=True)
-class JudgeConfig:
-    """How a judge is made. Part of its identity: a changed value makes another judge."""
+class FitConfig:
+    """How a network that judges is fitted to real images."""
 
-    width: int = 32
     steps: int = 700
     batch_size: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class JudgeConfig(FitConfig):
+    """How a judge is made. Part of its identity: a changed value makes another judge."""
+
+    width: int = 32
     shift: float = 0.08
     """Largest shift, as a fraction of the image."""
     degrees: float = 10.0
     scale: float = 0.1
     noise: float = 0.05
     """Standard deviation of the largest noise added, in [-1, 1] units."""
-    seed: int = 0
     version: int = 3
     """Raised when the code below changes what comes out."""
 
@@ -117,31 +123,49 @@ def train_judge(
         judge = arrange(Judge(train.shape, train.heads, config.width), device)
         heads, count = ", ".join(train.heads), len(train) if _is_small(train) else min(len(train), MOST)
         tell(Note(text=f"Training a judge on {count} real images ({heads}), once for this data ..."))
-        _fit(judge, train, config, device, tell)
+
+        def loss(images: Tensor, classes: Batch, _: torch.Generator) -> Tensor:
+            logits = judge(images)
+            losses = [
+                F.cross_entropy(logits[name], classes[name].to(device), label_smoothing=0.05) for name in judge.names
+            ]
+            return torch.stack(losses).sum()
+
+        fit(judge, loss, train, config, config, "training the judge", device, tell)
     tell(Note(text=f"The judge is trained ({time.perf_counter() - started:.0f} s)."))
     return judge.eval().requires_grad_(False)
 
 
-def _fit(judge: Judge, train: RealImages, config: JudgeConfig, device: torch.device, tell: OnEvent) -> None:
+def fit(
+    network: nn.Module,
+    loss: Callable[[Tensor, Batch, torch.Generator], Tensor],
+    train: RealImages,
+    config: FitConfig,
+    distortion: JudgeConfig,
+    what: str,
+    device: torch.device,
+    tell: OnEvent,
+) -> None:
+    """Fits `network` to the images of `train`, each a little distorted, by a `loss` of them (N, C, H, W), of what
+    describes them, and of a generator for whatever else is random. `what` is what the progress is called."""
     count, read = small(train, tell)
     optimizer = torch.optim.AdamW(
-        judge.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
+        network.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     draw = torch.Generator().manual_seed(config.seed)  # on the CPU, so that the images do not depend on the device
     size = min(config.batch_size, count)
     order = torch.empty(0, dtype=torch.int64)
-    for step in progress(range(config.steps), "training the judge", tell):
+    for step in progress(range(config.steps), what, tell):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * ramp(step / config.steps)
         if len(order) < size:
             order = torch.cat([order, torch.randperm(count, generator=draw)])
         indices, order = order[:size], order[size:]
-        images, classes = read(indices)
-        images = distort(images, config, draw).to(device)
-        logits = judge(images.contiguous(memory_format=torch.channels_last))
-        losses = [F.cross_entropy(logits[name], classes[name].to(device), label_smoothing=0.05) for name in judge.names]
+        images, described = read(indices)
+        images = distort(images, distortion, draw).to(device)
+        found = loss(images.contiguous(memory_format=torch.channels_last), described, draw)
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(losses).sum().backward()
+        found.backward()
         optimizer.step()
 
 

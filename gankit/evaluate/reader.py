@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,16 @@ from torch.nn import functional as F
 from gankit.errors import UsageError
 from gankit.evaluate.cache import KnownJudge, known
 from gankit.evaluate.gathered import Gathered
-from gankit.evaluate.judge import LARGEST, Judge, JudgeConfig, arrange, describe, distort, ramp, small
+from gankit.evaluate.judge import LARGEST, FitConfig, Judge, JudgeConfig, arrange, describe, fit
 from gankit.evaluate.metrics import reduce_to
 from gankit.evaluate.real import RealImages, subset
-from gankit.events import Note, OnEvent, ignore, progress
+from gankit.events import Note, OnEvent, ignore
 from gankit.random_state import fork_rng
 from gankit.text.encoders import CharCNNRNN
 from gankit.text.training import blur
+
+if TYPE_CHECKING:
+    from gankit.dataset import Batch
 
 __all__ = [
     "AMONG",
@@ -50,18 +54,14 @@ HOTTEST = math.log(100.0)
 
 
 @dataclass(frozen=True)
-class ReaderConfig:
+class ReaderConfig(FitConfig):
     """How a reader is made. Part of its identity: a changed value makes another reader."""
 
     size: int = 64
     """Length of what images and captions become."""
     width: int = 32
     text_width: int = 128
-    steps: int = 700
-    batch_size: int = 64
     lr: float = 3e-3
-    weight_decay: float = 0.05
-    seed: int = 0
     version: int = 1
     """Raised when the code below changes what comes out."""
 
@@ -135,33 +135,16 @@ def train_reader(
         reader = Reader(train.shape, config).to(device)
         arrange(reader.images, device)
         tell(Note(text="Training a reader of captions on real image-text pairs, once for this data ..."))
-        _fit(reader, train, config, device, tell)
+
+        def loss(images: Tensor, described: Batch, draw: torch.Generator) -> Tensor:
+            seen, said = reader.see(images), reader.read(blur(described[train.text], draw).to(device))
+            alike = reader.heat.clamp(max=HOTTEST).exp() * seen @ said.T
+            target = torch.arange(len(alike), device=device)
+            return F.cross_entropy(alike, target) + F.cross_entropy(alike.T, target)
+
+        fit(reader, loss, train, config, JudgeConfig(), "training the reader", device, tell)
     tell(Note(text=f"The reader is trained ({time.perf_counter() - started:.0f} s)."))
     return reader.eval().requires_grad_(False)
-
-
-def _fit(reader: Reader, train: RealImages, config: ReaderConfig, device: torch.device, tell: OnEvent) -> None:
-    count, read = small(train, tell)
-    optimizer = torch.optim.AdamW(
-        reader.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
-    )
-    draw = torch.Generator().manual_seed(config.seed)  # on the CPU, so that the images do not depend on the device
-    size, order = min(config.batch_size, count), torch.empty(0, dtype=torch.int64)
-    target = torch.arange(size, device=device)
-    for step in progress(range(config.steps), "training the reader", tell):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * ramp(step / config.steps)
-        if len(order) < size:
-            order = torch.cat([order, torch.randperm(count, generator=draw)])
-        indices, order = order[:size], order[size:]
-        images, described = read(indices)
-        images = distort(images, JudgeConfig(), draw).to(device)
-        seen = reader.see(images.contiguous(memory_format=torch.channels_last))
-        said = reader.read(blur(described[train.text], draw).to(device))
-        alike = reader.heat.clamp(max=HOTTEST).exp() * seen @ said.T
-        optimizer.zero_grad(set_to_none=True)
-        (F.cross_entropy(alike, target) + F.cross_entropy(alike.T, target)).backward()
-        optimizer.step()
 
 
 class Pairs:
