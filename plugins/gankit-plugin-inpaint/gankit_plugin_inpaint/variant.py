@@ -98,12 +98,12 @@ class Inpaint(Variant[InpaintConfig]):
     metrics: ClassVar = {"psnr": "larger"}
     presets: ClassVar = {
         "default": {
-            "steps": 1200,
+            "steps": 2000,
             "batch_size": 16,
             "precision": "auto",
             "sample_n": 8,
             "sample_every": 250,
-            "eval_every": 300,
+            "eval_every": 500,
             "ema": 0.99,
             "augment.flip": True,
             "g_width": 24,
