@@ -63,6 +63,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "d_layers": 2,
     "augment.flip": True,
     "data.paired": True,
+    "l1": 330.0,
 }
 
 
