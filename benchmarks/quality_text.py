@@ -2,9 +2,9 @@
 
     python benchmarks/quality_text.py RUN... [--n 500] [--json FILE]
 
-Of each held-out image captions are compared that differ in one attribute alone, and the nearest one is taken; ``right``
-is how often it is the image's own, ``worst`` the same of the digit that fares worst; ``low`` of images in the size of
-stage I. What a generator learns from `match` cannot be better than this.
+Of each held-out image captions are compared, all of one English form, that differ in one attribute alone, and the
+nearest one is taken; ``right`` is how often it is the image's own, ``worst`` the same of the digit that fares worst;
+``low`` of images in the size of stage I. What a generator learns from `match` cannot be better than this.
 """
 
 from __future__ import annotations

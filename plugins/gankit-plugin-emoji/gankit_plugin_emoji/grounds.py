@@ -64,6 +64,7 @@ class Photographs:
                 self.wrong.append(str(error))
                 continue
             left, right = (round(image.width * end) for end in self.part)
+            left = min(left, image.width - 1)
             held.append(self._small(image.crop((left, 0, max(right, left + 1), image.height))))
         if not held:
             raise UsageError(f"data.photographs: none of the {len(self.files)} files can be read: {self.wrong[0]}")

@@ -158,7 +158,7 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
         name = list(GROUNDS)[draw.integers(len(GROUNDS))]
         image = np.empty((config.size, config.size, 3), np.float32)
         image[:] = GROUNDS[name]
-        if self._photographs and index % 2:
+        if self._photographs and (index + index // len(self.members)) % 2:  # each drawing stands on both kinds
             name, image = PHOTOGRAPH, self._photographs.cut(draw)
         ink, clear = (_resized(pixels, (wide, high)) for pixels in (ink, clear))
         part = image[top : top + high, left : left + wide]
