@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from gankit.data.files import directory, held_out, lines, list_images, named
+from gankit.data.files import Root, directory, held_out, lines, list_images, named
 from gankit.data.folder import READING, FolderConfig, image_store
 from gankit.errors import UsageError
 from gankit.files import read_regular
@@ -33,7 +33,7 @@ METADATA = "metadata.jsonl"
 class CaptionedFolderConfig(FolderConfig):
     """Options of the dataset ``captioned-folder``."""
 
-    root: str = ""
+    root: Root = ""
     """Directory of images with metadata.jsonl (`file_name`, `text`), or with a .txt of the same name beside each."""
     size: int = Field(64, ge=16, le=4096)
     """Height and width that images are brought to."""

@@ -191,3 +191,9 @@ def test_one_image_is_enough(tmp_path: Path) -> None:
 def test_options_can_be_listed_without_torch() -> None:
     code = "import sys, gankit_plugin_stackgan.folder; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_directory_named_from_here_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of other datasets: a run may be resumed from another directory."""
+    monkeypatch.chdir(tmp_path)
+    assert CaptionedFolderConfig(root="pictures").root == str(tmp_path / "pictures")
