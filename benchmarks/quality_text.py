@@ -21,6 +21,7 @@ import gankit
 from gankit.data.images import to_float
 from gankit.data.text import encode_text
 
+NAMES = ("digit", "ink", "ground", "stroke")
 PART = 500
 """Captions that are read at once."""
 
@@ -28,7 +29,7 @@ PART = 500
 def row(run: gankit.Run, n: int) -> dict[str, Any]:
     from gankit_plugin_stackgan.variant import sides
 
-    test, networks = run.dataset("test"), run.networks("latest", device="cpu")
+    test, networks = run.dataset("test"), run.networks(device="cpu")
     chosen = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:n]
     batch = test.batch(chosen)
     images = to_float(batch["image"])
@@ -51,9 +52,6 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "worst": {side: min(_mean(found["digit"][of]) for of in digits) for side, found in told.items()},
         **machine(run),
     }
-
-
-NAMES = ("digit", "ink", "ground", "stroke")
 
 
 def _alternatives(text: Any, batch: dict[str, Tensor], name: str, length: int) -> Tensor:
