@@ -201,31 +201,6 @@ def test_output_into_a_closed_pipe(site, toy):
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
-def test_help_costs_little_more_than_typers_own(site, toy, arguments):
-    """Of processor time, since other processes may hold the clock up, and as a ratio: machines differ. The best of
-    several, in turn. An import of torch, or of a plugin, would be ten times as much."""
-    ours = f"import sys; from gankit.cli.main import main; sys.exit(main({list(arguments)!r}))"
-    smallest = (
-        "import typer; app = typer.Typer()\n"
-        "@app.command()\ndef one(name: str = typer.Option('', help='A name.')): ...\n"
-        "@app.command()\ndef two(): ...\n"
-        "app(['--help'])"
-    )
-    env = {**os.environ, "PYTHONPATH": str(site.path)}
-
-    def seconds(code: str) -> float:
-        process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_utime + usage.ru_stime
-
-    best, floor = map(min, zip(*((seconds(ours), seconds(smallest)) for _ in range(8)), strict=True))
-    assert best <= 2 * floor
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_progress_on_a_terminal(site, toy, tmp_path):
     import pty
