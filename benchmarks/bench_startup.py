@@ -3,8 +3,8 @@
     python benchmarks/bench_startup.py [--rounds N] [--json FILE]
 
 Each command is a process of its own; they take turns. Seconds are of processor time, the least of all rounds, since
-other processes may hold the clock up; a ratio is to the ``--help`` of a typer program of two commands. It grows with the
-plugins that are installed, whose metadata is read and which `gankit run --help` lists.
+other processes may hold the clock up; a ratio is to the ``--help`` of a typer program of two commands. It grows with
+the plugins that are installed, whose metadata is read and which `gankit run --help` lists.
 """
 
 from __future__ import annotations
