@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.data.distort import Distortion, distort
 from gankit.data.images import at_once, to_float, to_uint8
 from gankit.errors import UsageError
 from gankit.evaluate.gathered import Gathered
@@ -47,16 +48,14 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
-class JudgeConfig(FitConfig):
+class JudgeConfig(FitConfig, Distortion):
     """How a judge is made. Part of its identity: a changed value makes another judge."""
 
     width: int = 32
     shift: float = 0.08
-    """Largest shift, as a fraction of the image."""
     degrees: float = 10.0
     scale: float = 0.1
     noise: float = 0.05
-    """Standard deviation of the largest noise added, in [-1, 1] units."""
     version: int = 3
     """Raised when the code below changes what comes out."""
 
@@ -141,7 +140,7 @@ def fit(
     loss: Callable[[Tensor, Batch, torch.Generator], Tensor],
     train: RealImages,
     config: FitConfig,
-    distortion: JudgeConfig,
+    distortion: Distortion,
     what: str,
     device: torch.device,
     tell: OnEvent,
@@ -194,25 +193,6 @@ def _is_small(images: RealImages) -> bool:
 def ramp(done: float) -> float:
     """Learning rate over a training, relative to its peak: up over the first fifth, then down along a cosine."""
     return done / 0.2 + 0.05 if done < 0.19 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.19) / 0.81)
-
-
-def distort(images: Tensor, config: JudgeConfig, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W), each a little shifted, turned, scaled and noised; edges are repeated. Never mirrored."""
-    n = len(images)
-
-    def between(limit: float, *shape: int) -> Tensor:
-        return (torch.rand(n, *shape, generator=generator) * 2 - 1) * limit
-
-    angle, scale = between(torch.pi * config.degrees / 180), 1 + between(config.scale)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    aspect = images.shape[-2] / images.shape[-1]
-    move = between(2 * config.shift, 2)
-    top = torch.stack([cos, -sin * aspect, move[:, 0]], 1)
-    bottom = torch.stack([sin / aspect, cos, move[:, 1]], 1)
-    grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    strength = torch.rand(n, 1, 1, 1, generator=generator) * config.noise
-    return moved.add_(torch.randn(moved.shape, generator=generator) * strength)
 
 
 @torch.no_grad()

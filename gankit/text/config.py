@@ -23,8 +23,8 @@ class TextConfig(Config):
     """Channels of char-cnn-rnn."""
     steps: int = Field(1000, ge=1)
     """Steps of its training, before the first step of the run."""
-    image_steps: int = Field(200, ge=0)
-    """Further steps of the image encoder alone, which `match` uses."""
+    image_steps: int = Field(600, ge=0)
+    """Further steps of the image encoder alone, which `match` uses, with half as many images."""
     batch_size: int = Field(128, ge=2)
     """Pairs in a batch of its training."""
     lr: float = Field(3e-3, gt=0)

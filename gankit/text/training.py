@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.data.distort import Distortion, distort
 from gankit.data.images import to_float
 from gankit.plugin import Preparation
 from gankit.text.matching import BANK
 
 if TYPE_CHECKING:
-    from gankit.plugin import Batch
     from gankit.text.config import TextConfig
     from gankit.text.encoders import CharCNNRNN
     from gankit.text.matching import ImageEncoder
 
 __all__ = ["EncoderTraining", "blur", "coarsen", "nudge"]
+
+
+DISTORTION = Distortion(shift=0.06, degrees=10.0, scale=0.0, noise=0.02)
+"""Of what the image encoder sees while it is trained alone. Not scaled: captions say how large and how thick."""
 
 
 def coarsen(images: Tensor, side: int) -> Tensor:
@@ -48,7 +52,8 @@ def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
 class EncoderTraining:
     """Trains a text and an image encoder on the pairs of a training split: its keys ``text`` and ``image``.
 
-    Half of the images are seen as in squares of `low`, so that the encoder of images knows coarse ones, too.
+    Half of the images are seen as in squares of `low`, so that the encoder of images knows coarse ones, too, and all a
+    little moved; turned and noised as well once the encoder of images is trained alone.
     """
 
     def __init__(
@@ -109,16 +114,16 @@ class EncoderTraining:
         chosen, self._order = self._order[: self.size], self._order[self.size :]
         batch = self.train.batch(chosen)
         read = F.normalize(self.encoder(blur(batch["text"], self.draw).to(self.device)), dim=1)
-        return self.images.contrast(self._see(batch), read)
+        seen = self.images(nudge(coarsen(to_float(batch["image"].to(self.device)), self.low), self.draw))
+        return self.images.contrast(seen, read)
 
     def _images_alone(self) -> Tensor:
-        rows = torch.randint(len(self._chosen), (self.size + BANK,), generator=self.draw)
-        pairs, others = self._known[rows[: self.size]], self._known[rows[self.size :]]
-        return self.images.contrast(self._see(self.train.batch(self._chosen[rows[: self.size]])), pairs, others)
-
-    def _see(self, batch: Batch) -> Tensor:
-        """Embeddings of a batch's images, moved a little, half of them coarse."""
-        return self.images(nudge(coarsen(to_float(batch["image"].to(self.device)), self.low), self.draw))
+        size = (self.size + 1) // 2  # captions to be told from are plenty; what counts is how many steps there are
+        rows = torch.randint(len(self._chosen), (size + BANK,), generator=self.draw)
+        pairs, others = self._known[rows[:size]], self._known[rows[size:]]
+        images = coarsen(to_float(self.train.batch(self._chosen[rows[:size]])["image"]), self.low)
+        seen = self.images(distort(images, DISTORTION, self.draw).to(self.device))
+        return self.images.contrast(seen, pairs, others)
 
     @torch.no_grad()
     def _read(self, most: int = 16384) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from evaluation_toys import Shapes, ShapesConfig
 
 from gankit.errors import UsageError
 from gankit.evaluate import cache
-from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, distort, train_judge
+from gankit.evaluate.judge import Judge, JudgeConfig, accuracy_on, train_judge
 from gankit.evaluate.real import RealImages, class_keys, subset
 from gankit.events import Note, Progress
 
@@ -99,21 +99,6 @@ def test_needs_classes_and_images() -> None:
         train_judge(splits(classes=False)[0], TINY)
     with pytest.raises(UsageError, match="train split is empty"):
         train_judge(splits(count=0)[0], TINY)
-
-
-def test_distortion_is_small_centred_and_never_mirrors() -> None:
-    image = torch.full((64, 1, 32, 32), -1.0)
-    image[:, :, 8:24, 8:12] = 1  # an upright bar left of the middle
-    moved = distort(image, JudgeConfig(), torch.Generator().manual_seed(0))
-    assert moved.shape == image.shape
-    weight = (moved + 1).clamp_min(0.5).sub(0.5)
-    centre = (weight.sum((1, 2)) * torch.arange(32)).sum(1) / weight.sum((1, 2, 3))
-    assert centre.max() < 15.5
-    assert centre.mean() == pytest.approx(9.5, abs=1)
-    still = JudgeConfig(shift=0, degrees=0, scale=0, noise=0)
-    torch.testing.assert_close(distort(image, still, torch.Generator()), image)
-    wide = image[..., :16]
-    torch.testing.assert_close(distort(wide, still, torch.Generator()), wide)
 
 
 def test_a_subset_is_fixed_and_does_not_alias_with_classes_in_turn() -> None:

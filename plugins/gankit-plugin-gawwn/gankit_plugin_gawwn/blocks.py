@@ -10,10 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.nn import LeakyReLU
+from gankit.nn import ConcatConv2d, LeakyReLU
 from gankit.options.spelling import give
 
-__all__ = ["GRID", "Doubling", "Residual", "Seen", "conv", "double", "doublings", "judged", "start", "tile", "upwards"]
+__all__ = [
+    "GRID",
+    "Doubling",
+    "Residual",
+    "Seen",
+    "conv",
+    "double",
+    "doublings",
+    "judged",
+    "start",
+    "together",
+    "upwards",
+]
 
 GRID = 16
 """Side of the maps in which things are placed."""
@@ -38,6 +50,12 @@ def conv(
 ) -> list[nn.Module]:
     """A convolution, batch norm and an activation: relu, leaky or none."""
     return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
+
+
+def together(inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1) -> nn.Sequential:
+    """A convolution of a map and of what is told everywhere, batch norm, leaky ReLU; `outputs` as `inputs` if unset."""
+    outputs = outputs or inputs
+    return nn.Sequential(ConcatConv2d(inputs, told, outputs, kernel, padding), nn.BatchNorm2d(outputs), *_act("leaky"))
 
 
 def start(inputs: int, outputs: int, act: str = "relu") -> list[nn.Module]:
@@ -77,11 +95,6 @@ def upwards(widths: Sequence[int], channels: int, how: Doubling) -> nn.Sequentia
     """Doublings from `widths`[0] channels through the others to an image in [-1, 1]."""
     layers = [layer for a, b in pairwise(widths) for layer in double(a, b, how)]
     return nn.Sequential(*layers, *_doubled(widths[-1], channels, how), nn.Tanh())
-
-
-def tile(values: Tensor, like: Tensor) -> Tensor:
-    """`values` (N, C) at every place of `like` (N, C', H, W)."""
-    return values[:, :, None, None].to(like.dtype).expand(-1, -1, *like.shape[2:])
 
 
 class Seen(nn.Sequential):

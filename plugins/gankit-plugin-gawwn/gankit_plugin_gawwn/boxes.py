@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from gankit.nn import LeakyReLU
-from gankit_plugin_gawwn.blocks import GRID, SLOPE, Doubling, Residual, Seen, conv, double, judged, start, tile, upwards
+from gankit_plugin_gawwn.blocks import (
+    GRID,
+    SLOPE,
+    Doubling,
+    Residual,
+    Seen,
+    conv,
+    double,
+    judged,
+    start,
+    together,
+    upwards,
+)
 from gankit_plugin_gawwn.placing import cut, placed, spread
 
 __all__ = ["BoxDiscriminator", "BoxGenerator"]
@@ -62,7 +74,7 @@ class BoxDiscriminator(nn.Module):
         d = width
         self.seen = Seen(channels, d, count)
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
-        self.together = nn.Sequential(*conv(2 * d + told, 2 * d, act="leaky"))
+        self.together = together(2 * d, told)
         self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
         self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
         self.where = nn.Sequential(*conv(told, 4 * d, 4, 2), *conv(4 * d, d, 4, 2))
@@ -72,13 +84,13 @@ class BoxDiscriminator(nn.Module):
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 2 d, GRID, GRID), and (N, 8 d, GRID / 4, GRID / 4) of the whole: several texts may be judged of them."""
+        """(N, 2 d, GRID, GRID) and, of the whole, (N, 8 d, GRID / 4, GRID / 4): several texts may be judged of them."""
         seen = self.seen(images)
-        return seen, self.whole(seen)
+        return self.together[0].of_map(seen), self.whole(seen)
 
     def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, boxes: Tensor) -> Tensor:
         told, (seen, whole) = self.text(embedding), features
-        region = cut(self.together(torch.cat([seen, tile(told, seen)], 1)), boxes)
+        region = cut(self.together[1:](self.together[0].joined(seen, told)), boxes)
         inside = self.act(self.inside(region).mean((2, 3)))
         where = self.where(spread(told, boxes, GRID))
         whole = self.joint(torch.cat([whole, where], 1)).flatten(1)

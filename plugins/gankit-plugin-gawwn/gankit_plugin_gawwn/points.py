@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from gankit.nn import LeakyReLU
-from gankit_plugin_gawwn.blocks import GRID, SLOPE, Doubling, Residual, Seen, conv, double, judged, start, tile, upwards
+from gankit_plugin_gawwn.blocks import (
+    GRID,
+    SLOPE,
+    Doubling,
+    Residual,
+    Seen,
+    conv,
+    double,
+    judged,
+    start,
+    together,
+    upwards,
+)
 from gankit_plugin_gawwn.placing import drawn_points
 
 __all__ = ["PointsDiscriminator", "PointsGenerator"]
@@ -64,23 +76,21 @@ class PointsDiscriminator(nn.Module):
         d = width
         self.seen = Seen(channels, d, count)
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
-        self.together = nn.Sequential(*conv(2 * d + told, 2 * d, act="leaky"))
+        self.together = together(2 * d, told)
         self.inside = nn.Sequential(*conv(2 * d + points, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
         self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
-        self.joint = nn.Sequential(
-            *conv(8 * d + told, 4 * d, 1, 1, 0, act="leaky"), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky")
-        )
+        self.joint = nn.Sequential(*together(8 * d, told, 4 * d, 1, 0), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky"))
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 2 d, GRID, GRID), and (N, 8 d, GRID / 4, GRID / 4) of the whole: several texts may be judged of them."""
+        """(N, 2 d, GRID, GRID) and, of the whole, (N, 4 d, GRID / 4, GRID / 4): several texts may be judged of them."""
         seen = self.seen(images)
-        return seen, self.whole(seen)
+        return self.together[0].of_map(seen), self.joint[0].of_map(self.whole(seen))
 
     def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, points: Tensor) -> Tensor:
         told, (seen, whole) = self.text(embedding), features
         maps = drawn_points(points, GRID).to(seen.dtype)
-        region = self.together(torch.cat([seen, tile(told, seen)], 1)) * _gate(maps)
+        region = self.together[1:](self.together[0].joined(seen, told)) * _gate(maps)
         inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))
-        whole = self.joint(torch.cat([whole, tile(told, whole)], 1)).flatten(1)
+        whole = self.joint[1:](self.joint[0].joined(whole, told)).flatten(1)
         return self.judged(torch.cat([inside, whole], 1)).flatten().float()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.nn import LeakyReLU
+from gankit.nn import ConcatConv2d, LeakyReLU
 
 SLOPE = 0.2
 
@@ -36,11 +36,6 @@ def down(inputs: int, outputs: int, *, norm: bool, slope: float) -> list[nn.Modu
 def up(inputs: int, outputs: int) -> list[nn.Module]:
     """Nearest-neighbour doubling and a 3x3 convolution."""
     return [nn.Upsample(scale_factor=2), conv3(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-
-def tile(condition: Tensor, like: Tensor) -> Tensor:
-    """`condition` (N, K) at every place of `like` (N, C, H, W): (N, K, H, W)."""
-    return condition[:, :, None, None].to(like.dtype).expand(-1, -1, *like.shape[2:])
 
 
 class Augmentation(nn.Module):
@@ -140,7 +135,9 @@ class StageTwoGenerator(nn.Module):
             nn.ReLU(inplace=True),
             *[layer for k in range(halvings) for layer in down(width << k, width << k + 1, norm=True, slope=0.0)],
         )
-        self.joint = nn.Sequential(conv3(wide + condition, wide), nn.BatchNorm2d(wide), nn.ReLU(inplace=True))
+        self.joint = nn.Sequential(
+            ConcatConv2d(wide, condition, wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)
+        )
         self.residual = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks)])
         self.ups = nn.Sequential(*[layer for k in range(doublings) for layer in up(wide >> k, wide >> k + 1)])
         self.image = conv3(wide >> doublings, channels)
@@ -148,8 +145,7 @@ class StageTwoGenerator(nn.Module):
     def forward(self, low: Tensor, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The images, and the mean and log-variance of the condition."""
         condition, mean, log_variance = self.augmentation(embedding, noise)
-        coded = self.encoder(low)
-        joined = self.joint(torch.cat([coded, tile(condition, coded)], dim=1))
+        joined = self.joint[1:](self.joint[0](self.encoder(low), condition))
         drawn = self.image(self.ups(self.residual(joined)))
         if self.onto:
             large = F.interpolate(low.float(), drawn.shape[-2:], mode="bilinear")
@@ -176,22 +172,26 @@ class Discriminator(nn.Module):
             wide //= 2
         self.encoder = nn.Sequential(*layers)
         self.joint = nn.Sequential(
-            conv3(wide + condition, wide), nn.BatchNorm2d(wide), LeakyReLU(negative_slope=SLOPE), nn.Conv2d(wide, 1, 4)
+            ConcatConv2d(wide, condition, wide, bias=False),
+            nn.BatchNorm2d(wide),
+            LeakyReLU(negative_slope=SLOPE),
+            nn.Conv2d(wide, 1, 4),
         )
         self.alone = nn.Conv2d(wide, 1, 4) if unconditional else None
 
-    def features(self, images: Tensor) -> Tensor:
-        """(N, C, 4, 4), from which several conditions may be judged."""
-        return self.encoder(images)
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, 4, 4), and what comes of it in the layer that joins a condition: several may be judged of them."""
+        features = self.encoder(images)
+        return features, self.joint[0].of_map(features)
 
-    def matched(self, features: Tensor, condition: Tensor) -> Tensor:
+    def matched(self, features: tuple[Tensor, Tensor], condition: Tensor) -> Tensor:
         """Logits (N,): real and of this condition."""
-        return self.joint(torch.cat([features, tile(condition, features)], dim=1)).flatten().float()
+        return self.joint[1:](self.joint[0].joined(features[1], condition)).flatten().float()
 
-    def real(self, features: Tensor) -> Tensor:
+    def real(self, features: tuple[Tensor, Tensor]) -> Tensor:
         """Logits (N,): real, whatever the condition. Only with `unconditional`."""
         assert self.alone is not None
-        return self.alone(features).flatten().float()
+        return self.alone(features[0]).flatten().float()
 
 
 def count(module: nn.Module) -> int:

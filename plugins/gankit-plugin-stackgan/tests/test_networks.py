@@ -53,7 +53,7 @@ def test_stage_one_shapes(size: int) -> None:
     assert mean.shape == log_variance.shape == (2, 3)
     judge = Discriminator(condition=3, width=4, size=size, unconditional=False, channels=1)
     features = judge.features(images)
-    assert features.shape[2:] == (4, 4)
+    assert features[0].shape[2:] == (4, 4)
     assert judge.matched(features, mean).shape == (2,)
 
 
@@ -69,7 +69,7 @@ def test_stage_two_shapes(low: int, size: int, halvings: int) -> None:
 
 def test_discriminator_narrows_again_when_it_grew_wide() -> None:
     judge = Discriminator(condition=3, width=2, size=256, unconditional=True)
-    assert judge.features(torch.randn(1, 3, 256, 256)).shape == (1, 16, 4, 4)
+    assert judge.features(torch.randn(1, 3, 256, 256))[0].shape == (1, 16, 4, 4)
 
 
 def test_condition_is_the_mean_without_noise_and_spreads_with_it() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.nn import Conv2d, InstanceNormAct2d, LeakyReLU
+from gankit.nn import ConcatConv2d, Conv2d, InstanceNormAct2d, LeakyReLU
 from gankit.options.spelling import give
 from gankit_plugin_stargan.domains import Domain
 from gankit_plugin_stargan.variant import StarGANConfig
@@ -50,7 +50,7 @@ class Generator(nn.Module):
     def __init__(self, channels: int, domain: Domain, width: int = 64, blocks: int = 6) -> None:
         super().__init__()
         self.domain = domain
-        layers = _normed(nn.Conv2d(channels + domain.number, width, 7, 1, 3, bias=False))
+        layers = _normed(ConcatConv2d(channels, domain.number, width, 7, 3, bias=False))
         for wide in (width, 2 * width):
             layers += _normed(nn.Conv2d(wide, 2 * wide, 4, 2, 1, bias=False))
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
@@ -59,7 +59,8 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh())
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.layers(_told(images, self.domain, labels)).to(images.dtype)
+        told = self.domain.planes(labels).to(images.dtype)
+        return self.layers[1:](self.layers[0](images, told)).to(images.dtype)
 
 
 class MaskGenerator(nn.Module):
@@ -74,8 +75,7 @@ class MaskGenerator(nn.Module):
     def __init__(self, channels: int, domain: Domain, width: int = 16, blocks: int = 3) -> None:
         super().__init__()
         self.domain = domain
-        told = channels + domain.number
-        self.whole = nn.Sequential(*_normed(nn.Conv2d(told, width, 3, 1, 1, bias=False)))
+        self.whole = nn.Sequential(*_normed(ConcatConv2d(channels, domain.number, width, bias=False)))
         self.down = nn.Sequential(*_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)))
         self.inner = nn.Sequential(
             *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
@@ -84,24 +84,19 @@ class MaskGenerator(nn.Module):
         )
         self.up = nn.Sequential(*_normed(nn.ConvTranspose2d(4 * width, width, 4, 2, 1, bias=False)))
         self.pixels = nn.Sequential(
-            nn.Conv2d(2 * width + told, 2 * width, 1, bias=False),
+            ConcatConv2d(2 * width + channels, domain.number, 2 * width, 1, 0, bias=False),
             LeakyReLU(0.2, 2 * width),
             nn.Conv2d(2 * width, channels + 1, 1),
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        seen = _told(images, self.domain, labels)
-        whole = self.whole(seen)
+        told = self.domain.planes(labels).to(images.dtype)
+        whole = self.whole[1:](self.whole[0](images, told))
         half = self.down(whole)
         up = self.up(torch.cat([self.inner(half), half], 1))
-        drawn = self.pixels(torch.cat([up, whole, seen.to(up.dtype)], 1)).to(images.dtype)
+        pixels = self.pixels[0](torch.cat([up, whole, images.to(up.dtype)], 1), told)
+        drawn = self.pixels[1:](pixels).to(images.dtype)
         return torch.lerp(images, drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid())
-
-
-def _told(images: Tensor, domain: Domain, labels: Tensor) -> Tensor:
-    """Images with the domain beside them, in planes."""
-    planes = domain.planes(labels).to(images.dtype)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-    return torch.cat([images, planes], 1)
 
 
 class ResidualBlock(nn.Module):

@@ -1,0 +1,45 @@
+"""Distortion: images that say the same and look a little different, for networks that learn to tell what they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Distortion", "distort"]
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """The most that each image is shifted, turned, scaled and noised."""
+
+    shift: float
+    """As a fraction of the image."""
+    degrees: float
+    scale: float
+    noise: float
+    """Standard deviation of the largest noise added, in [-1, 1] units."""
+
+
+def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W), each a little shifted, turned, scaled and noised; edges are repeated. Never mirrored.
+
+    The images are on the CPU, as `generator` is.
+    """
+    n = len(images)
+
+    def between(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(n, *shape, generator=generator) * 2 - 1) * limit
+
+    angle, scale = between(torch.pi * most.degrees / 180), 1 + between(most.scale)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    aspect = images.shape[-2] / images.shape[-1]
+    move = between(2 * most.shift, 2)
+    top = torch.stack([cos, -sin * aspect, move[:, 0]], 1)
+    bottom = torch.stack([sin / aspect, cos, move[:, 1]], 1)
+    grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    strength = torch.rand(n, 1, 1, 1, generator=generator) * most.noise
+    return moved.add_(torch.randn(moved.shape, generator=generator) * strength)
