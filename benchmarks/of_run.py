@@ -11,17 +11,39 @@ from typing import Any
 
 import gankit
 from gankit.bench import append
+from gankit.options.resolve import resolve
+from gankit.options.schema import flattened
 
-__all__ = ["machine", "parser", "rows", "training"]
+__all__ = ["changed", "machine", "parser", "rows", "training"]
 
 
 def training(run: gankit.Run) -> dict[str, Any]:
     """How `run` was trained, and which of its checkpoints is the best."""
     return {
         "seed": run.config.run.seed,
+        "options": changed(run),
         "steps": run.steps,
         "checkpoint": run.directory.resolve("best"),
         "seconds": round(run.seconds, 1),
+    }
+
+
+def changed(run: gankit.Run) -> dict[str, Any]:
+    """The options in which `run` differs from its preset, dotted, but for its seed."""
+    config = run.config
+    preset = resolve(
+        type(run.variant),
+        type(run.dataset()),
+        variant=config.variant,
+        dataset=config.dataset,
+        preset=config.preset,
+        options={} if config.stage is None else {"stage": config.stage},
+    )
+    usual = dict(flattened(preset.to_dict()))
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in flattened(config.to_dict())
+        if name != "seed" and usual.get(name) != value
     }
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/quality_text.py RUN... [--n 500] [--json FILE]
 
-Of each held-out image captions are compared, all of one English form, that differ in one attribute alone, and the
-nearest one is taken; ``right`` is how often it is the image's own, ``worst`` the same of the digit that fares worst;
-``low`` of images in the size of stage I. What a generator learns from `match` cannot be better than this.
+Of each held-out image captions are compared that differ in one attribute alone, in words drawn for the image, and the
+nearest one is taken; ``right`` is how often it is the image's own, ``worst`` the same of the digit that fares worst, by
+the side of the images: the data's, and that of stage I. What a generator learns from `match` cannot be much better.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PART = 500
 
 
 def row(run: gankit.Run, n: int) -> dict[str, Any]:
+    from gankit_plugin_stackgan import captions, chinese
     from gankit_plugin_stackgan.variant import sides
 
     test, networks = run.dataset("test"), run.networks(device="cpu")
@@ -37,12 +38,13 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
     small = F.interpolate(F.interpolate(images, (low, low), mode="area"), (size, size), mode="bilinear")
     with torch.no_grad():
         seen = {size: networks["images"](images), low: networks["images"](small)}
-        answers = {name: _alternatives(networks["text"], batch, name, run.spec["text"].shape[0]) for name in NAMES}
+        said = {"en": captions, "zh": chinese}[test.config.language]
+        answers = {name: _alternatives(networks["text"], batch, name, said) for name in NAMES}
     told = {
         side: {name: (texts @ found[:, :, None])[..., 0].argmax(1) == batch[name] for name, texts in answers.items()}
         for side, found in seen.items()
     }
-    digits = [batch["digit"] == digit for digit in range(10)]
+    digits = [batch["digit"] == digit for digit in batch["digit"].unique()]
     return {
         "quality": "text",
         "dataset": run.config.dataset,
@@ -54,17 +56,15 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
     }
 
 
-def _alternatives(text: Any, batch: dict[str, Tensor], name: str, length: int) -> Tensor:
+def _alternatives(text: Any, batch: dict[str, Tensor], name: str, language: Any) -> Tensor:
     """Unit embeddings of each sample's caption with every value of the attribute `name`: (N, values, E)."""
-    from gankit_plugin_stackgan import captions
-
-    values = {"digit": captions.DIGITS, "ink": captions.INKS, "ground": captions.GROUNDS, "stroke": captions.STROKES}
-    said = []
-    for shown in zip(*(batch[key].tolist() for key in NAMES), strict=True):
+    values = {"digit": language.DIGITS, "ink": language.INKS, "ground": language.GROUNDS, "stroke": language.STROKES}
+    said, length = [], batch["text"].shape[1]
+    for number, shown in enumerate(zip(*(batch[key].tolist() for key in NAMES), strict=True)):
         for value in range(len(values[name])):
             asked = [value if key == name else old for key, old in zip(NAMES, shown, strict=True)]
-            pick = random.Random(0).randrange  # the same words for all alternatives
-            said.append(captions.caption(*asked, templates=captions.SEEN, pick=pick))
+            pick = random.Random(number).randrange  # the same words for all alternatives
+            said.append(language.caption(*asked, templates=language.SEEN, pick=pick))
     read = torch.cat([text(encode_text(said[i : i + PART], length)) for i in range(0, len(said), PART)])
     return F.normalize(read, dim=1).view(len(batch[name]), len(values[name]), -1)
 
