@@ -179,6 +179,20 @@ def test_a_model_of_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> No
         build(TextConfig(encoder="sentence-transformers", model="gone"), SPEC)
 
 
+def test_a_file_or_directory_named_from_here_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be resumed from another directory."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert TextConfig(file="e.npz").file == str(tmp_path / "e.npz")
+    assert TextConfig(model="mine/model").model == str(tmp_path / "mine" / "model")
+    assert TextConfig(model="./gone").model == str(tmp_path / "gone")
+    assert TextConfig(model="~/model").model == str(Path.home() / "model")
+    for name in ("", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        assert TextConfig(model=name).model == name
+
+
 def test_char_cnn_rnn_reads_words_and_not_their_padding() -> None:
     torch.manual_seed(0)
     encoder = build(TextConfig(size=6, width=8), SPEC).eval()
