@@ -105,7 +105,11 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
         return {"image": pictures, "text": text[indices]}
 
     def notes(self) -> list[str]:
-        return [*self._found.notes(), *(f"{self.split} split: {note}" for note in self._store.notes())]
+        from gankit.data.text import cut_notes
+
+        texts = [text for texts in self._found.captions.values() for text in texts]
+        of_all = [*self._found.notes(), *cut_notes(texts, self.config.text_length)]
+        return [*of_all, *(f"{self.split} split: {note}" for note in self._store.notes())]
 
     def files(self) -> tuple[str, ...]:
         """The split's images, relative to ``data.root``."""

@@ -125,6 +125,19 @@ def test_evaluation_without_attributes(both: gankit.api.Run) -> None:
     assert metrics["swd"] > 0
 
 
+def test_captions_that_are_cut_are_told_of_once(captioned: Path) -> None:
+    """Of both splits together, although each dataset says it."""
+    described = captioned / "metadata.jsonl"
+    described.write_text(described.read_text().replace("grey", "a rather light or a rather dark grey"))
+    told: list[str] = []
+    given = options(captioned, stage=1, steps=1)
+    gankit.train(
+        "stackgan", "captioned-folder", **given, on_event=lambda event: told.append(getattr(event, "text", ""))
+    )
+    notes = [text for text in told if " are cut " in text]
+    assert notes == ["10 of 10 captions are cut after 32 bytes; the longest has 40: --data.text-length BYTES"]
+
+
 def test_embeddings_from_a_file(captioned: Path) -> None:
     captions = np.array([f"grey {20 * number}" for number in range(10)])
     np.savez("e.npz", captions=captions, embeddings=np.eye(10, 5))
