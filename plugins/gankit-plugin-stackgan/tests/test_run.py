@@ -60,6 +60,7 @@ def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
     two = both.interpolate(texts=["grey 20", "a 日本 rose", "grey 180"], frames=4)
     assert two.images.shape == (8, 3, 16, 16)
     assert [(r["row"], r["at"]) for r in two.records[3:5]] == [(0, 1.0), (1, 0.0)]
+    torch.testing.assert_close(two.images[3], two.images[4])  # the second caption, with the same noise
     assert (two.records[0]["from"], two.records[0]["to"]) == ("grey 20", "a 日本 rose")
     assert "text" not in two.records[0]
     there = both.interpolate(texts=["grey 20", "a 日本 rose"], frames=4)
