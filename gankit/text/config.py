@@ -12,6 +12,13 @@ from gankit.data.files import Root, absolute
 
 __all__ = ["TextConfig"]
 
+_OF = {
+    "char-cnn-rnn": ("size", "width", "steps", "image_steps", "batch_size", "lr"),
+    "precomputed": ("file",),
+    "sentence-transformers": ("model",),
+}
+"""The options of each encoder."""
+
 
 class TextConfig(Config):
     """How captions become embeddings."""
@@ -40,3 +47,7 @@ class TextConfig(Config):
     def _directory(cls, model: str) -> str:
         """A name stays as it is; a directory is kept whole, since a run may be resumed from another one."""
         return absolute(model) if model.startswith((".", "~")) or os.path.isdir(model) else model
+
+    def without_effect(self) -> dict[str, str]:
+        others = {encoder: names for encoder, names in _OF.items() if encoder != self.encoder}
+        return {name: f"encoder = {encoder}" for encoder, names in others.items() for name in names}

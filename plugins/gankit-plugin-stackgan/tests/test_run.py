@@ -142,7 +142,8 @@ def test_captions_that_are_cut_are_told_of_once(captioned: Path) -> None:
 def test_embeddings_from_a_file(captioned: Path) -> None:
     captions = np.array([f"grey {20 * number}" for number in range(10)])
     np.savez("e.npz", captions=captions, embeddings=np.eye(10, 5))
-    given = options(captioned, text__encoder="precomputed", text__file="e.npz", match=0.0)
+    given = {name: value for name, value in options(captioned).items() if not name.startswith("text__")}
+    given |= {"text__encoder": "precomputed", "text__file": "e.npz"}
     run = gankit.train("stackgan", "captioned-folder", **given)
     assert run.sample(2, text="grey 40").images.shape == (2, 3, 16, 16)
     with pytest.raises(UsageError, match="no embedding of the caption 'grey 41'"):
@@ -150,6 +151,20 @@ def test_embeddings_from_a_file(captioned: Path) -> None:
     np.savez("e.npz", captions=captions[:5], embeddings=np.eye(5))
     with pytest.raises(UsageError, match=r"no embedding of the caption 'grey \d+'"):
         gankit.train("stackgan", "captioned-folder", **given, out="fewer")
+
+
+def test_options_of_another_encoder_are_refused(captioned: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"^text\.file = .*: does nothing without text\.encoder = precomputed; give both"
+    ):
+        gankit.train("stackgan", "captioned-folder", **options(captioned, text__file="e.npz"))
+    data = {"data": {"root": str(captioned), "size": 16}}
+    read = {"text__encoder": "precomputed", "text__file": "e.npz"}
+    with pytest.raises(
+        UsageError, match=r"^match = 2\.0: does nothing without text\.encoder = char-cnn-rnn; give both"
+    ):
+        gankit.train("stackgan", "captioned-folder", **data, **read, match=2)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("stage", [1, 2])
