@@ -84,7 +84,7 @@ def make_session(
 ) -> Session:
     """What :func:`train` would train, without a run: nothing is written. Of a variant with stages, the first."""
     request = TrainRequest.make(variant, dataset, preset, config, options, Path("runs"), ignore)
-    resolved = request.resolve()
+    resolved = request.asked()
     if request.variant.stages > 1 and resolved.stage is None:
         resolved = request.resolve(1)
     return request.open(resolved).session

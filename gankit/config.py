@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +15,14 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, use_attribute_docstrings=True)
+
+    def without_effect(self) -> Mapping[str, str]:
+        """The options that do nothing beside the values of the others, and what each needs.
+
+        ``{"match": "captions = true"}``: a user who gives one is refused a new run. A preset may set it, and a run that
+        exists may have it. The name of a nested model stands for all of its options.
+        """
+        return {}
 
 
 class Optim(Config):

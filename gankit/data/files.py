@@ -18,7 +18,18 @@ from gankit.errors import UsageError
 from gankit.files import not_regular
 from gankit.options.spelling import give
 
-__all__ = ["SUFFIXES", "Listing", "Root", "directory", "held_out", "lines", "list_images", "named", "state_of"]
+__all__ = [
+    "SUFFIXES",
+    "Listing",
+    "Root",
+    "absolute",
+    "directory",
+    "held_out",
+    "lines",
+    "list_images",
+    "named",
+    "state_of",
+]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 """File name endings, in lower case, of the kinds of image that are read."""
@@ -72,19 +83,20 @@ def lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """`path` as :data:`Root` keeps it; ValueError if it is not UTF-8."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        reason = "the directory's name is not UTF-8; rename it, or give a link to it"
+        reason = "the name is not UTF-8; rename it, or give a link to it"
         if sys.getfilesystemencoding() != "utf-8":
             reason += f". If it is only that names are {sys.getfilesystemencoding()} here: export LC_ALL=C.UTF-8"
         raise ValueError(reason) from None
     return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
-Root = Annotated[str, AfterValidator(_absolute)]
-"""Type of an option that names a directory of data, "" if it is not given. Kept absolute, since a run may be resumed
+Root = Annotated[str, AfterValidator(absolute)]
+"""Type of an option that names a directory or a file, "" if it is not given. Kept absolute, since a run may be resumed
 from another directory, and UTF-8, since config.toml is."""
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["decode_text", "encode_text"]
+from gankit.options.spelling import give
+
+__all__ = ["cut_notes", "decode_text", "encode_text"]
 
 
 def encode_text(texts: Sequence[str], length: int) -> Tensor:
@@ -26,6 +28,16 @@ def encode_text(texts: Sequence[str], length: int) -> Tensor:
     if not rows:
         return torch.empty(0, length, dtype=torch.uint8)
     return torch.frombuffer(rows, dtype=torch.uint8).view(len(texts), length)
+
+
+def cut_notes(texts: Sequence[str], length: int, option: str = "data.text_length") -> list[str]:
+    """A note on those of `texts` that :func:`encode_text` cuts, and the `option` that says where; none if none is."""
+    sizes = [len(text.encode("utf-8", "replace")) for text in texts]
+    longer = sum(size > length for size in sizes)
+    if not longer:
+        return []
+    more = give(option, "BYTES")
+    return [f"{longer} of {len(sizes)} captions are cut after {length} bytes; the longest has {max(sizes)}: {more}"]
 
 
 def decode_text(rows: Tensor) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,7 +41,8 @@ def interpolate(
     Codes are drawn at random, and the way between two is an arc (:func:`arc`), which keeps to lengths that such codes
     have; or they are those of `images`, and the way from each to the next is straight. With `texts` it is what captions
     say that changes, from each to the next, along an arc between their embeddings. What else is asked for stays the
-    same along a row, and so does the noise that is drawn. :class:`UsageError` if the variant cannot.
+    same along a row, and so does the noise that is drawn; along all rows where each goes on from the one before, but
+    for what is `given` for each. :class:`UsageError` if the variant cannot.
     """
     variant, spec = drawer.variant, drawer.spec
     who, produces = type(variant).__name__, choose(variant, to)
@@ -73,10 +75,43 @@ def interpolate(
         def decode(request: SampleRequest, rows: slice, codes: Tensor = codes) -> Any:
             return variant.decode(drawer.networks, codes[rows].to(drawer.device), request)
 
-        # one seed for all frames: what decode() draws beside the codes does not flicker
-        parts = _call(drawer, decode, asked, produces, derive_seed(seed, "between"))
-        drawn.append(torch.cat([checked(part, size, spec, produces, who, "decode()") for part, size in parts]))
+        drawn.append(_frame(drawer, decode, asked, produces, seed, "decode()", joined=images is not None))
     return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
+
+
+def _frame(
+    drawer: Drawer,
+    method: Callable[[SampleRequest, slice], Any],
+    asked: Asked,
+    produces: str,
+    seed: int,
+    what: str,
+    *,
+    joined: bool,
+) -> Tensor:
+    """A frame of each row, (rows, ...). Rows that are `joined` are drawn one by one, all with the same random numbers:
+    where one ends the next begins."""
+    spec, who = drawer.spec, type(drawer.variant).__name__
+    ways = [slice(row, row + 1) for row in range(asked.n)] if joined else [slice(0, asked.n)]
+    drawn = []
+    for way in ways:
+        part = Asked(way.stop - way.start, asked.part(way.start, way.stop), [], asked.keys)
+
+        def of_way(request: SampleRequest, rows: slice, start: int = way.start) -> Any:
+            return method(request, slice(start + rows.start, start + rows.stop))
+
+        # one seed for all frames: what is drawn beside the codes does not flicker
+        parts = _call(drawer, of_way, part, produces, derive_seed(seed, "between"))
+        drawn += [checked(samples, size, spec, produces, who, what) for samples, size in parts]
+    return torch.cat(drawn)
+
+
+def _one_for_all(asked: Asked) -> Asked:
+    """`asked`, with what nobody gave the same in each row."""
+    batch = {name: rows if name in asked.given else rows[:1].expand_as(rows) for name, rows in asked.batch.items()}
+    first, *_ = asked.records
+    records = [{**first, **{name: record[name] for name in asked.given}} for record in asked.records]
+    return replace(asked, batch=batch, records=records)
 
 
 def _in_rows(drawn: list[Tensor], asked: Asked, drawer: Drawer, produces: str, seed: int, checkpoint: str) -> Samples:
@@ -122,6 +157,7 @@ def _between_captions(
     ends = read_given(TEXT, asked_keys(variant, spec, produces)[TEXT], texts).rows[1:]
     starts = merged(given, text=texts[:-1])
     asked = conditions(variant, spec, len(texts) - 1, to=to, given=starts, rows=drawer.rows, seed=seed)
+    asked = _one_for_all(asked)
     records = [
         {**{name: value for name, value in record.items() if name != TEXT}, "from": texts[i], "to": texts[i + 1]}
         for i, record in enumerate(asked.records)
@@ -134,8 +170,7 @@ def _between_captions(
             between = _Between(drawer.networks[TEXT], ends[rows], at)
             return variant.sample({**drawer.networks, TEXT: between}, request)
 
-        parts = _call(drawer, draw, asked, produces, derive_seed(seed, "between"))
-        drawn.append(torch.cat([checked(part, size, spec, produces, who, "sample()") for part, size in parts]))
+        drawn.append(_frame(drawer, draw, asked, produces, seed, "sample()", joined=True))
     return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
 
 
@@ -178,7 +213,8 @@ def _encoded(
     inputs, origins = read_images(produces, drawer.spec[produces].shape, values, fit="stretch")
     if len(inputs) < 2:
         raise UsageError(f"interpolating takes two images or more, got {len(inputs)}.")
-    others = conditions(drawer.variant, drawer.spec, len(inputs), to=to, given=given, rows=drawer.rows, seed=seed)
+    asked = conditions(drawer.variant, drawer.spec, len(inputs), to=to, given=given, rows=drawer.rows, seed=seed)
+    others = _one_for_all(asked)
     whole = Asked(len(inputs), {**others.batch, produces: inputs}, [], others.keys)
 
     def encode(request: SampleRequest, rows: slice) -> Any:

@@ -8,8 +8,16 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from gankit.config import Config
+from gankit.data.files import Root, absolute
 
 __all__ = ["TextConfig"]
+
+_OF = {
+    "char-cnn-rnn": ("size", "width", "steps", "image_steps", "batch_size", "lr"),
+    "precomputed": ("file",),
+    "sentence-transformers": ("model",),
+}
+"""The options of each encoder."""
 
 
 class TextConfig(Config):
@@ -29,13 +37,17 @@ class TextConfig(Config):
     """Pairs in a batch of its training."""
     lr: float = Field(3e-3, gt=0)
     """Greatest learning rate of its training."""
-    file: str = ""
+    file: Root = ""
     """For precomputed: a .npz or .safetensors file with `embeddings` (N, E) and `captions` (N) or (N, bytes)."""
     model: str = ""
     """For sentence-transformers: the model's name or directory."""
 
-    @field_validator("file")
+    @field_validator("model")
     @classmethod
-    def _absolute(cls, file: str) -> str:
-        """A run may be resumed from another directory."""
-        return os.path.abspath(os.path.expanduser(file)) if file else ""
+    def _directory(cls, model: str) -> str:
+        """A name stays as it is; a directory is kept whole, since a run may be resumed from another one."""
+        return absolute(model) if model.startswith((".", "~")) or os.path.isdir(model) else model
+
+    def without_effect(self) -> dict[str, str]:
+        others = {encoder: names for encoder, names in _OF.items() if encoder != self.encoder}
+        return {name: f"encoder = {encoder}" for encoder, names in others.items() for name in names}

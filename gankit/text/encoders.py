@@ -55,19 +55,27 @@ class CharCNNRNN(nn.Module):
 
 
 class Precomputed(nn.Module):
-    """Bytes (N, L) to embeddings (N, size) looked up in a file, scaled so that their elements have mean square 1.
+    """Bytes (N, L) to embeddings (N, size) looked up in a file, each scaled to norm sqrt(size).
 
-    The file is read anew for every run and stays out of its checkpoints. ValueErrors of a wrong file come as
-    :class:`UsageError`, as does a caption that the file does not have.
+    The file is read anew for every run and stays out of its checkpoints: what it says of other captions changes none.
+    ValueErrors of a wrong file come as :class:`UsageError`, as does a caption that the file does not have.
     """
 
     def __init__(self, path: Path, length: int) -> None:
         super().__init__()
-        captions, embeddings = _read(path, length)
+        captions, embeddings, lengths = _read(path, length)
         self.path = path
         self.size = embeddings.shape[1]
         self._row = {caption: number for number, caption in enumerate(captions)}
         self.register_buffer("embeddings", embeddings, persistent=False)
+        self.register_buffer("lengths", lengths, persistent=False)
+        self.register_buffer("by_row", torch.ones((), dtype=torch.bool))
+        self._by_row = True
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Checkpoints without ``by_row`` are of runs that scaled all embeddings by one number."""
+        self._by_row = bool(state_dict.setdefault(f"{prefix}by_row", torch.zeros((), dtype=torch.bool)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, text: Tensor) -> Tensor:
         embeddings = self.get_buffer("embeddings")
@@ -78,7 +86,9 @@ class Precomputed(nn.Module):
             raise UsageError(
                 f"{self.path} has no embedding of the caption {caption!r}; only captions that it holds can be drawn"
             ) from None
-        return embeddings[torch.tensor(rows, dtype=torch.int64, device=embeddings.device)]
+        chosen = torch.tensor(rows, dtype=torch.int64, device=embeddings.device)
+        found = embeddings[chosen]
+        return found if self._by_row else found * self.get_buffer("lengths")[chosen]
 
 
 class SentenceTransformer(nn.Module):
@@ -169,8 +179,11 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     return arrays
 
 
-def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
-    """Captions, cut to `length` bytes as a dataset cuts them, and embeddings (N, E) of a file, of mean square 1."""
+def _read(path: Path, length: int) -> tuple[list[bytes], Tensor, Tensor]:
+    """Captions of a file, cut to `length` bytes as a dataset cuts them, and embeddings (N, E), each of mean square 1.
+
+    And what is to be multiplied with each, (N, 1), for all together to have that mean square, as they are in the file.
+    """
     import numpy as np
 
     arrays = _arrays(path)
@@ -186,8 +199,13 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
     values = embeddings.astype(np.float64)
     if not values.size or not np.isfinite(values).all():
         raise UsageError(f"text.file = {path}: {'embeddings are not finite' if values.size else 'it is empty'}")
-    values /= np.abs(values).max() or 1.0  # first: the squares of huge numbers overflow, and those of tiny ones vanish
-    values /= np.sqrt(np.square(values).mean()) or 1.0
+    # first: the squares of huge numbers overflow, and those of tiny ones vanish
+    largest = np.abs(values).max(1, keepdims=True)
+    values /= np.where(largest > 0, largest, 1.0)
+    spread = np.sqrt(np.square(values).mean(1, keepdims=True))
+    values /= np.where(spread > 0, spread, 1.0)
+    lengths = largest / (largest.max() or 1.0) * spread
+    lengths /= np.sqrt(np.square(lengths).mean()) or 1.0
     if captions.dtype == np.uint8 and captions.ndim == 2:
         texts = decode_text(torch.from_numpy(captions))
     elif captions.dtype.kind in "SU" and captions.ndim == 1:
@@ -197,4 +215,5 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor]:
             f"text.file = {path}: captions must be strings (N) or uint8 (N, bytes), "
             f"found {captions.dtype} {captions.shape}"
         )
-    return _keys(encode_text(texts, length)), torch.from_numpy(values.astype(np.float32))
+    rows, factors = (torch.from_numpy(numbers.astype(np.float32)) for numbers in (values, lengths))
+    return _keys(encode_text(texts, length)), rows, factors

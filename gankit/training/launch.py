@@ -16,7 +16,8 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
-from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
+from gankit.options.effect import check_effect
+from gankit.options.resolve import OF_ONE_STAGE, WHOLE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
@@ -97,6 +98,15 @@ class TrainRequest:
         self.source.check(resolved.data, "leave the option out, or give a dataset that was made with it.")
         return resolved
 
+    def asked(self) -> Resolved:
+        """The options of a new run; :class:`UsageError` if one that was given would do nothing."""
+        resolved = self.resolve()
+        whole = self.config is not None and read_toml(self.config).get(WHOLE, False)  # nobody chose each of those
+        given = {*names_in(self.options), *(() if whole else self.in_file)}
+        check_effect(resolved.options, given)
+        check_effect(resolved.data, given, "data.")
+        return resolved
+
     def open(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
         """A training with these options, with everything open, and loaded if there is somebody to `tell`."""
         return make_ready(self.variant, self.source, resolved, tell)
@@ -126,7 +136,7 @@ class TrainRequest:
         one that is asked for those that no finished run under `out` stands for. Each was ready once: what is
         wrong with a later stage is said before an earlier one is trained.
         """
-        asked = self.resolve()
+        asked = self.asked()
         stages = self.variant.stages
         if stages == 1:
             return [asked], self.ready(asked, tell), None

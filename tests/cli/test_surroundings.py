@@ -62,7 +62,7 @@ def test_a_data_root_that_is_no_text(site, tmp_path):
     images(tmp_path / BYTES)
     code, _, err = command(site, "run", "dcgan", "--dataset", "folder", "--data.root", BYTES, cwd=tmp_path)
     assert code == 2
-    assert err.startswith(rb"error: data.root = 'n\udcff': the directory's name is not UTF-8; rename it")
+    assert err.startswith(rb"error: data.root = 'n\udcff': the name is not UTF-8; rename it")
     assert not (tmp_path / "runs").exists()
 
 

@@ -8,6 +8,7 @@ from changers import Encoder, Negative
 from training_helpers import train
 
 from gankit.errors import UsageError
+from gankit.plugin import Key
 from gankit.sampling.interpolate import arc
 
 
@@ -58,6 +59,31 @@ def test_what_decode_draws_beside_the_codes_does_not_flicker(tmp_path):
     assert not torch.equal(rows[0], rows[1])
 
 
+def test_a_way_through_several_images_does_not_jump_where_one_leg_ends(tmp_path):
+    """Neither by what decode() draws beside the codes, nor by what is asked for and was not given."""
+
+    class Grainy(Encoder):
+        def asks(self, spec, produces):
+            return {"label": spec["label"], "box": Key(kind="box", shape=(4,))}
+
+        def decode(self, networks, codes, request):
+            label, box = request.batch["label"], request.batch.get("box", torch.zeros(request.n, 4))
+            told = 0.1 * label.view(-1, 1, 1, 1) + 0.3 * box[:, :1, None, None]
+            return (super().decode(networks, codes, request) + told + 0.2 * request.noise(request.n, 1, 8, 8)) / 4
+
+    run = train(tmp_path, Grainy, steps=1, sample_n=2)
+    images = torch.linspace(-1, 1, 4).view(4, 1, 1, 1).expand(-1, 1, 8, 8)
+    between = run.interpolate(images, frames=3, given={"box": ["0,0,1,1"]})
+    rows = between.images.view(3, 3, -1)
+    assert torch.equal(rows[:-1, 2], rows[1:, 0])
+    assert not torch.equal(rows[:, 0], rows[:, 1])
+    assert len({record["label"] for record in between.records}) == 1
+    assert [record["from"] for record in between.records[::3]] == [0, 1, 2]
+    # what is given for each leg is asked of it
+    given = run.interpolate(images, frames=2, given={"box": ["0,0,1,1", ".5,0,1,1", "0,0,1,1"]}).records
+    assert [record["box"][0] for record in given[::2]] == [0, 0.5, 0]
+
+
 def test_what_cannot(tmp_path):
     class Blind(Encoder):
         encode = Negative.encode
@@ -84,7 +110,7 @@ def test_a_few_codes_are_decoded_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("gankit.sampling.draw.BATCH", 2)
     sizes.clear()
     assert torch.allclose(run.interpolate(images, frames=2).images, between)
-    assert sizes == [(2, 2)] * 4
+    assert sizes == [(1, 1)] * 8  # each leg by itself: all have the same random numbers
     sizes.clear()
     assert run.interpolate(rows=5, frames=2).images.shape == whole.shape
     assert max(sizes) == (2, 2)

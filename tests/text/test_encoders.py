@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from torch.nn import functional as F
 
 from gankit.data.text import encode_text
 from gankit.errors import PluginError, UsageError
 from gankit.plugin import DataSpec, Key
 from gankit.text.config import TextConfig
 from gankit.text.encoders import CharCNNRNN, Precomputed, build
+from gankit.training.networks import load_weights
 
 LENGTH = 32
 SPEC = DataSpec(keys={"text": Key(kind="text", shape=(LENGTH,))})
 CAPTIONS = ("a rose", "日本の花", "a rose that is longer than a row of bytes can be")
 EMBEDDINGS = np.array([[1, 0, 3], [0, 2, 0], [-1, 1, 1]], dtype=np.float64)
+SCALED = F.normalize(torch.tensor(EMBEDDINGS).float(), dim=1) * 3**0.5
 
 
 def text(*captions: str) -> torch.Tensor:
@@ -42,10 +45,9 @@ def test_embeddings_of_an_npz(tmp_path: Path, captions: np.ndarray, dtype: str) 
     np.savez(tmp_path / "e.npz", captions=captions, embeddings=EMBEDDINGS.astype(dtype))
     encoder = precomputed(tmp_path / "e.npz")
     found = encoder(text(CAPTIONS[2], CAPTIONS[0], CAPTIONS[2], CAPTIONS[1]))
-    expected = torch.tensor(EMBEDDINGS[[2, 0, 2, 1]]).float() / (17 / 9) ** 0.5  # elements of mean square 1
     assert encoder.size == 3
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, SCALED[[2, 0, 2, 1]])
     assert encoder(text()).shape == (0, 3)
 
 
@@ -54,14 +56,38 @@ def test_embeddings_of_a_safetensors_file_are_the_same(tmp_path: Path) -> None:
     save_file({"captions": as_bytes(CAPTIONS), "embeddings": EMBEDDINGS}, tmp_path / "e.safetensors")
     one, other = precomputed(tmp_path / "e.npz"), precomputed(tmp_path / "e.safetensors")
     assert torch.equal(one(text(*CAPTIONS)), other(text(*CAPTIONS)))
-    assert not other.state_dict()  # stays out of checkpoints
+    assert not {"embeddings", "lengths"} & set(other.state_dict())  # stay out of checkpoints
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e38, 1e-38, 1e-300])
 def test_huge_and_tiny_embeddings_are_scaled_like_any_other(tmp_path: Path, scale: float) -> None:
     np.savez(tmp_path / "e.npz", captions=np.array(CAPTIONS), embeddings=EMBEDDINGS * scale)
     found = precomputed(tmp_path / "e.npz")(text(*CAPTIONS))
-    torch.testing.assert_close(found, torch.tensor(EMBEDDINGS).float() / (17 / 9) ** 0.5)
+    torch.testing.assert_close(found, SCALED)
+
+
+def test_a_caption_that_is_added_to_the_file_changes_no_other(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", captions=np.array(CAPTIONS), embeddings=EMBEDDINGS)
+    before = precomputed(tmp_path / "e.npz")
+    found = before(text(*CAPTIONS))
+    more = np.concatenate([EMBEDDINGS, [[500, 500, 500]]])
+    np.savez(tmp_path / "e.npz", captions=np.array([*CAPTIONS, "a lily"]), embeddings=more)
+    after = precomputed(tmp_path / "e.npz")
+    after.load_state_dict(before.state_dict())
+    assert torch.equal(after(text(*CAPTIONS)), found)
+
+
+def test_a_checkpoint_of_before_has_its_embeddings_as_it_had_them(tmp_path: Path) -> None:
+    """All were scaled by one number, and nothing of the encoder was saved."""
+    rows = np.concatenate([EMBEDDINGS, np.zeros((1, 3))])
+    np.savez(tmp_path / "e.npz", captions=np.array([*CAPTIONS, "nothing"]), embeddings=rows * 1e300)
+    old, whole = precomputed(tmp_path / "e.npz"), torch.tensor(rows).float()
+    for _ in range(2):
+        load_weights(old, {}, "text")
+        torch.testing.assert_close(old(text(*CAPTIONS, "nothing")), whole / whole.square().mean().sqrt())
+    again = precomputed(tmp_path / "e.npz")
+    load_weights(again, old.state_dict(), "text")
+    assert torch.equal(again(text(*CAPTIONS)), old(text(*CAPTIONS)))
 
 
 def test_embeddings_that_are_all_zero_stay_so(tmp_path: Path) -> None:
@@ -177,6 +203,20 @@ def test_a_model_of_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> No
     assert not list(encoder.parameters())
     with pytest.raises(UsageError, match=r"text\.model = gone: cannot be loaded from this machine \(OSError\)"):
         build(TextConfig(encoder="sentence-transformers", model="gone"), SPEC)
+
+
+def test_a_file_or_directory_named_from_here_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be resumed from another directory."""
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert TextConfig(file="e.npz").file == str(tmp_path / "e.npz")
+    assert TextConfig(model="mine/model").model == str(tmp_path / "mine" / "model")
+    assert TextConfig(model="./gone").model == str(tmp_path / "gone")
+    assert TextConfig(model="~/model").model == str(Path.home() / "model")
+    for name in ("", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        assert TextConfig(model=name).model == name
 
 
 def test_char_cnn_rnn_reads_words_and_not_their_padding() -> None:

@@ -83,6 +83,50 @@ def test_wrong_options_write_nothing(tmp_path, options, text):
     assert not list(tmp_path.iterdir())
 
 
+class IdleConfig(TinyConfig):
+    """A part of it has an effect, and only where it is on."""
+
+    part: Optim = Optim()
+    """A part."""
+    on: bool = False
+    """Whether there is that part."""
+    weight: float = 0.0
+    """Its weight."""
+
+    def without_effect(self):
+        return {} if self.on else {"weight": "on = true", "part": "on = true"}
+
+
+class Idle(Tiny):
+    Config = IdleConfig
+    presets = {"default": {"weight": 2.0}}  # noqa: RUF012
+
+
+def test_an_option_that_is_given_and_does_nothing_is_refused(tmp_path):
+    run = train(tmp_path, Idle, steps=1, part__lr=Optim().lr, weight=0.0)  # the default of either
+    file = tmp_path / "part.toml"
+    file.write_text("weight = 1.0")
+    for given, words in (
+        ({"weight": 1.0}, r"^weight = 1\.0: does nothing without on = true; give both, or leave it out$"),
+        ({"weight": 2.0}, r"^weight = 2\.0: does nothing"),
+        ({"part__lr": 1.0}, r"^part\.lr = 1\.0: does nothing without on = true"),
+        ({"part": Optim(kind="sgd")}, r"^part\.kind = 'sgd': does nothing without on = true"),
+        ({"config": file}, r"^weight = 1\.0: does nothing"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train(tmp_path / "none", Idle, steps=1, **given)
+        if "config" not in given:
+            train(tmp_path / "on", Idle, steps=1, on=True, **given)
+    assert not (tmp_path / "none").exists()
+    # a preset may say it, and so may a run
+    preset = train(tmp_path, Idle, steps=1)
+    assert preset.config.options.weight == 2.0
+    assert train(tmp_path, Idle, config=preset.path / "config.toml").config.options.weight == 2.0
+    preset.resume(steps=2)
+    options = {"weight": 3.0, "out": run.path.parents[1], "resume": True}
+    assert gankit.train(Idle, Blobs(BlobsConfig()), **options).config.options.weight == 2.0
+
+
 def test_empty_data_writes_nothing_and_little_data_trains(tmp_path):
     with pytest.raises(UsageError, match="empty"):
         train(tmp_path, data=BlobsConfig(count=0))

@@ -98,7 +98,10 @@ class CaptionedEmoji(DrawnEmoji):
         self._texts  # noqa: B018  # here rather than in threads that wait with a batch
 
     def notes(self) -> list[str]:
-        return list(dict.fromkeys([*super().notes(), *self._small.notes()]))
+        from gankit.data.text import cut_notes
+
+        cut = [f"{self.split} split: {note}" for note in cut_notes(self._captions, self.config.text_length)]
+        return list(dict.fromkeys([*super().notes(), *self._small.notes(), *cut]))
 
     def source(self, index: int, stream: str = "") -> str:
         return super().source(index % len(self.members), stream)
@@ -110,13 +113,16 @@ class CaptionedEmoji(DrawnEmoji):
     def _texts(self) -> Tensor:
         from gankit.data.text import encode_text
 
+        return encode_text(self._captions, self.config.text_length)
+
+    @cached_property
+    def _captions(self) -> list[str]:
         inks = self._inks()
-        texts = [
+        return [
             caption(drawing, inks[number], way, number)
             for way in range(CAPTIONS)
             for number, drawing in enumerate(self.members)
         ]
-        return encode_text(texts, self.config.text_length)
 
     def _inks(self) -> list[list[str]]:
         """The names of the colours that fill most of each drawing; the same at any size, on any ground."""

@@ -36,6 +36,13 @@ def test_every_drawing_has_four_captions_that_differ() -> None:
         assert data.source(number + count) == data.source(number)
 
 
+def test_captions_that_are_cut_are_told_of() -> None:
+    assert captioned("test").notes() == []
+    (note,) = captioned("test", text_length=16).notes()
+    assert note.startswith("test split: ")
+    assert "captions are cut after 16 bytes" in note
+
+
 def test_a_batch_depends_on_its_indices_alone_and_splits_share_no_drawing() -> None:
     train, test = captioned(), captioned("test")
     some = torch.tensor([len(train) - 1, 0, 3])

@@ -44,6 +44,9 @@ class GAWWNConfig(Config):
     optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
     """Optimiser of both networks."""
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.text.encoder == "char-cnn-rnn" else {"match": "text.encoder = char-cnn-rnn"}
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {

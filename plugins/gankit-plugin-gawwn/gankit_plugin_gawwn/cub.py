@@ -111,8 +111,12 @@ class CUB(Dataset[CUBConfig]):
         }
 
     def notes(self) -> list[str]:
+        from gankit.data.text import cut_notes
+
+        said = [text for texts in self._captions for text in texts]
         without = [file for file, texts in zip(self._store.files, self._found, strict=True) if not texts]
-        notes = [f"{self.split} split: {note}" for note in self._store.notes()]
+        notes = [*self._store.notes(), *cut_notes(said, self.config.text_length)]
+        notes = [f"{self.split} split: {note}" for note in notes]
         if without:
             notes.append(f"{len(without)} images have no captions, and are called by their species: {named(without)}")
         return notes

@@ -78,6 +78,16 @@ def test_boxes_parts_and_captions_are_those_of_the_files(birds: Path) -> None:
     assert data.spec["points"].mirror == (0, 2, 1, 3)
     assert len(CUB(CUBConfig(root=str(birds), size=32), "test")) == 8
     assert "1 images have no captions" in " ".join(data.notes())
+    assert "cut" not in " ".join(data.notes())
+
+
+def test_captions_that_are_cut_are_told_of(birds: Path) -> None:
+    (birds / "text_c10" / "001.Black_footed_Albatross" / "bird_1.txt").write_text("a bird with a red crown\nshort\n")
+    (birds / "text_c10" / "002.Crow" / "bird_12.txt").write_text("of the test split, another\n")
+    cut = [note for note in CUB(CUBConfig(root=str(birds), size=32, text_length=22)).notes() if "cut" in note]
+    assert cut == [
+        "train split: 1 of 15 captions are cut after 22 bytes; the longest has 23: --data.text-length BYTES",
+    ]
 
 
 @pytest.mark.parametrize("place", ["box", "points"])

@@ -74,6 +74,20 @@ class R3GANConfig(Config):
             raise ValueError(f"captions do not go together with {other}: leave one of them out")
         return self
 
+    def without_effect(self) -> dict[str, str]:
+        needs = {}
+        if not self.captions:
+            needs |= dict.fromkeys(("mismatch", "match", "text"), "captions = true")
+        elif self.text.encoder != "char-cnn-rnn":
+            needs["match"] = "text.encoder = char-cnn-rnn"
+        if not self.conditional:
+            needs["class_key"] = "conditional = true"
+        if not self.adaptive:
+            needs["adaptive_images"] = "adaptive = true"
+        if self.penalty != "approx":
+            needs["penalty_step"] = "penalty = approx"
+        return needs
+
 
 _PAPER = {  # CIFAR-10, of 32x32 pixels: appendix E of the paper and its code; 200 million images
     "steps": 390_625,

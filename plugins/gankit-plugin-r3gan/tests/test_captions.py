@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import gankit
 from gankit.api import make_session
+from gankit.errors import UsageError
 from gankit.evaluate.reader import ReaderConfig
 from gankit.plugin import DataSpec, Key
 from gankit.run import Run
@@ -104,3 +105,25 @@ def test_without_classes_the_best_is_kept_by_captions(tmp_path: Path, monkeypatc
     assert run.directory.resolve("best") in ("step-000001", "step-000002")
     assert all("r_precision" in entry["metrics"] for entry in run.log if "metrics" in entry)
     assert run.interpolate(texts=["red 1", "red 3"], frames=3).images.shape == (3, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"match": 1.0}, r"^match = 1\.0: does nothing without captions = true; give both, or leave it out$"),
+        ({"mismatch": 0.2}, r"^mismatch = 0\.2: does nothing without captions = true"),
+        ({"text": {"file": "/e.npz"}}, r"^text\.file = '/e\.npz': does nothing without captions = true"),
+        ({"text": {"steps": 3}}, r"^text\.steps = 3: does nothing without captions = true"),
+        ({"captions": True, "text": {"model": "m"}}, r"^text\.model = 'm': does nothing without text\.encoder = sent"),
+        (
+            {"captions": True, "match": 1.0, "text": {"encoder": "precomputed"}},
+            r"^match .* text\.encoder = char-cnn-rnn",
+        ),
+        ({"class_key": "ink"}, r"^class_key = 'ink': does nothing without conditional = true"),
+        ({"adaptive_images": 9}, r"^adaptive_images = 9: does nothing without adaptive = true"),
+        ({"penalty_step": 0.1}, r"^penalty_step = 0\.1: does nothing without penalty = approx"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make_session("r3gan", "captioned-digits", **options)

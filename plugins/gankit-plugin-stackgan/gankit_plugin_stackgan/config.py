@@ -49,6 +49,9 @@ class StackGANConfig(Config):
     optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
     """Optimiser of all networks."""
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.text.encoder == "char-cnn-rnn" else {"match": "text.encoder = char-cnn-rnn"}
+
 
 # The paper, section 5: 600 epochs a stage in batches of 64, the learning rate halved every 100; widths of the authors'
 # code for birds. 8,855 birds and 7,034 flowers are for training, of classes that are not held out.

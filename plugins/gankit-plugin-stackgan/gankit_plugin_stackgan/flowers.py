@@ -13,6 +13,7 @@ __all__ = ["OxfordFlowers"]
 
 IMAGES, CAPTIONS = "jpg", "text_c10"
 HELD_OUT = "testclasses.txt"
+HOLDS = f"Oxford-102, with {IMAGES} and {CAPTIONS} in it"
 
 
 class OxfordFlowers(CaptionedFolder):
@@ -24,29 +25,34 @@ class OxfordFlowers(CaptionedFolder):
     (20 in the published split), where that is there, beside ``text_c10`` or in it; else a part of the files.
     """
 
+    holds = HOLDS
+    remedy = f"give {IMAGES}/image_00001.jpg and its captions {CAPTIONS}/class_00001/image_00001.txt, and so on"
+
     def _find(self, root: Path) -> Found:
-        pictures = directory(root / IMAGES, f"data.root: {IMAGES}", "the photographs of Oxford-102")
-        texts = directory(root / CAPTIONS, f"data.root: {CAPTIONS}", "the captions of Oxford-102")
-        found = Found()
-        said = {path.stem: path for path in sorted(texts.glob("*/*.txt"))}
-        self._class = {f"{IMAGES}/{name}.jpg": path.parent.name for name, path in said.items()}
-        for file in list_images(pictures).files:
+        pictures, texts = (directory(root / part, "data.root", self.holds) for part in (IMAGES, CAPTIONS))
+        found, self._class = Found(), dict[str, str]()
+        said = {path.stem.lower(): path for path in sorted(texts.glob("*/*.txt"))}
+        listing = list_images(pictures)
+        for problem in listing.problems:
+            found.add("things are left out", problem)
+        for file in listing.files:
             name = f"{IMAGES}/{file}"
-            path = said.get(Path(file).stem)
+            path = said.get(Path(file).stem.lower())
             if path is None:
                 found.add("images have no caption", name)
             elif captions := found.read_captions(path, root):
                 found.captions[name] = captions
+                self._class[name] = path.parent.name
         return found
 
     def _held_out(self, files: Sequence[str]) -> set[str]:
         listed = [path for path in (self._root / HELD_OUT, self._root / CAPTIONS / HELD_OUT) if path.is_file()]
         if not listed:
             return super()._held_out(files)
-        classes = {line.strip() for line in lines(listed[0].read_text("utf-8", "replace")) if line.strip()}
-        test = {file for file in files if self._class.get(file) in classes}
+        classes = {line.strip() for line in lines(self._found.read(listed[0])) if line.strip()}
+        test = {file for file in files if self._class[file] in classes}
         if not test or len(test) == len(files):
-            known = sorted({self._class[file] for file in files})
+            known = sorted(set(self._class.values()))
             raise UsageError(
                 f"{listed[0]} names {'all' if test else 'none'} of the classes that have images; "
                 f"it should name some of {known[0]} to {known[-1]}, one a line"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,17 +53,18 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
 
     Config = CaptionedFolderConfig
     reading = READING
+    holds: ClassVar[str] = "images"
+    """What ``data.root`` is a directory of."""
+    remedy: ClassVar[str] = f"give {METADATA} with file_name and text, or a .txt beside each image"
+    """What to do where there are no captioned images."""
 
     def __init__(self, config: CaptionedFolderConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
-        self._root = directory(config.root, "data.root")
+        self._root = directory(config.root, "data.root", self.holds)
         self._found = self._find(self._root)
         if not self._found.captions:
             reasons = "; ".join(self._found.notes()) or "no images"
-            raise UsageError(
-                f"data.root: no captioned images in {self._root}: {reasons}; give {METADATA} with file_name and text, "
-                "or a .txt beside each image"
-            )
+            raise UsageError(f"data.root: no captioned images in {self._root}: {reasons}; {self.remedy}")
 
     def _find(self, root: Path) -> Found:
         """The images below `root` and what is said of them."""
@@ -105,7 +106,11 @@ class CaptionedFolder(Dataset[CaptionedFolderConfig]):
         return {"image": pictures, "text": text[indices]}
 
     def notes(self) -> list[str]:
-        return [*self._found.notes(), *(f"{self.split} split: {note}" for note in self._store.notes())]
+        from gankit.data.text import cut_notes
+
+        texts = [text for texts in self._found.captions.values() for text in texts]
+        of_all = [*self._found.notes(), *cut_notes(texts, self.config.text_length)]
+        return [*of_all, *(f"{self.split} split: {note}" for note in self._store.notes())]
 
     def files(self) -> tuple[str, ...]:
         """The split's images, relative to ``data.root``."""
@@ -151,9 +156,23 @@ class Found:
     def add(self, problem: str, where: str) -> None:
         self.problems.setdefault(problem, []).append(where)
 
+    def read(self, path: Path) -> str:
+        """A text file; bytes that are not UTF-8 are replaced and told of."""
+        try:
+            data = read_regular(path)
+        except OSError as error:
+            self.add("files cannot be read", f"{path.name} ({error.strerror})")
+            return ""
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows calls Unicode
+        try:
+            return data.decode("utf-16" if utf16 else "utf-8-sig")
+        except UnicodeDecodeError:
+            self.add("files are not UTF-8 (what does not fit is replaced)", path.name)
+            return data.decode("utf-8-sig", "replace")
+
     def read_captions(self, path: Path, root: Path) -> tuple[str, ...]:
         """The lines of the text file `path` below `root` that say something."""
-        texts = tuple(text for line in lines(_read(path, self)) if (text := " ".join(line.split())))
+        texts = tuple(text for line in lines(self.read(path)) if (text := " ".join(line.split())))
         if not texts:
             self.add("captions are empty", path.relative_to(root).as_posix())
         return texts
@@ -182,7 +201,7 @@ def _from_metadata(root: Path, known: set[str], found: Found) -> Mapping[str, tu
     """`text` is a caption or a list of them; the same `file_name` may stand in several lines."""
     captions: dict[str, list[str]] = {}
     spelt = {_composed(name): name for name in known}
-    for number, line in enumerate(lines(_read(root / METADATA, found)), 1):
+    for number, line in enumerate(lines(found.read(root / METADATA)), 1):
         if not line.strip():
             continue
         where = f"{METADATA} line {number}"
@@ -223,18 +242,3 @@ def _from_text(root: Path, file: str, found: Found) -> tuple[str, ...]:
         found.add("images have no caption", file)
         return ()
     return found.read_captions(path, root)
-
-
-def _read(path: Path, found: Found) -> str:
-    """A text file; bytes that are not UTF-8 are replaced and told of."""
-    try:
-        data = read_regular(path)
-    except OSError as error:
-        found.add("files cannot be read", f"{path.name} ({error.strerror})")
-        return ""
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows calls Unicode
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError:
-        found.add("files are not UTF-8 (what does not fit is replaced)", path.name)
-        return data.decode("utf-8-sig", "replace")

@@ -59,8 +59,27 @@ def test_what_is_missing_or_wrong_is_said(flowers: Path, tmp_path: Path) -> None
     (flowers / "testclasses.txt").write_text("class_00099\n")
     with pytest.raises(UsageError, match="names none of the classes that have images"):
         data(flowers).files()
-    with pytest.raises(UsageError, match=r"data\.root: jpg"):
+    whole = "give a directory of Oxford-102, with jpg and text_c10 in it: --data.root DIR"
+    with pytest.raises(UsageError, match=rf"^data\.root: {tmp_path}/text_c10/jpg is not there; {whole}$"):
         data(tmp_path / "text_c10")
+    with pytest.raises(UsageError, match=rf"^data\.root: {tmp_path}/gone is not there; {whole}$"):
+        data(tmp_path / "gone")
+    for path in (flowers / "text_c10").glob("*/*.txt"):
+        path.write_text("")
+    with pytest.raises(UsageError, match=r"no captioned images in .*; give jpg/image_00001\.jpg and its captions text"):
+        data(flowers)
+
+
+@pytest.mark.parametrize("name", ["image_00004.JPG", "IMAGE_00004.JPG", "image_00004.jpeg", "deep/image_00004.jpg"])
+def test_classes_are_those_of_images_however_their_files_are_called(flowers: Path, name: str) -> None:
+    (flowers / "jpg" / name).parent.mkdir(exist_ok=True)
+    (flowers / "jpg" / "image_00004.jpg").rename(flowers / "jpg" / name)
+    (flowers / "testclasses.txt").write_bytes(b"\xef\xbb\xbfclass_00002\r\n")
+    assert f"jpg/{name}" in data(flowers, "test").files()
+    assert len(data(flowers, "test").files()) == 3
+    (flowers / "testclasses.txt").write_text("class_00099\n")
+    with pytest.raises(UsageError, match="it should name some of class_00001 to class_00003"):
+        data(flowers).files()
 
 
 @pytest.mark.parametrize("preset", ["birds", "flowers"])

@@ -139,7 +139,8 @@ def test_captions_in_any_script(tmp_path: Path) -> None:
         json.dumps({"file_name": "a.png", "text": text}) for text in captions[2:]
     ])  # fmt: skip
     dataset = open_folder(tmp_path, text_length=32)
-    assert dataset.notes() == []
+    assert dataset.notes() == ["1 of 5 captions are cut after 32 bytes; the longest has 150: --data.text-length BYTES"]
+    assert open_folder(tmp_path, text_length=150).notes() == []
     assert [text for _, text in samples(dataset)] == [
         "日本の花 🌸 e\u0301",
         "line separator and next line",

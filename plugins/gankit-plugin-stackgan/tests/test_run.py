@@ -60,6 +60,7 @@ def test_what_lies_between_two_captions(both: gankit.api.Run) -> None:
     two = both.interpolate(texts=["grey 20", "a 日本 rose", "grey 180"], frames=4)
     assert two.images.shape == (8, 3, 16, 16)
     assert [(r["row"], r["at"]) for r in two.records[3:5]] == [(0, 1.0), (1, 0.0)]
+    torch.testing.assert_close(two.images[3], two.images[4])  # the second caption, with the same noise
     assert (two.records[0]["from"], two.records[0]["to"]) == ("grey 20", "a 日本 rose")
     assert "text" not in two.records[0]
     there = both.interpolate(texts=["grey 20", "a 日本 rose"], frames=4)
@@ -125,10 +126,24 @@ def test_evaluation_without_attributes(both: gankit.api.Run) -> None:
     assert metrics["swd"] > 0
 
 
+def test_captions_that_are_cut_are_told_of_once(captioned: Path) -> None:
+    """Of both splits together, although each dataset says it."""
+    described = captioned / "metadata.jsonl"
+    described.write_text(described.read_text().replace("grey", "a rather light or a rather dark grey"))
+    told: list[str] = []
+    given = options(captioned, stage=1, steps=1)
+    gankit.train(
+        "stackgan", "captioned-folder", **given, on_event=lambda event: told.append(getattr(event, "text", ""))
+    )
+    notes = [text for text in told if " are cut " in text]
+    assert notes == ["10 of 10 captions are cut after 32 bytes; the longest has 40: --data.text-length BYTES"]
+
+
 def test_embeddings_from_a_file(captioned: Path) -> None:
     captions = np.array([f"grey {20 * number}" for number in range(10)])
     np.savez("e.npz", captions=captions, embeddings=np.eye(10, 5))
-    given = options(captioned, text__encoder="precomputed", text__file="e.npz", match=0.0)
+    given = {name: value for name, value in options(captioned).items() if not name.startswith("text__")}
+    given |= {"text__encoder": "precomputed", "text__file": "e.npz"}
     run = gankit.train("stackgan", "captioned-folder", **given)
     assert run.sample(2, text="grey 40").images.shape == (2, 3, 16, 16)
     with pytest.raises(UsageError, match="no embedding of the caption 'grey 41'"):
@@ -136,6 +151,20 @@ def test_embeddings_from_a_file(captioned: Path) -> None:
     np.savez("e.npz", captions=captions[:5], embeddings=np.eye(5))
     with pytest.raises(UsageError, match=r"no embedding of the caption 'grey \d+'"):
         gankit.train("stackgan", "captioned-folder", **given, out="fewer")
+
+
+def test_options_of_another_encoder_are_refused(captioned: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"^text\.file = .*: does nothing without text\.encoder = precomputed; give both"
+    ):
+        gankit.train("stackgan", "captioned-folder", **options(captioned, text__file="e.npz"))
+    data = {"data": {"root": str(captioned), "size": 16}}
+    read = {"text__encoder": "precomputed", "text__file": "e.npz"}
+    with pytest.raises(
+        UsageError, match=r"^match = 2\.0: does nothing without text\.encoder = char-cnn-rnn; give both"
+    ):
+        gankit.train("stackgan", "captioned-folder", **data, **read, match=2)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("stage", [1, 2])
