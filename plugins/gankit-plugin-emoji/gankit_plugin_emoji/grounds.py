@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gankit.data.files import directory, list_images, named
-from gankit.data.fingerprint import fingerprint
-from gankit.errors import GankitError, UsageError
-from gankit.events import OnEvent, ignore, progress
+from gankit.data.files import SUFFIXES, directory, list_images
+from gankit.data.layout import by_directories, hold_out
+from gankit.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
+
+    from gankit.events import OnEvent
 
 __all__ = ["GROUNDS", "PHOTOGRAPH", "Photographs"]
 
@@ -31,71 +30,80 @@ GROUNDS = {
 """Colours of the ground, red, green and blue."""
 PHOTOGRAPH = "a photograph"
 """What a caption calls the other kind of ground."""
-MOST = 1000
-"""Photographs that are used of a directory, the first by name."""
 FINEST = 3
-"""Shorter side in which a photograph is held, in sides of the dataset's images."""
-PARTS = {"train": (0.0, 0.75), "test": (0.75, 1.0)}
-"""Which part of a photograph's width is a split's."""
+"""Side of the square that is kept of a photograph, in sides of the dataset's images: how fine its finest parts are."""
 
 
 class Photographs:
-    """The photographs below a directory, held small, of which parts are cut. UsageErrors where there are none."""
+    """The photographs below a directory, of which parts are cut: `held_out` of them for testing, the rest for training.
 
-    def __init__(self, root: str, size: int, split: str) -> None:
-        self.root, self.size, self.part = directory(root, "data.photographs", "photographs"), size, PARTS[split]
-        self.files = list_images(self.root).files[:MOST]
-        if not self.files:
-            raise UsageError(f"data.photographs: no image files in {self.root}")
-        self.wrong: list[str] = []
-        self._held: list[Image.Image] = []
+    Directories ``train`` and ``test`` below it are the splits, as everywhere. Of a single photograph both splits are
+    cut. `disk` as for :class:`~gankit.data.store.ImageStore`. UsageErrors where there are none, or none can be read.
+    """
 
-    def load(self, tell: OnEvent = ignore) -> None:
-        """Reads them, if they are not yet; UsageError if none can be."""
-        from gankit.data.images import load
+    def __init__(self, root: str, size: int, split: str, held_out: float, disk: int) -> None:
+        from gankit.data.store import ImageStore
 
-        if self._held:
-            return
-        held = []
-        for name in progress(self.files, "reading photographs", tell):
-            try:
-                image = load(Path(self.root, name), 3, at_least=FINEST * self.size)
-            except GankitError as error:
-                self.wrong.append(str(error))
-                continue
-            left, right = (round(image.width * end) for end in self.part)
-            left = min(left, image.width - 1)
-            held.append(self._small(image.crop((left, 0, max(right, left + 1), image.height))))
-        if not held:
-            raise UsageError(f"data.photographs: none of the {len(self.files)} files can be read: {self.wrong[0]}")
-        self._held = held
+        self.root, self.size, self.split = directory(root, "data.photographs", "photographs"), size, split
+        listing = list_images(self.root)
+        if not listing.files:
+            found = "; ".join((listing.describe_others(), *listing.problems))
+            looked = " ".join(sorted(SUFFIXES))
+            raise UsageError(f"data.photographs: no images in {self.root}: found {found}; looked for {looked}")
+        splits = by_directories(listing.files)
+        train, test = (splits.train, splits.test) if splits.test else hold_out(splits.train, held_out)
+        self._notes = [*listing.problems, *splits.notes]
+        if train == test:
+            self._notes.append(
+                f"there is one photograph alone, {train[0]}: what is held out stands on parts of it, too"
+            )
+        side = FINEST * size
+        self._store = ImageStore(self.root, test if split == "test" else train, size=(side, side), disk=disk)
+        self._own: dict[int, int] = {}
 
-    def _small(self, image: Image.Image) -> Image.Image:
-        from PIL import Image
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The split's, relative to the directory."""
+        return self._store.files
 
-        scale = FINEST * self.size / min(image.size)
-        if scale >= 1:
-            return image
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        return image.resize((width, height), Image.Resampling.BOX)
+    def load(self, tell: OnEvent) -> None:
+        self._store.load(tell)
 
     def cut(self, draw: np.random.Generator) -> np.ndarray:
         """A square part of one of them: float32 (size, size, 3), 0 to 255."""
         import numpy as np
+        import torch
         from PIL import Image
 
-        self.load()
-        image = self._held[draw.integers(len(self._held))]
-        most = min(image.size)
-        side = float(draw.uniform(min(self.size, most), most))
-        left, top = (float(draw.uniform(0, whole - side)) for whole in image.size)
-        box = (left, top, left + side, top + side)
-        part = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(part, dtype=np.float32)
+        planes, found = self._store.read(torch.from_numpy(draw.integers(len(self._store), size=1)))
+        whole = FINEST * self.size
+        least = self.size * max(1.0, whole / self._side(int(found)))  # enlarging would make the ground softer
+        side = float(draw.uniform(min(least, whole), whole))
+        left, top = (float(draw.uniform(0, whole - side)) for _ in range(2))
+        size, box = (self.size, self.size), (left, top, left + side, top + side)
+        parts = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR, box=box) for plane in planes[0].numpy()]
+        return np.stack(parts, axis=2).astype(np.float32)
+
+    def _side(self, number: int) -> int:
+        """The shorter side of a photograph as it is in its file."""
+        from PIL import Image
+
+        from gankit.data.images import ImageError, readable
+
+        if number not in self._own:
+            try:
+                with readable(self.root / self.files[number]) as file, Image.open(file) as image:
+                    self._own[number] = min(image.size)
+            except ImageError:  # of a kind that Pillow does not read
+                self._own[number] = FINEST * self.size
+        return self._own[number]
 
     def notes(self) -> list[str]:
-        """What was left out, for the user."""
-        return [f"Photographs that cannot be read: {named(self.wrong, 2)}"] if self.wrong else []
+        """What the user should know: what was left out, what cannot be read, where the rest is kept."""
+        notes = [*self._notes, *(f"{self.split} split: {note}" for note in self._store.notes())]
+        return [f"data.photographs: {note}" for note in notes]
 
     def fingerprint(self) -> str:
+        from gankit.data.fingerprint import fingerprint
+
         return fingerprint(self.root, self.files, [None] * len(self.files))
