@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from gankit_plugin_gawwn.crops import crops
-from gankit_plugin_gawwn.placing import cut
+from gankit_plugin_gawwn.placing import cropped
 
 import gankit
 from gankit.api import make_session
 from gankit.errors import UsageError
 from gankit.run import Run
-from gankit.text.matching import embedded
+from gankit.text.matching import ImageEncoder, embedded
 from gankit.training.session import Session
 
 SMALL: dict[str, Any] = {
@@ -121,9 +121,25 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(place: str, resumes_e
 def test_crops_are_what_captions_are_about() -> None:
     images, boxes = torch.randn(3, 3, 64, 64), torch.tensor([[0.2, 0.2, 0.6, 0.7]] * 3)
     found = crops(images, {"box": boxes}, "box")
-    want = cut(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
+    want = cropped(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
     torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-3)
     assert torch.equal(crops(images, {}, "box"), images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_match_tells_every_pixel_of_a_box(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    encoder = ImageEncoder(3, 8).freeze()
+    images = torch.randn(4, 3, 256, 256, dtype=dtype, requires_grad=True)
+    box = torch.tensor([[0.125, 0.25, 0.875, 0.75]]).expand(4, -1)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        found = encoder.match(crops(images, {"box": box}, "box"), torch.randn(4, 8))
+    (found * 2**8).backward()  # as a scaler does of float16
+    assert images.grad is not None
+    told = images.grad.float().abs().amax(1) > 0
+    assert told[:, 64:192, 32:224].float().mean() > 0.99
+    assert not told[:, :40].any()
+    assert not told[:, :, :4].any()
 
 
 def test_data_without_a_place_is_refused() -> None:
