@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gankit_plugin_gawwn.config import GAWWNConfig
 from gankit_plugin_gawwn.crops import crops
 from gankit_plugin_gawwn.placing import cropped
+from gankit_plugin_gawwn.variant import GAWWN
+from PIL import Image
 
 import gankit
 from gankit.api import make_session
@@ -113,9 +118,48 @@ def test_it_is_measured_where_it_draws(run: Run) -> None:
     assert 0 <= found <= 1
 
 
+def test_only_where_a_drawing_can_be_told_from_its_ground_is_it_measured() -> None:
+    """Of four grounds the last two are noise. Drawn is first what was asked for, then nothing."""
+    variant = GAWWN(GAWWNConfig())
+    boxes = torch.tensor([[0.25, 0.25, 0.75, 0.5]]).expand(4, -1)
+    real = torch.full((4, 3, 32, 32), 0.5)
+    real[2:] = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    real[:, :, 8:16, 8:24] = -0.5
+    drawn = real[[0]].repeat(4, 1, 1, 1)
+    drawn[1] = 0.5
+    batch = {"image": real, "text": torch.zeros(4, 3, dtype=torch.uint8), "box": boxes, "drawn": drawn}
+
+    def measured(*parts: slice) -> float:
+        batches = [{key: values[part] for key, values in batch.items()} for part in parts]
+        pictures = iter([part["drawn"] for part in batches])
+        networks: Any = {"text": lambda text: text.float(), "generator": lambda *asked: next(pictures)}
+        return variant.measure(networks, batches, torch.Generator().manual_seed(0))["overlap"]
+
+    assert measured(slice(4)) == pytest.approx(0.5)
+    assert measured(slice(1), slice(1, 4)) == pytest.approx(0.5)
+    assert measured(slice(1)) == 1
+    assert isnan(measured(slice(2, 4)))
+
+
+@pytest.fixture
+def on_photographs(tmp_path: Path) -> dict[str, Any]:
+    """Data of which every second drawing stands on noise."""
+    noise = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(noise.integers(0, 256, (96, 96, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    return {**SMALL["data"], "photographs": str(tmp_path)}
+
+
+def test_it_is_measured_with_photographs(on_photographs: dict[str, Any], tmp_path: Path) -> None:
+    run = gankit.train("gawwn", out=tmp_path / "runs", **{**SMALL, "data": on_photographs})
+    assert 0 <= run.evaluate(8, metrics=["overlap"])["metrics"]["overlap"] <= 1
+
+
 @pytest.mark.parametrize("place", ["box", "points"])
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(place: str, resumes_exactly: Callable[..., Run]) -> None:
-    resumes_exactly("gawwn", **{**SMALL, "place": place, "steps": 4})
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(
+    place: str, on_photographs: dict[str, Any], resumes_exactly: Callable[..., Run]
+) -> None:
+    resumes_exactly("gawwn", **{**SMALL, "data": on_photographs, "place": place, "steps": 4})
 
 
 def test_crops_are_what_captions_are_about() -> None:
