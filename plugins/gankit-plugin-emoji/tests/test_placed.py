@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 
-import numpy as np
 import pytest
 import torch
-from gankit_plugin_emoji.grounds import GROUNDS, PHOTOGRAPH, Photographs
+from gankit_plugin_emoji.grounds import GROUNDS, PHOTOGRAPH
 from gankit_plugin_emoji.placed import TEXT_BYTES, PlacedEmoji, PlacedEmojiConfig
 from PIL import Image
 from pydantic import ValidationError
 
-from gankit.data.store import ImageStore
 from gankit.data.text import decode_text
 from gankit.errors import UsageError
-from gankit.events import ignore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,15 +101,11 @@ def test_longest_caption_fits() -> None:
     assert longest + len(f", , on {PHOTOGRAPH}") <= TEXT_BYTES
 
 
-def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (120, 90)) -> None:
-    Image.new("RGB", size, colour).save(path)
-
-
 def test_half_stand_on_photographs(tmp_path: Path, batch: dict[str, torch.Tensor]) -> None:
     """Each photograph of a colour of its own, by which a ground is known again; one is held out."""
     colours = {"a.png": (200, 0, 0), "b.png": (0, 200, 0), "c.png": (0, 0, 200), "d.png": (200, 200, 0)}
     for name, colour in colours.items():
-        paint(tmp_path / name, colour)
+        Image.new("RGB", (120, 90), colour).save(tmp_path / name)
     options = {"groups": ("food", "animals"), "number": 500, "photographs": str(tmp_path)}
     data, held_out = (PlacedEmoji(PlacedEmojiConfig(**options), split) for split in ("train", "test"))
     drawn, others = data.batch(torch.arange(200)), held_out.batch(torch.arange(40))
@@ -138,123 +128,6 @@ def test_half_stand_on_photographs(tmp_path: Path, batch: dict[str, torch.Tensor
         corners = {tuple(int(part) for part in image[:, y, x]) for image in images for y in (0, -1) for x in (0, -1)}
         assert corners & set(colours.values()) == wanted
     assert data.fingerprint() != PlacedEmoji(PlacedEmojiConfig(groups=("food", "animals"), number=500)).fingerprint()
-
-
-def opened(root: Path, split: str = "train", size: int = 32, disk: int = 20 << 30) -> Photographs:
-    return Photographs(str(root), size, split, 0.1, disk)
-
-
-def spans(photographs: Photographs) -> np.ndarray:
-    """How much of a photograph, black at its left and white at its right, 200 parts show."""
-    draw = np.random.default_rng(0)
-    parts = [photographs.cut(draw) for _ in range(200)]
-    return np.array([float(part.max() - part.min()) / 255 for part in parts])
-
-
-def ramp(path: Path, side: int) -> None:
-    Image.fromarray(np.broadcast_to(np.linspace(0, 255, side).astype(np.uint8), (side, side))).save(path)
-
-
-def test_both_splits_are_of_one_scale(tmp_path: Path) -> None:
-    for number in range(3):
-        ramp(tmp_path / f"{number}.png", 300)
-    for split in ("train", "test"):
-        found = spans(opened(tmp_path, split))
-        assert 0.3 < found.min() < 0.4
-        assert 0.9 < found.max() <= 1
-
-
-def test_small_photographs_are_not_enlarged(tmp_path: Path) -> None:
-    """A part has no fewer pixels than an image: of 48 at least 32."""
-    ramp(tmp_path / "a.png", 48)
-    assert 0.62 < spans(opened(tmp_path)).min() < 0.72
-    ramp(tmp_path / "a.png", 20)
-    assert spans(opened(tmp_path)).min() > 0.98
-
-
-def test_all_photographs_are_used(tmp_path: Path) -> None:
-    paint(tmp_path / "first.png", (9, 9, 9), (8, 8))
-    for number in range(1100):
-        os.link(tmp_path / "first.png", tmp_path / f"{number}.png")
-    train, test = (set(opened(tmp_path, split).files) for split in ("train", "test"))
-    assert len(train) == 991
-    assert len(test) == 110
-    assert not train & test
-
-
-def test_directories_of_splits_are_the_splits(tmp_path: Path) -> None:
-    for name in ("train/a.png", "train/b.png", "test/c.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        paint(tmp_path / name, (9, 9, 9))
-    assert opened(tmp_path).files == ("train/a.png", "train/b.png")
-    assert opened(tmp_path, "test").files == ("test/c.png",)
-
-
-def test_of_a_single_photograph_both_splits_are_cut(tmp_path: Path) -> None:
-    paint(tmp_path / "alone.png", (9, 9, 9))
-    for split in ("train", "test"):
-        photographs = opened(tmp_path, split)
-        assert photographs.files == ("alone.png",)
-        assert any("one photograph alone, alone.png" in note for note in photographs.notes())
-
-
-def test_what_is_left_out_is_named(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        (tmp_path / split).mkdir()
-        paint(tmp_path / split / "a.png", (9, 9, 9))
-    (tmp_path / "train" / "b.jpg").write_bytes(b"no image")
-    os.mkfifo(tmp_path / "train" / "pipe.png")
-    notes = opened(tmp_path).notes()
-    assert any("train/pipe.png is a pipe" in note for note in notes)
-    (note,) = (note for note in notes if "b.jpg" in note)
-    assert "train split: 1 of 2 image files cannot be read" in note
-    assert not any("b.jpg" in note for note in opened(tmp_path, "test").notes())
-    (tmp_path / "test" / "a.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"none of the 1 image files in .* can be read; .*a\.png"):
-        opened(tmp_path, "test").load(ignore)
-
-
-def test_each_is_read_once_by_however_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    plain = ImageStore._decode
-
-    def decode(self: ImageStore, file: str) -> np.ndarray:
-        read.append(file)
-        return plain(self, file)
-
-    monkeypatch.setattr(ImageStore, "_decode", decode)
-    for split, count in (("train", 7), ("test", 1)):
-        (tmp_path / split).mkdir()
-        for number in range(count):
-            paint(tmp_path / split / f"{number}.png", (number, 0, 0))
-    (tmp_path / "train" / "broken.jpg").write_bytes(b"no image")
-    photographs = opened(tmp_path)
-    wait = Barrier(4)
-
-    def cut(number: int) -> np.ndarray:
-        wait.wait()
-        return photographs.cut(np.random.default_rng(number))
-
-    with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(cut, range(4)))
-    assert len(read) == len(set(read)) == 8
-    assert len(photographs.notes()) == 1
-    assert all(np.array_equal(part, photographs.cut(np.random.default_rng(n))) for n, part in enumerate(parts))
-
-
-def test_many_are_kept_on_disk_and_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """11 squares of 1536 are more than is held in memory."""
-    for number in range(12):
-        paint(tmp_path / f"{number}.png", (number, 0, 0), (16, 16))
-    first = opened(tmp_path, size=512)
-    first.load(ignore)
-    assert any("--data.cache-gib" in note for note in first.notes())
-    monkeypatch.delattr(ImageStore, "_decode")
-    second = opened(tmp_path, size=512)
-    parts = [photographs.cut(np.random.default_rng(3)) for photographs in (first, second)]
-    assert np.array_equal(*parts)
-    assert parts[0].shape == (512, 512, 3)
-    assert PlacedEmoji.reading == {"cache", "cache_gib"}
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
