@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gankit.data.files import directory, list_images, named
-from gankit.data.fingerprint import fingerprint
-from gankit.errors import GankitError, UsageError
-from gankit.events import OnEvent, ignore, progress
+from gankit.data.files import SUFFIXES, directory, list_images, named
+from gankit.data.layout import by_directories, hold_out
+from gankit.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
+    from torch import Tensor
+
+    from gankit.events import OnEvent
 
 __all__ = ["GROUNDS", "PHOTOGRAPH", "Photographs"]
 
@@ -31,71 +32,108 @@ GROUNDS = {
 """Colours of the ground, red, green and blue."""
 PHOTOGRAPH = "a photograph"
 """What a caption calls the other kind of ground."""
-MOST = 1000
-"""Photographs that are used of a directory, the first by name."""
 FINEST = 3
-"""Shorter side in which a photograph is held, in sides of the dataset's images."""
-PARTS = {"train": (0.0, 0.75), "test": (0.75, 1.0)}
-"""Which part of a photograph's width is a split's."""
+"""Side of the square that is kept of a photograph, in sides of the dataset's images: how fine its finest parts are."""
 
 
 class Photographs:
-    """The photographs below a directory, held small, of which parts are cut. UsageErrors where there are none."""
+    """The photographs below a directory, of which parts are cut: `held_out` of them for testing, the rest for training.
 
-    def __init__(self, root: str, size: int, split: str) -> None:
-        self.root, self.size, self.part = directory(root, "data.photographs", "photographs"), size, PARTS[split]
-        self.files = list_images(self.root).files[:MOST]
-        if not self.files:
-            raise UsageError(f"data.photographs: no image files in {self.root}")
-        self.wrong: list[str] = []
-        self._held: list[Image.Image] = []
+    Directories ``train`` and ``test`` below it are the splits, as everywhere. Of a single photograph both splits are
+    cut. `disk` as for :class:`~gankit.data.store.ImageStore`. UsageErrors where there are none, or none can be read.
+    """
 
-    def load(self, tell: OnEvent = ignore) -> None:
-        """Reads them, if they are not yet; UsageError if none can be."""
-        from gankit.data.images import load
+    def __init__(self, root: str, size: int, split: str, held_out: float, disk: int) -> None:
+        from gankit.data.store import ImageStore
 
-        if self._held:
-            return
-        held = []
-        for name in progress(self.files, "reading photographs", tell):
-            try:
-                image = load(Path(self.root, name), 3, at_least=FINEST * self.size)
-            except GankitError as error:
-                self.wrong.append(str(error))
-                continue
-            left, right = (round(image.width * end) for end in self.part)
-            left = min(left, image.width - 1)
-            held.append(self._small(image.crop((left, 0, max(right, left + 1), image.height))))
-        if not held:
-            raise UsageError(f"data.photographs: none of the {len(self.files)} files can be read: {self.wrong[0]}")
-        self._held = held
+        self.root, self.size = directory(root, "data.photographs", "photographs"), size
+        self._split, self._held_out = split, held_out
+        listing = list_images(self.root)
+        if not listing.files:
+            found = "; ".join((listing.describe_others(), *listing.problems))
+            looked = " ".join(sorted(SUFFIXES))
+            raise UsageError(f"data.photographs: no images in {self.root}: found {found}; looked for {looked}")
+        self._named = by_directories(listing.files)
+        self._notes = [*listing.problems, *self._named.notes]
+        files, side = (*self._named.train, *self._named.test), FINEST * size
+        # of all, not in memory: both splits share what is on disk
+        self._store = ImageStore(self.root, files, size=(side, side), memory=0, disk=disk)
+        self._sides: dict[int, int] = {}
 
-    def _small(self, image: Image.Image) -> Image.Image:
-        from PIL import Image
+    @cached_property
+    def _splits(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The photographs for training and for testing, without those known to be broken."""
+        readable = set(self._store.files)
+        train, test = (
+            tuple(file for file in part if file in readable) for part in (self._named.train, self._named.test)
+        )
+        if not train:
+            reason = named(sorted(self._store.unreadable.values()), 1)
+            raise UsageError(f"data.photographs: none of those for training can be read: {reason}")
+        return (train, test) if test else hold_out(train, self._held_out)
 
-        scale = FINEST * self.size / min(image.size)
-        if scale >= 1:
-            return image
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        return image.resize((width, height), Image.Resampling.BOX)
+    @cached_property
+    def _numbers(self) -> list[int]:
+        """Those of the split's photographs in the store."""
+        number = {file: one for one, file in enumerate(self._store.files)}
+        return [number[file] for file in self.files]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The split's, relative to the directory."""
+        return self._splits[self._split == "test"]
+
+    def load(self, tell: OnEvent) -> None:
+        self._store.load(tell)
 
     def cut(self, draw: np.random.Generator) -> np.ndarray:
         """A square part of one of them: float32 (size, size, 3), 0 to 255."""
         import numpy as np
         from PIL import Image
 
-        self.load()
-        image = self._held[draw.integers(len(self._held))]
-        most = min(image.size)
-        side = float(draw.uniform(min(self.size, most), most))
-        left, top = (float(draw.uniform(0, whole - side)) for whole in image.size)
-        box = (left, top, left + side, top + side)
-        part = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(part, dtype=np.float32)
+        planes, number = self._readable(int(draw.integers(len(self._numbers))))
+        whole = FINEST * self.size
+        least = self.size * max(1.0, whole / self._side(number))  # enlarging would make the ground softer
+        side = float(draw.uniform(min(least, whole), whole))
+        left, top = (float(draw.uniform(0, whole - side)) for _ in range(2))
+        size, box = (self.size, self.size), (left, top, left + side, top + side)
+        parts = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR, box=box) for plane in planes.numpy()]
+        return np.stack(parts, axis=2).astype(np.float32)
+
+    def _readable(self, start: int) -> tuple[Tensor, int]:
+        """The square of one of the split's, or of the next of them that can be read, and its number."""
+        import torch
+
+        for offset in range(len(self._numbers)):
+            number = self._numbers[(start + offset) % len(self._numbers)]
+            planes, found = self._store.read(torch.tensor([number]))
+            if int(found) == number:  # of another split otherwise, it may be
+                return planes[0], number
+        raise UsageError(f"data.photographs: none of the {len(self.files)} of the {self._split} split can be read")
+
+    def _side(self, number: int) -> int:
+        """The shorter side of a photograph as it is in its file."""
+        from PIL import Image
+
+        from gankit.data.images import ImageError, readable
+
+        if number not in self._sides:
+            try:
+                with readable(self.root / self._store.files[number]) as file, Image.open(file) as image:
+                    self._sides[number] = min(image.size)
+            except ImageError:  # of a kind that Pillow does not read
+                self._sides[number] = FINEST * self.size
+        return self._sides[number]
 
     def notes(self) -> list[str]:
-        """What was left out, for the user."""
-        return [f"Photographs that cannot be read: {named(self.wrong, 2)}"] if self.wrong else []
+        """What the user should know: what was left out, what cannot be read, where the rest is kept."""
+        train, test = self._splits
+        notes = [*self._notes, *self._store.notes()]
+        if train == test:
+            notes.append(f"there is one alone, {train[0]}: what is held out stands on parts of it, too")
+        return [f"data.photographs: {note}" for note in notes]
 
     def fingerprint(self) -> str:
+        from gankit.data.fingerprint import fingerprint
+
         return fingerprint(self.root, self.files, [None] * len(self.files))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from gankit.data.files import Root
+from gankit.data.folder import READING
 from gankit.plugin import Config, Dataset, DataSpec, Key
 from gankit_plugin_emoji.catalogue import Drawing, catalogue, font_file
 from gankit_plugin_emoji.drawn import chosen
@@ -29,7 +30,7 @@ __all__ = ["TEXT_BYTES", "PlacedEmoji", "PlacedEmojiConfig"]
 TEXT_BYTES = 120
 """More than the longest caption takes."""
 TEST_PART = 10
-"""One in so many as there are for training is there for testing."""
+"""One image in so many as there are for training is there for testing, and one photograph in so many."""
 
 
 class PlacedEmojiConfig(Config):
@@ -47,6 +48,10 @@ class PlacedEmojiConfig(Config):
     """Greatest."""
     photographs: Root = ""
     """Directory of photographs; half of the drawings stand on parts of them."""
+    cache: bool = True
+    """Keep drawings and photographs on disk, for all runs (GANKIT_CACHE says where)."""
+    cache_gib: float = Field(20.0, gt=0)
+    """Most disk for kept images of all data together, in GiB; those not used for longest make room."""
 
     @model_validator(mode="after")
     def _in_order(self) -> PlacedEmojiConfig:
@@ -65,6 +70,7 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
     """
 
     Config = PlacedEmojiConfig
+    reading = READING
 
     def __init__(self, config: PlacedEmojiConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
@@ -73,7 +79,10 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
             one for one in catalogue() if one.group in self._groups and not one.toned and one.split == split
         ]
         self._drawings  # noqa: B018  # opened here, so that what is missing is said before anything begins
-        self._photographs = Photographs(config.photographs, config.size, split) if config.photographs else None
+        self._photographs: Photographs | None = None
+        if config.photographs:
+            disk = int(config.cache_gib * (1 << 30)) if config.cache else 0
+            self._photographs = Photographs(config.photographs, config.size, split, 1 / TEST_PART, disk)
 
     @property
     def spec(self) -> DataSpec:
@@ -138,8 +147,11 @@ class PlacedEmoji(Dataset[PlacedEmojiConfig]):
         """The members on black and on white: what differs between the two is transparent."""
         from gankit_plugin_emoji.drawings import Drawings
 
-        size = self.config.size
-        return tuple(Drawings(self.members, size, background=ground, zoom=1.0) for ground in ("black", "white"))  # type: ignore[return-value]
+        size, disk = self.config.size, self.config.cache
+        black, white = (
+            Drawings(self.members, size, background=ground, zoom=1.0, disk=disk) for ground in ("black", "white")
+        )
+        return black, white
 
     def _sample(self, index: int) -> tuple[np.ndarray, str, np.ndarray, np.ndarray]:
         """Pixels (3, size, size), caption, box (4,) and points (4, 2) of a sample."""

@@ -12,7 +12,7 @@ from gankit.data.images import to_float, to_uint8
 from gankit.plugin import Dataset, DataSpec, Preparation
 from gankit.text.matching import SIDE
 from gankit.text.training import EncoderTraining
-from gankit_plugin_gawwn.placing import cut
+from gankit_plugin_gawwn.placing import cropped
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch
@@ -31,7 +31,7 @@ def crops(images: Tensor, batch: Batch, key: str) -> Tensor:
         return images
     corner, far = boxes[:, :2], boxes[:, 2:]
     rim = (far - corner) * MARGIN
-    return cut(images, torch.cat([corner - rim, far + rim], 1).clamp(0, 1), SIDE)
+    return cropped(images, torch.cat([corner - rim, far + rim], 1).clamp(0, 1), SIDE)
 
 
 class _Crops(Dataset[Any]):

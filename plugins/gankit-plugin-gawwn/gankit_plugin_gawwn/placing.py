@@ -1,8 +1,8 @@
 """Maps moved into a box and cut out of it, points as maps.
 
 Boxes stand upright, so that bilinear sampling is a product with a matrix for each side: that has derivatives of every
-order, where torch's ``grid_sample`` has one. Results are those of ``grid_sample`` with zeros around the map and
-``align_corners=False``, as the spatial transformers of Reed et al. 2016 have it.
+order, where torch's ``grid_sample`` has one. Results of :func:`placed` and :func:`cut` are those of ``grid_sample``
+with zeros around the map and ``align_corners=False``, as the spatial transformers of Reed et al. 2016 have it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["cut", "drawn_points", "moved", "placed", "spread"]
+__all__ = ["cropped", "cut", "drawn_points", "moved", "placed", "spread"]
 
 LEAST = 1e-3
 """Least side of a box, of the image's: one without any is as good as this."""
@@ -21,9 +21,24 @@ def placed(maps: Tensor, boxes: Tensor) -> Tensor:
     return _sampled(maps, *_into(boxes, maps.shape[-1]))
 
 
-def cut(maps: Tensor, boxes: Tensor, side: int | None = None) -> Tensor:
-    """What is in `boxes` (N, 4) of `maps` (N, C, S, S), stretched to S x S, or to `side` x `side`."""
-    return _sampled(maps, *_out_of(boxes, maps.shape[-1], side or maps.shape[-1]))
+def cut(maps: Tensor, boxes: Tensor) -> Tensor:
+    """What is in `boxes` (N, 4) of `maps` (N, C, S, S), stretched to S x S."""
+    side = maps.shape[-1]
+    down, across = (_weights(middles, side) for middles, _ in _parts(boxes, side))
+    return _sampled(maps, down, across)
+
+
+def cropped(images: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """What is in `boxes` (N, 4) of `images` (N, C, S, S), brought to `side` x `side`: bilinear, and antialiased.
+
+    Every pixel in a box counts, however much smaller the box becomes; what is outside of the image does not. So
+    ``resize`` of Pillow does with a box.
+    """
+    size = images.shape[-1]
+    down, across = (_averages(middles.clamp(0, 1), apart, size) for middles, apart in _parts(boxes, side))
+    with torch.autocast(images.device.type, enabled=False):  # weights in 16 bits do not add up to 1
+        wide = images.to(torch.promote_types(images.dtype, torch.float32))
+        return _sampled(wide, down, across).to(images.dtype)
 
 
 def spread(values: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -66,10 +81,11 @@ def _into(boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return tuple(_weights((places - start) / (end - start), side) for start, end in zip(starts, ends, strict=True))  # type: ignore[return-value]
 
 
-def _out_of(boxes: Tensor, side: int, wanted: int) -> tuple[Tensor, Tensor]:
+def _parts(boxes: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+    """For rows and columns of `count` to a box: their middles (N, count) and widths (N, 1), fractions of the side."""
     ends, starts = _sides(boxes)
-    places = (torch.arange(wanted, device=boxes.device) + 0.5) / wanted
-    return tuple(_weights(start + places * (end - start), side) for start, end in zip(starts, ends, strict=True))  # type: ignore[return-value]
+    middles = (torch.arange(count, device=boxes.device) + 0.5) / count
+    return [(start + middles * (end - start), (end - start) / count) for start, end in zip(starts, ends, strict=True)]
 
 
 def _sides(boxes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -78,7 +94,16 @@ def _sides(boxes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return [torch.maximum(bottom, top + LEAST), torch.maximum(right, left + LEAST)], [top, left]
 
 
-def _weights(at: Tensor, side: int) -> Tensor:
-    """Bilinear weights (N, S, side) of places `at` (N, S), fractions of a map's side, for each of its pixels."""
+def _weights(at: Tensor, side: int, reach: Tensor | float = 1.0) -> Tensor:
+    """Weights (N, S, side) of places `at` (N, S), fractions of a map's side, for each of its pixels.
+
+    They fall off to 0 over a distance of `reach` (N, 1, 1) pixels; 1 is bilinear.
+    """
     centres = torch.arange(side, device=at.device) + 0.5
-    return (1 - (at[:, :, None] * side - centres).abs()).clamp(min=0)
+    return (1 - (at[:, :, None] * side - centres).abs() / reach).clamp(min=0)
+
+
+def _averages(at: Tensor, apart: Tensor, side: int) -> Tensor:
+    """Weights of places `apart` (N, 1) that reach from one to the next, or a pixel; those of each place add up to 1."""
+    weights = _weights(at, side, (apart * side).clamp(min=1)[:, :, None])
+    return weights / weights.sum(2, keepdim=True)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from gankit.plugin import Batch, Networks
 
-FLAT = 0.8
-"""Overlap of what differs from the ground with the boxes of real images from which the measure says anything."""
+TOLD = 0.8
+"""Overlap of what differs from a real image's ground with its box from which on the one tells of the other."""
 
 
 class GAWWN(Variant[GAWWNConfig]):
@@ -93,25 +93,27 @@ class GAWWN(Variant[GAWWNConfig]):
         }
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
-        """Intersection over union of the box of the place asked for and of what differs from the ground, on average.
+        """``overlap``: intersection over union of the box asked for and of what differs from the ground, on average.
 
-        NaN for data without boxes, or whose grounds are not of one colour each.
+        That is where something is drawn, if the ground is of one colour. So only samples count whose real image says
+        the same: there it is at least TOLD. NaN if none does, or the data has no boxes.
         """
         import torch
 
         from gankit_plugin_gawwn.seen import drawn_box, overlap
 
-        drawn, real = [], []
+        found = []
         for batch in batches:
-            if self._box not in batch or batch[self._box].dim() != 2:
+            boxes = batch.get(self._box)
+            if boxes is None or boxes.dim() != 2:
                 return {"overlap": nan}
             embedding = networks["text"](batch["text"])
             z = torch.randn(len(embedding), self.config.z, generator=generator, device=embedding.device)
             images = networks["generator"](embedding, z, batch[self.place])
-            drawn.append(overlap(drawn_box(images), batch[self._box]))
-            real.append(overlap(drawn_box(batch["image"]), batch[self._box]))
-        seen = drawn and float(torch.cat(real).mean()) >= FLAT
-        return {"overlap": float(torch.cat(drawn).mean()) if seen else nan}
+            told = overlap(drawn_box(batch["image"]), boxes) >= TOLD
+            found.append(overlap(drawn_box(images), boxes)[told])
+        each = torch.cat(found)
+        return {"overlap": float(each.mean()) if len(each) else nan}
 
     def _fake(self, step: Step) -> Tensor:
         """Images for the captions and places of the batch; both phases see the same ones."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gankit_plugin_gawwn.config import GAWWNConfig
 from gankit_plugin_gawwn.crops import crops
-from gankit_plugin_gawwn.placing import cut
+from gankit_plugin_gawwn.placing import cropped
+from gankit_plugin_gawwn.variant import GAWWN
+from PIL import Image
 
 import gankit
 from gankit.api import make_session
 from gankit.errors import UsageError
 from gankit.run import Run
-from gankit.text.matching import embedded
+from gankit.text.matching import ImageEncoder, embedded
 from gankit.training.session import Session
 
 SMALL: dict[str, Any] = {
@@ -113,17 +118,72 @@ def test_it_is_measured_where_it_draws(run: Run) -> None:
     assert 0 <= found <= 1
 
 
+def test_only_where_a_drawing_can_be_told_from_its_ground_is_it_measured() -> None:
+    """Of four grounds the last two are noise. Drawn is first what was asked for, then nothing."""
+    variant = GAWWN(GAWWNConfig())
+    boxes = torch.tensor([[0.25, 0.25, 0.75, 0.5]]).expand(4, -1)
+    real = torch.full((4, 3, 32, 32), 0.5)
+    real[2:] = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    real[:, :, 8:16, 8:24] = -0.5
+    drawn = real[[0]].repeat(4, 1, 1, 1)
+    drawn[1] = 0.5
+    batch = {"image": real, "text": torch.zeros(4, 3, dtype=torch.uint8), "box": boxes, "drawn": drawn}
+
+    def measured(*parts: slice) -> float:
+        batches = [{key: values[part] for key, values in batch.items()} for part in parts]
+        pictures = iter([part["drawn"] for part in batches])
+        networks: Any = {"text": lambda text: text.float(), "generator": lambda *asked: next(pictures)}
+        return variant.measure(networks, batches, torch.Generator().manual_seed(0))["overlap"]
+
+    assert measured(slice(4)) == pytest.approx(0.5)
+    assert measured(slice(1), slice(1, 4)) == pytest.approx(0.5)
+    assert measured(slice(1)) == 1
+    assert isnan(measured(slice(2, 4)))
+
+
+@pytest.fixture
+def on_photographs(tmp_path: Path) -> dict[str, Any]:
+    """Data of which every second drawing stands on noise."""
+    noise = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(noise.integers(0, 256, (96, 96, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    return {**SMALL["data"], "photographs": str(tmp_path)}
+
+
+def test_it_is_measured_with_photographs(on_photographs: dict[str, Any], tmp_path: Path) -> None:
+    run = gankit.train("gawwn", out=tmp_path / "runs", **{**SMALL, "data": on_photographs})
+    assert 0 <= run.evaluate(8, metrics=["overlap"])["metrics"]["overlap"] <= 1
+
+
 @pytest.mark.parametrize("place", ["box", "points"])
-def test_a_run_killed_and_resumed_is_the_run_never_stopped(place: str, resumes_exactly: Callable[..., Run]) -> None:
-    resumes_exactly("gawwn", **{**SMALL, "place": place, "steps": 4})
+def test_a_run_killed_and_resumed_is_the_run_never_stopped(
+    place: str, on_photographs: dict[str, Any], resumes_exactly: Callable[..., Run]
+) -> None:
+    resumes_exactly("gawwn", **{**SMALL, "data": on_photographs, "place": place, "steps": 4})
 
 
 def test_crops_are_what_captions_are_about() -> None:
     images, boxes = torch.randn(3, 3, 64, 64), torch.tensor([[0.2, 0.2, 0.6, 0.7]] * 3)
     found = crops(images, {"box": boxes}, "box")
-    want = cut(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
+    want = cropped(images, torch.tensor([[0.16, 0.15, 0.64, 0.75]] * 3), 32)
     torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-3)
     assert torch.equal(crops(images, {}, "box"), images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_match_tells_every_pixel_of_a_box(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    encoder = ImageEncoder(3, 8).freeze()
+    images = torch.randn(4, 3, 256, 256, dtype=dtype, requires_grad=True)
+    box = torch.tensor([[0.125, 0.25, 0.875, 0.75]]).expand(4, -1)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        found = encoder.match(crops(images, {"box": box}, "box"), torch.randn(4, 8))
+    (found * 2**8).backward()  # as a scaler does of float16
+    assert images.grad is not None
+    told = images.grad.float().abs().amax(1) > 0
+    assert told[:, 64:192, 32:224].float().mean() > 0.99
+    assert not told[:, :40].any()
+    assert not told[:, :, :4].any()
 
 
 def test_data_without_a_place_is_refused() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+import numpy as np
 import pytest
 import torch
 from gankit_plugin_gawwn.blocks import Doubling, doublings
 from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
-from gankit_plugin_gawwn.placing import cut, drawn_points, moved, placed, spread
+from gankit_plugin_gawwn.placing import cropped, cut, drawn_points, moved, placed, spread
 from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
 from gankit_plugin_gawwn.seen import drawn_box, overlap
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,9 +54,61 @@ def test_a_box_without_a_side_gives_numbers(box: list[float]) -> None:
     for values in (
         placed(maps, torch.tensor([box])),
         cut(maps, torch.tensor([box])),
+        cropped(maps, torch.tensor([box]), 8),
         spread(maps[:, :, 0, 0], torch.tensor([box]), 16),
     ):
         assert values.isfinite().all()
+
+
+def shrunk(images: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """By Pillow, whose filters are antialiased."""
+    pixels = (boxes * images.shape[-1]).clamp(0, images.shape[-1]).tolist()
+    rows = [
+        [np.array(Image.fromarray(p).resize((side, side), Image.Resampling.BILINEAR, box=tuple(box))) for p in planes]
+        for planes, box in zip(images.numpy(), pixels, strict=True)
+    ]
+    return torch.from_numpy(np.array(rows))
+
+
+@pytest.mark.parametrize(("size", "side"), [(256, 32), (64, 32), (45, 32), (33, 7), (16, 32), (300, 1)])
+def test_crops_are_those_of_pillow(size: int, side: int) -> None:
+    images = torch.randn(4, 2, size, size)
+    torch.testing.assert_close(cropped(images, BOXES, side), shrunk(images, BOXES, side), atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("size", "side"), [(64, 32), (45, 9), (33, 33)])
+def test_a_crop_of_whole_pixels_at_their_size_is_exact(size: int, side: int, dtype: torch.dtype) -> None:
+    """Anywhere, also in the corners."""
+    images = torch.randn(3, 2, size, size).to(dtype)
+    far = size - side
+    corners = [(0, 0), (far, far), (far // 2, far)]
+    boxes = torch.tensor([[x, y, x + side, y + side] for x, y in corners]) / size
+    want = torch.stack([one[:, y : y + side, x : x + side] for one, (x, y) in zip(images, corners, strict=True)])
+    torch.testing.assert_close(cropped(images, boxes, side), want, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [256, 100, 31])
+def test_every_pixel_of_a_crop_gets_its_gradient(size: int, dtype: torch.dtype) -> None:
+    """And a plain image stays as it is, up to its borders."""
+    boxes = torch.cat([BOXES, torch.tensor([[0.97, 0.0, 1.0, 0.03], [0.5, 0.5, 0.501, 0.501]])])
+    images = torch.full((6, 1, size, size), 0.75, dtype=dtype, requires_grad=True)
+    found = cropped(images, boxes, 32)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, torch.full_like(found, 0.75), atol=1e-6, rtol=0)
+    found.float().sum().backward()
+    assert images.grad is not None
+    for grad, box in zip(images.grad[:, 0].float(), boxes * size, strict=True):
+        left, top, right, bottom = box.tolist()
+        inside = grad[ceil(top) : int(bottom), ceil(left) : int(right)]
+        assert (inside > 0).all()
+        assert grad.sum() == pytest.approx(32 * 32, rel=1e-2)  # nothing is lost
+
+
+def test_gradients_of_crops_are_right() -> None:
+    images = torch.randn(4, 1, 11, 11, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: cropped(x, BOXES, 3).square(), (images,))
 
 
 def test_points_are_maps() -> None:
