@@ -26,12 +26,12 @@ class Distortion:
 def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Tensor:
     """Images (N, C, H, W), each a little shifted, turned, scaled and noised; edges are repeated. Never mirrored.
 
-    The images are on the CPU, as `generator` is.
+    `generator` is on the images' device. Differentiable.
     """
-    n = len(images)
+    n, device = len(images), images.device
 
     def between(limit: float, *shape: int) -> Tensor:
-        return (torch.rand(n, *shape, generator=generator) * 2 - 1) * limit
+        return (torch.rand(n, *shape, generator=generator, device=device) * 2 - 1) * limit
 
     angle, scale = between(torch.pi * most.degrees / 180), 1 + between(most.scale)
     cos, sin = angle.cos() * scale, angle.sin() * scale
@@ -41,5 +41,5 @@ def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Ten
     bottom = torch.stack([sin / aspect, cos, move[:, 1]], 1)
     grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    strength = torch.rand(n, 1, 1, 1, generator=generator) * most.noise
-    return moved.add_(torch.randn(moved.shape, generator=generator) * strength)
+    strength = torch.rand(n, 1, 1, 1, generator=generator, device=device) * most.noise
+    return moved.add_(torch.randn(moved.shape, generator=generator, device=device) * strength)

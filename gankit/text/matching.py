@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit.data.distort import Distortion, distort
 from gankit.nn import LeakyReLU
 from gankit.plugin import Step
 from gankit.text.encoders import build
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gankit.plugin import DataSpec
     from gankit.text.config import TextConfig
 
-__all__ = ["BANK", "SIDE", "ImageEncoder", "embedded", "encoders", "mistaken", "others"]
+__all__ = ["BANK", "DISTORTION", "SIDE", "ImageEncoder", "embedded", "encoders", "match_loss", "mistaken", "others"]
 
 SIDE = 32
 """Images are brought to this size."""
@@ -29,6 +30,9 @@ HOTTEST = 100.0
 BANK = 1024
 """Captions among which a drawn image's own has to be found. In a batch alone coarse traits, such as colours, already
 tell most captions apart, and a generator would learn fine ones slowly."""
+DISTORTION = Distortion(shift=0.06, degrees=10.0, scale=0.0, noise=0.02)
+"""Of what the image encoder sees while it is trained alone, and of what is drawn. Not scaled: captions may say how
+large or how thick."""
 SAME = 0.85
 """Cosine of two captions' embeddings above which they count as saying the same."""
 
@@ -97,6 +101,16 @@ def embedded(step: Step) -> Tensor:
             return step.networks["text"](step.batch["text"])
 
     return step.shared("embedding", embed)
+
+
+def match_loss(step: Step, images: Tensor, texts: Tensor) -> Tensor:
+    """How badly drawn `images` (N, C, H, W) are told from others by the embeddings (N, size), and the reverse, by the
+    network ``images``: scalar, nats.
+
+    It sees each image a little distorted. Else a generator learns to please the encoder more than real images do.
+    """
+    encoder: Any = step.networks["images"]
+    return encoder.match(distort(images.float(), DISTORTION, step.generator), texts)
 
 
 def mistaken(step: Step, mismatch: str) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.data.distort import Distortion, distort
+from gankit.data.distort import distort
 from gankit.data.images import to_float
 from gankit.plugin import Preparation
-from gankit.text.matching import BANK
+from gankit.text.matching import BANK, DISTORTION
 
 if TYPE_CHECKING:
     from gankit.text.config import TextConfig
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from gankit.text.matching import ImageEncoder
 
 __all__ = ["EncoderTraining", "blur", "coarsen", "nudge"]
-
-
-DISTORTION = Distortion(shift=0.06, degrees=10.0, scale=0.0, noise=0.02)
-"""Of what the image encoder sees while it is trained alone. Not scaled: captions say how large and how thick."""
 
 
 def coarsen(images: Tensor, side: int) -> Tensor:

@@ -146,13 +146,12 @@ class GAWWN(Variant[GAWWNConfig]):
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.ops import patchgan_g_loss
-        from gankit.text.matching import embedded
+        from gankit.text.matching import embedded, match_loss
         from gankit_plugin_gawwn.crops import crops
 
         judge, embedding, images = step.networks["discriminator"], embedded(step), self._fake(step)
         logits = judge(judge.features(images), embedding, step.batch[self.place])
         terms = {"generator": patchgan_g_loss(logits, "bce")}
         if self.config.match and "images" in step.networks:
-            found = step.networks["images"].match(crops(images, step.batch, self._box), embedding)
-            terms["match"] = self.config.match * found
+            terms["match"] = self.config.match * match_loss(step, crops(images, step.batch, self._box), embedding)
         return terms

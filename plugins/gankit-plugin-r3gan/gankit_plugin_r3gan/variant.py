@@ -192,6 +192,7 @@ class R3GAN(Variant[R3GANConfig]):
         import torch
 
         from gankit.losses import relativistic_g_loss
+        from gankit.text.matching import match_loss
 
         judge: Callable[..., Tensor] = step.networks["discriminator"]
         labels = self._labels(step)
@@ -200,7 +201,7 @@ class R3GAN(Variant[R3GANConfig]):
         terms = {"pairs": relativistic_g_loss(real, judge(self._augment(step, self._fakes(step)), labels))}
         if self.config.match and "images" in step.networks:
             images = self._fakes(step).clamp(-1, 1)
-            terms["match"] = self.config.match * step.networks["images"].match(images, labels)
+            terms["match"] = self.config.match * match_loss(step, images, labels)
         return terms
 
     def _unit_length(self, step: Step) -> None:

@@ -35,6 +35,9 @@ class StackGANConfig(Config):
     """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
     kl: float = Field(2.0, ge=0)
     """Weight of the divergence of the condition's distribution from the standard normal."""
+    truncation: float = Field(1.0, ge=0)
+    """Factor of the condition's noise when samples are drawn: 1 as in training, 0 its mean (after the truncation trick
+    of Brock et al. 2019)."""
     mismatch: Literal["any", "near"] = "any"
     """What the discriminator has to tell from an image's own caption: any other of the batch's, as in the paper, or the
     one that comes nearest to it."""
@@ -83,6 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema": 0.995,
         "optim.lr": 1e-3,
         "kl": 0.05,
+        "truncation": 0.0,
         "match": 1.0,
         "mismatch": "near",
         "onto": True,

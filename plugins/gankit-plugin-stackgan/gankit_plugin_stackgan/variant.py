@@ -97,21 +97,21 @@ class StackGAN(Variant[StackGANConfig]):
 
     def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
         embedding = networks["text"](request.batch["text"])
-        return self._draw(networks, embedding, request)[0]
+        return self._draw(networks, embedding, request, self.config.truncation)[0]
 
     def _draw(
-        self, networks: Networks, embedding: Tensor, source: Step | SampleRequest
+        self, networks: Networks, embedding: Tensor, source: Step | SampleRequest, spread: float = 1.0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, and the mean and log-variance of the condition they were drawn from."""
+        """Images, and the mean and log-variance of the condition, drawn with `spread` times its noise."""
         import torch
 
         c, n = self.config, len(embedding)
-        z, noise = source.noise(n, c.z), source.noise(n, c.condition)
+        z, noise = source.noise(n, c.z), spread * source.noise(n, c.condition)
         if self.stage == 1:
             return networks["generator"](embedding, z, noise)
         with torch.no_grad():
             small = networks["stage1"](embedding, z, noise)[0]
-        return networks["generator"](small, embedding, source.noise(n, c.condition))
+        return networks["generator"](small, embedding, spread * source.noise(n, c.condition))
 
     def _real(self, step: Step) -> Tensor:
         """The batch's images in the size of this stage."""
@@ -177,6 +177,7 @@ class StackGAN(Variant[StackGANConfig]):
     def _generator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import kl_normal, sameness
         from gankit.ops import patchgan_g_loss
+        from gankit.text.matching import match_loss
 
         judge = step.networks["discriminator"]
         images, mean, log_variance = self._fake(step)
@@ -185,7 +186,7 @@ class StackGAN(Variant[StackGANConfig]):
         if self.stage == 2:
             terms["generator_alone"] = patchgan_g_loss(judge.real(features), "bce")
         if self.config.match and "images" in step.networks:
-            terms["match"] = self.config.match * step.networks["images"].match(images, self._asked(step))
+            terms["match"] = self.config.match * match_loss(step, images, self._asked(step))
         if self.config.seek:
             terms["seek"] = self.config.seek * sameness(images)
         if self.config.kl:
