@@ -51,6 +51,12 @@ class Optim(Config):
     halvings: int = Field(0, ge=0)
     """How many times, evenly spread over the run, the schedule ``halve`` halves the learning rate."""
 
+    def without_effect(self) -> dict[str, str]:
+        needs = {} if self.schedule == "halve" else {"halvings": "schedule = halve"}
+        if self.schedule not in ("linear", "cosine"):
+            needs |= dict.fromkeys(("lr_end", "betas_end", "hold", "until"), "schedule = linear or cosine")
+        return needs
+
     @field_validator("betas", "betas_end")
     @classmethod
     def _decay(cls, betas: tuple[float, float] | None) -> tuple[float, float] | None:

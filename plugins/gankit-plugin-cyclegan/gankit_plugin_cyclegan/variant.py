@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from gankit.plugin import Networks
 
 OTHER = {"a": "b", "b": "a"}
+_OF = {
+    "resnet": ("g_width", "blocks", "up_kernel", "norm", "d_width"),
+    "unet": ("g_width", "downs", "d_width"),
+    "keras": ("kernel",),
+}
+"""The options of each kind of networks that not all have."""
 
 
 class CycleGANConfig(Config):
@@ -54,6 +60,10 @@ class CycleGANConfig(Config):
     """Optimiser of all networks."""
     d_rate: float = Field(1.0, gt=0)
     """The discriminators' learning rate, as a multiple of the generators'."""
+
+    def without_effect(self) -> dict[str, str]:
+        own = _OF[self.network]
+        return {name: f"network = {kind}" for kind, names in _OF.items() for name in names if name not in own}
 
 
 class CycleGAN(Variant[CycleGANConfig]):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -189,3 +190,19 @@ def test_critics_may_have_a_penalty() -> None:
     terms = penalised.variant._discriminators(penalised.new_step(0))
     assert set(terms) == {"a", "b", "penalty_a", "penalty_b"}
     assert terms["penalty_a"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"network": "unet", "blocks": 3}, "network = resnet"),
+        ({"downs": 3}, "network = unet"),
+        ({"kernel": 5}, "network = keras"),
+        ({"network": "keras", "d_width": 8}, "network = unet"),
+        ({"optim": {"halvings": 2}}, "optim.schedule = halve"),
+        ({"optim": {"schedule": "constant", "hold": 0.2}}, "optim.schedule = linear or cosine"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(given: dict[str, Any], needed: str) -> None:
+    with pytest.raises(UsageError, match=f"does nothing without {needed};"):
+        make_session("cyclegan", **given)

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 MASK = "mask"
 
 
+_OF = {
+    "gated": ("act", "attention", "spread", "d_layers", "d_norm", "penalty"),
+    "context-encoder": ("neck", "overlap"),
+}
+_OF_HOLES = {"boxes": ("box",), "strokes": ("strokes", "brush"), "centre": ()}
+
+
 class InpaintConfig(Config):
     """Options of the variant ``inpaint``."""
 
@@ -64,6 +71,13 @@ class InpaintConfig(Config):
     """Optimiser of the filler."""
     d_optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999))
     """Optimiser of the discriminator."""
+
+    def without_effect(self) -> dict[str, str]:
+        other = "context-encoder" if self.network == "gated" else "gated"
+        needs = dict.fromkeys(_OF[other], f"network = {other}")
+        if self.holes not in ("auto", "free-form"):
+            needs |= dict.fromkeys({"box", "strokes", "brush"} - set(_OF_HOLES[self.holes]), "holes = free-form")
+        return needs
 
     @field_validator("box", "brush")
     @classmethod

@@ -54,6 +54,9 @@ class StarGANConfig(Config):
     optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999), schedule="linear", hold=0.5)
     """Optimiser of both networks."""
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.told_by == "classes" else {"classification": "told_by = classes"}
+
 
 class StarGAN(Variant[StarGANConfig]):
     """Translates images between many domains with one generator that is told which (Choi et al. 2018)."""

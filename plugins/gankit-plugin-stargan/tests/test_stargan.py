@@ -206,3 +206,14 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(
     options: dict[str, Any], resumes_exactly: Callable[..., Run]
 ) -> None:
     resumes_exactly("stargan", **SMALL, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"told_by": "projection", "classification": 2.0}, "told_by = classes"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(given: dict[str, Any], needed: str) -> None:
+    with pytest.raises(UsageError, match=f"does nothing without {needed};"):
+        make_session("stargan", **given)
