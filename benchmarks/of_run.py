@@ -11,6 +11,7 @@ from typing import Any
 
 import gankit
 from gankit.bench import append
+from gankit.discovery.entry_points import load_dataset
 from gankit.options.resolve import resolve
 from gankit.options.schema import flattened
 
@@ -29,11 +30,11 @@ def training(run: gankit.Run) -> dict[str, Any]:
 
 
 def changed(run: gankit.Run) -> dict[str, Any]:
-    """The options in which `run` differs from its preset, dotted, but for its seed."""
+    """The options in which `run` differs from its preset, dotted; of a file or directory the name, not the place."""
     config = run.config
     preset = resolve(
         type(run.variant),
-        type(run.dataset()),
+        load_dataset(config.dataset),
         variant=config.variant,
         dataset=config.dataset,
         preset=config.preset,
@@ -41,9 +42,9 @@ def changed(run: gankit.Run) -> dict[str, Any]:
     )
     usual = dict(flattened(preset.to_dict()))
     return {
-        name: str(value) if isinstance(value, Path) else value
+        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
         for name, value in flattened(config.to_dict())
-        if name != "seed" and usual.get(name) != value
+        if name not in ("seed", "steps") and usual.get(name) != value
     }
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/quality_gawwn.py RUN... [--n 1000] [--json FILE]
 
-Held-out captions and places are drawn: `overlap` is the intersection over union of the box and of what differs from the
-ground, on average; `classes` the part in which a judge, which saw real images only, sees the class of the caption; both
+Held-out captions and places are drawn: `overlap` is the variant's metric, the intersection over union of the box and of
+what differs from the ground, of the samples whose real image says the same; `overlap_real` that of all real images;
+`classes` the part in which a judge, which saw real images only, sees the class of the caption; both
 of the real images, too. `centres`: with text and noise held and the place moved to a random one, how the centre of what
 is drawn goes with that of the place: Pearson's correlation, across and down.
 """
@@ -36,6 +37,7 @@ def classes_seen(judge: Any, images: Tensor) -> dict[str, Tensor]:
 def row(run: gankit.Run, n: int) -> dict[str, Any]:
     from gankit_plugin_gawwn.placing import moved
     from gankit_plugin_gawwn.seen import drawn_box, overlap
+    from gankit_plugin_gawwn.variant import TOLD
 
     variant: Any = run.variant
     test, networks = run.dataset("test"), run.networks(device="cpu")
@@ -51,7 +53,8 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
             return torch.cat([networks["generator"](networks["text"](text), one, at) for text, one, at in parts])
 
     drawn, real, known = draw(place), to_float(batch["image"]), judge_for(RealImages(run.dataset()), RealImages(test))
-    seen, of_real = classes_seen(known.judge, drawn), classes_seen(known.judge, real)
+    seen, seen_real = classes_seen(known.judge, drawn), classes_seen(known.judge, real)
+    of_real = overlap(drawn_box(real), batch["box"])
     box = drawn_box(draw(moved(place, corner, SIDE)))
     centre = (box[:, :2] + box[:, 2:]) / 2
     there = box.sum(1) > 0
@@ -61,10 +64,10 @@ def row(run: gankit.Run, n: int) -> dict[str, Any]:
         "place": variant.config.place,
         **training(run),
         "n": count,
-        "overlap": round(float(overlap(drawn_box(drawn), batch["box"]).mean()), 4),
-        "overlap_real": round(float(overlap(drawn_box(real), batch["box"]).mean()), 4),
+        "overlap": round(float(overlap(drawn_box(drawn), batch["box"])[of_real >= TOLD].mean()), 4),
+        "overlap_real": round(float(of_real.mean()), 4),
         "classes": {name: round(float((found == batch[name]).float().mean()), 4) for name, found in seen.items()},
-        "classes_real": {name: round(float((one == batch[name]).float().mean()), 4) for name, one in of_real.items()},
+        "classes_real": {name: round(float((one == batch[name]).float().mean()), 4) for name, one in seen_real.items()},
         "centres": [
             round(float(torch.corrcoef(torch.stack([centre[there, axis], corner[there, axis]]))[0, 1]), 4)
             for axis in (0, 1)

@@ -53,8 +53,8 @@ class Optim(Config):
 
     def without_effect(self) -> dict[str, str]:
         needs = {} if self.schedule == "halve" else {"halvings": "schedule = halve"}
-        if self.schedule not in ("linear", "cosine"):
-            needs |= dict.fromkeys(("lr_end", "betas_end", "hold", "until"), "schedule = linear or cosine")
+        if self.schedule not in ("linear", "cosine"):  # hold and until may time other things, too
+            needs |= dict.fromkeys(("lr_end", "betas_end"), "schedule = linear or cosine")
         return needs
 
     @field_validator("betas", "betas_end")

@@ -103,7 +103,7 @@ class Run:
         if self._cache is None or self._cache[0] != (name, place):
             saved = self.directory.load(name, ("weights", "ema"))
             check_owner(saved, self.config)
-            edits = config_changes(saved.state.get("config"), self.config.to_dict())
+            edits = config_changes(saved.state.get("config"), self.config)
             with explained(self.path / "config.toml", edits):
                 networks = build_networks(self.variant, self.spec, self.config.run.seed)
                 load_saved(networks, saved)

@@ -26,12 +26,17 @@ class Distortion:
 def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Tensor:
     """Images (N, C, H, W), each a little shifted, turned, scaled and noised; edges are repeated. Never mirrored.
 
-    `generator` is on the images' device. Differentiable.
+    Float32, whatever the images are. Differentiable. `generator` may be on another device than the images.
     """
-    n, device = len(images), images.device
+    n = len(images)
+    if not n:
+        return images.float()
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator, device=generator.device).to(images.device)
 
     def between(limit: float, *shape: int) -> Tensor:
-        return (torch.rand(n, *shape, generator=generator, device=device) * 2 - 1) * limit
+        return (uniform(*shape) * 2 - 1) * limit
 
     angle, scale = between(torch.pi * most.degrees / 180), 1 + between(most.scale)
     cos, sin = angle.cos() * scale, angle.sin() * scale
@@ -39,7 +44,9 @@ def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Ten
     move = between(2 * most.shift, 2)
     top = torch.stack([cos, -sin * aspect, move[:, 0]], 1)
     bottom = torch.stack([sin / aspect, cos, move[:, 1]], 1)
-    grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    strength = torch.rand(n, 1, 1, 1, generator=generator, device=device) * most.noise
-    return moved.add_(torch.randn(moved.shape, generator=generator, device=device) * strength)
+    with torch.autocast(images.device.type, enabled=False):  # which would round the places
+        grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
+        moved = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    strength = uniform(1, 1, 1) * most.noise
+    noise = torch.randn(moved.shape, generator=generator, device=generator.device).to(images.device)
+    return moved.add_(noise * strength)

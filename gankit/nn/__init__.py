@@ -1,7 +1,7 @@
 """Thin modules over the ops, and the blocks that several variants share."""
 
 from gankit.nn.adaptive_probability import AdaptiveProbability
-from gankit.nn.concat_conv2d import ConcatConv2d
+from gankit.nn.concat_conv2d import ConcatConv2d, ConcatSequential
 from gankit.nn.conv2d import Conv2d
 from gankit.nn.dropout_noise import DropoutNoise
 from gankit.nn.image_pool import ImagePool
@@ -18,6 +18,7 @@ from gankit.nn.unet import UNetGenerator
 __all__ = [
     "AdaptiveProbability",
     "ConcatConv2d",
+    "ConcatSequential",
     "Conv2d",
     "DropoutNoise",
     "ImagePool",

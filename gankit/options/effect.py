@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import BaseModel
 
 from gankit.config import Config
-from gankit.errors import UsageError
+from gankit.errors import PluginError, UsageError
 from gankit.options import schema
 from gankit.options.spelling import shown
 
@@ -17,20 +17,25 @@ __all__ = ["check_effect"]
 def check_effect(model: BaseModel, given: Collection[str], prefix: str = "") -> None:
     """:class:`UsageError` names one of the options `given`, dotted, that has no effect beside the others of `model`.
 
-    One that is given its default is let pass. `prefix` stands before the names of the model's options.
+    One that is given its default, or is turned off, is let pass. `prefix` stands before the names of the options.
+    :class:`PluginError` if the model's ``without_effect`` gives no such mapping.
     """
     values = dict(schema.flattened(model.model_dump(), prefix))
     defaults = dict(schema.flattened(schema.defaults(type(model)), prefix))
     for name, need in _without_effect(model, prefix):
         for option, value in values.items():
-            if option in given and f"{option}.".startswith(f"{name}.") and value != defaults.get(option):
+            used = value and value != defaults.get(option)  # what is turned off does nothing anywhere
+            if used and option in given and f"{option}.".startswith(f"{name}."):
                 raise UsageError(f"{option} = {shown(value)}: does nothing without {need}; give both, or leave it out")
 
 
 def _without_effect(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
     """Dotted names, and what each needs; those that a model says of its nested ones before what these say."""
     if isinstance(model, Config):
-        yield from ((f"{prefix}{name}", f"{prefix}{need}") for name, need in model.without_effect().items())
+        found, cls = model.without_effect(), type(model)
+        if not isinstance(found, Mapping) or not found.keys() <= cls.model_fields.keys():
+            raise PluginError(f"{cls.__name__}.without_effect gives {found!r}: not a mapping of its own options")
+        yield from ((f"{prefix}{name}", f"{prefix}{need}") for name, need in found.items())
     for name in type(model).model_fields:
         if isinstance(inner := getattr(model, name), BaseModel):
             yield from _without_effect(inner, f"{prefix}{name}.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from gankit.options.spelling import shown
 
@@ -114,6 +114,11 @@ def defaults(model: type[BaseModel]) -> dict[str, Any]:
         if not info.is_required():
             values[name] = _plain(info.get_default(call_default_factory=True, validated_data={}))
     return values
+
+
+def dump_defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """:func:`defaults` as :func:`dump` has values."""
+    return cast("dict[str, Any]", _without_null(to_jsonable_python(defaults(model))))
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -67,14 +67,18 @@ class ImageEncoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] != (SIDE, SIDE):
-            images = F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
-        return F.normalize(self.embed(self.body(images).flatten(1)).float(), dim=1)
+        return F.normalize(self.embed(self.body(sized(images)).flatten(1)).float(), dim=1)
 
-    def match(self, images: Tensor, texts: Tensor) -> Tensor:
-        """How badly images (N, C, H, W) are told from others by embeddings (N, size), and the reverse: scalar, nats."""
-        texts = F.normalize(texts.float(), dim=1)
-        return self.contrast(self(images), texts, self.bank)
+    def distorted(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The same of images that are each a little distorted, in the size in which they are seen."""
+        return self(distort(sized(images), DISTORTION, generator))
+
+    def match(self, images: Tensor, texts: Tensor, generator: torch.Generator) -> Tensor:
+        """How badly images (N, C, H, W) are told from others by embeddings (N, size), and the reverse: scalar, nats.
+
+        Each image is seen a little distorted. Else a generator learns to please the encoder more than real images do.
+        """
+        return self.contrast(self.distorted(images, generator), F.normalize(texts.float(), dim=1), self.bank)
 
     def contrast(self, images: Tensor, texts: Tensor, others: Tensor | None = None) -> Tensor:
         """Symmetric InfoNCE of unit vectors (N, size), row to row, with `others` among the texts: scalar, in nats."""
@@ -83,6 +87,13 @@ class ImageEncoder(nn.Module):
         among = texts if others is None else torch.cat([texts, others])
         of_images, of_texts = scale * images @ among.T, scale * texts @ images.T
         return (F.cross_entropy(of_images, target) + F.cross_entropy(of_texts, target)) / 2
+
+
+def sized(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) brought to SIDE x SIDE."""
+    if images.shape[-2:] == (SIDE, SIDE):
+        return images
+    return F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
 
 
 def encoders(config: TextConfig, spec: DataSpec) -> dict[str, Any]:
@@ -104,13 +115,9 @@ def embedded(step: Step) -> Tensor:
 
 
 def match_loss(step: Step, images: Tensor, texts: Tensor) -> Tensor:
-    """How badly drawn `images` (N, C, H, W) are told from others by the embeddings (N, size), and the reverse, by the
-    network ``images``: scalar, nats.
-
-    It sees each image a little distorted. Else a generator learns to please the encoder more than real images do.
-    """
+    """:meth:`ImageEncoder.match` by the network ``images`` of a step."""
     encoder: Any = step.networks["images"]
-    return encoder.match(distort(images.float(), DISTORTION, step.generator), texts)
+    return encoder.match(images, texts, step.generator)
 
 
 def mistaken(step: Step, mismatch: str) -> Tensor:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.data.distort import distort
 from gankit.data.images import to_float
 from gankit.plugin import Preparation
-from gankit.text.matching import BANK, DISTORTION
+from gankit.text.matching import BANK
 
 if TYPE_CHECKING:
     from gankit.text.config import TextConfig
@@ -49,13 +48,21 @@ class EncoderTraining:
     """Trains a text and an image encoder on the pairs of a training split: its keys ``text`` and ``image``.
 
     Half of the images are seen as in squares of `low`, so that the encoder of images knows coarse ones, too, and all a
-    little moved; turned and noised as well once the encoder of images is trained alone.
+    little moved; turned and noised as well once the encoder of images is trained alone. Which it is not where nothing
+    asks it: if `match`, the weight of what it says, is 0.
     """
 
     def __init__(
-        self, encoder: CharCNNRNN, images: ImageEncoder, low: int, config: TextConfig, preparation: Preparation
+        self,
+        encoder: CharCNNRNN,
+        images: ImageEncoder,
+        low: int,
+        config: TextConfig,
+        preparation: Preparation,
+        match: float,
     ) -> None:
         self.encoder, self.images, self.low, self.config = encoder, images, low, config
+        self.alone = config.image_steps if match else 0
         self.train, self.device = preparation.train, preparation.device
         self.preparation = preparation
         self.size = min(config.batch_size, len(self.train))
@@ -80,10 +87,10 @@ class EncoderTraining:
         self.images.requires_grad_(True).train()
         both = [*self.encoder.parameters(), *self.images.parameters()]
         loss = self._fit("training the text encoder", both, self.config.steps, self._both)
-        if self.config.image_steps:
+        if self.alone:
             self._chosen, self._known = self._read()
-            alone = list(self.images.parameters())
-            self._fit("training the image encoder", alone, self.config.image_steps, self._images_alone)
+            parameters = list(self.images.parameters())
+            self._fit("training the image encoder", parameters, self.alone, self._images_alone)
         self.images.freeze()
         _, known = self._read(BANK)
         self.images.bank.copy_(known.repeat(-(-BANK // len(known)), 1)[:BANK])
@@ -117,9 +124,8 @@ class EncoderTraining:
         size = (self.size + 1) // 2  # captions to be told from are plenty; what counts is how many steps there are
         rows = torch.randint(len(self._chosen), (size + BANK,), generator=self.draw)
         pairs, others = self._known[rows[:size]], self._known[rows[size:]]
-        images = coarsen(to_float(self.train.batch(self._chosen[rows[:size]])["image"]), self.low)
-        seen = self.images(distort(images, DISTORTION, self.draw).to(self.device))
-        return self.images.contrast(seen, pairs, others)
+        images = to_float(self.train.batch(self._chosen[rows[:size]])["image"].to(self.device))
+        return self.images.contrast(self.images.distorted(coarsen(images, self.low), self.draw), pairs, others)
 
     @torch.no_grad()
     def _read(self, most: int = 16384) -> tuple[Tensor, Tensor]:

@@ -11,20 +11,24 @@ from pydantic import BaseModel
 
 from gankit.discovery.entry_points import place
 from gankit.errors import GankitError, UsageError
-from gankit.options.schema import flattened
+from gankit.options.resolve import Resolved
+from gankit.options.schema import dump_defaults, flattened
 from gankit.options.spelling import shown
 from gankit.runs.checkpoint import Checkpoint
 from gankit.training.session import Session
 
 
-def config_changes(then: object, now: Mapping[str, Any]) -> list[str]:
-    """The options that differ between two resolved configs, as ``steps = 20 (was 12)``.
+def config_changes(then: object, now: Resolved) -> list[str]:
+    """The options that differ between two configs, as ``steps = 20 (was 12)``.
 
-    `then` is what a checkpoint says, and nothing has changed if it says nothing.
+    `then` is what a checkpoint says, and nothing has changed if it says nothing. An option that there was not then, and
+    that has its default now, was added to the program, not to the run.
     """
     if not isinstance(then, Mapping):
         return []
-    before, after = dict(flattened(then)), dict(flattened(now))
+    usual = dump_defaults(type(now.run)) | dump_defaults(type(now.options)) | {"data": dump_defaults(type(now.data))}
+    before = dict(flattened(usual)) | dict(flattened(then))
+    after = dict(flattened(now.to_dict()))
     return [f"{name} = {shown(after.get(name))} (was {shown(before.get(name))})" for name in _differ(before, after)]
 
 

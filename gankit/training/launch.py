@@ -17,7 +17,7 @@ from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
 from gankit.options.effect import check_effect
-from gankit.options.resolve import OF_ONE_STAGE, WHOLE, Resolved, options_of, read_toml, resolve
+from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
@@ -101,8 +101,7 @@ class TrainRequest:
     def asked(self) -> Resolved:
         """The options of a new run; :class:`UsageError` if one that was given would do nothing."""
         resolved = self.resolve()
-        whole = self.config is not None and read_toml(self.config).get(WHOLE, False)  # nobody chose each of those
-        given = {*names_in(self.options), *(() if whole else self.in_file)}
+        given = set(names_in(self.options))  # a file may serve several runs
         check_effect(resolved.options, given)
         check_effect(resolved.data, given, "data.")
         return resolved

@@ -35,7 +35,7 @@ def resume(
         config = directory.path / "config.toml"
         source.check(resolved.data, f"so says {config}. Give the dataset that the run was made with.")
         saved = _newest(directory, resolved, tell)
-        edits = config_changes(saved.state.get("config"), resolved.to_dict()) if saved else []
+        edits = config_changes(saved.state.get("config"), resolved) if saved else []
         if steps is not None and steps != resolved.run.steps:
             if saved is not None and steps <= saved.step:
                 raise UsageError(f"{directory.path} has {saved.step} steps already; --steps must be more than that.")

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from gankit.nn import ConcatConv2d
+from gankit.nn import ConcatConv2d, ConcatSequential
 
 
 def concatenated(layer: ConcatConv2d, x: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
@@ -58,3 +58,20 @@ def test_its_weights_are_those_of_a_convolution() -> None:
     layer, plain = ConcatConv2d(3, 5, 4), torch.nn.Conv2d(8, 4, 3, 1, 1)
     plain.load_state_dict(layer.state_dict())
     assert plain.weight.shape == layer.weight.shape
+
+
+def test_layers_after_it_see_the_map_once_for_several_vectors() -> None:
+    layers = ConcatSequential(ConcatConv2d(3, 5, 4), torch.nn.Tanh(), torch.nn.Conv2d(4, 2, 1))
+    x, of_map = (x := torch.randn(2, 3, 6, 6)), layers.of_map(x)
+    for vector in torch.randn(2, 2, 5):
+        wanted = layers[2](layers[1](concatenated(layers[0], x, vector)))
+        torch.testing.assert_close(layers(x, vector), wanted)
+        torch.testing.assert_close(layers.of_both(of_map, vector), wanted)
+
+
+def test_another_length_is_named() -> None:
+    layer = ConcatConv2d(3, 5, 4)
+    assert "3 + 5, 4" in repr(layer)
+    for vector in (torch.zeros(2, 4), torch.zeros(2, 5, 1)):
+        with pytest.raises(ValueError, match=r"the vector is \(2, .*\), not \(N, 5\)"):
+            layer(torch.zeros(2, 3, 6, 6), vector)

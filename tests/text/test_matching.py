@@ -25,12 +25,13 @@ def test_match_falls_as_images_come_to_show_their_captions() -> None:
     texts = torch.randn(4, 8)
     images = torch.zeros(4, 3, 16, 16, requires_grad=True)
     optimizer = torch.optim.Adam([images], 0.1)
-    first = encoder.match(images, texts)
+    draw = torch.Generator().manual_seed(0)
+    first = encoder.match(images, texts, draw)
     for _ in range(30):
         optimizer.zero_grad()
-        encoder.match(images, texts).backward()
+        encoder.match(images, texts, draw).backward()
         optimizer.step()
-    assert encoder.match(images, texts) < 0.5 * first
+    assert encoder.match(images, texts, draw) < 0.5 * first
     assert all(parameter.grad is None for parameter in encoder.parameters())
 
 
@@ -43,3 +44,12 @@ def test_half_of_the_images_are_coarse_and_all_are_moved_alike() -> None:
     assert moved.shape == images.shape
     inner = [images[..., 4 - y : 28 - y, 4 - x : 28 - x] for y in range(-2, 3) for x in range(-2, 3)]
     assert any(torch.equal(moved[..., 4:28, 4:28], place) for place in inner)
+
+
+def test_match_sees_each_image_distorted_and_repeats_it() -> None:
+    encoder, texts, images = ImageEncoder(3, 8).freeze(), torch.randn(4, 8), torch.rand(4, 3, 48, 48)
+    first, second = (encoder.match(images, texts, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert first != second
+    assert encoder.match(images, texts, torch.Generator().manual_seed(0)) == first
+    plain = encoder.contrast(encoder(images), torch.nn.functional.normalize(texts, dim=1), encoder.bank)
+    assert plain not in (first, second)

@@ -111,14 +111,14 @@ def test_an_option_that_is_given_and_does_nothing_is_refused(tmp_path):
         ({"weight": 2.0}, r"^weight = 2\.0: does nothing"),
         ({"part__lr": 1.0}, r"^part\.lr = 1\.0: does nothing without on = true"),
         ({"part": Optim(kind="sgd")}, r"^part\.kind = 'sgd': does nothing without on = true"),
-        ({"config": file}, r"^weight = 1\.0: does nothing"),
     ):
         with pytest.raises(UsageError, match=words):
             train(tmp_path / "none", Idle, steps=1, **given)
-        if "config" not in given:
-            train(tmp_path / "on", Idle, steps=1, on=True, **given)
+        train(tmp_path / "on", Idle, steps=1, on=True, **given)
     assert not (tmp_path / "none").exists()
-    # a preset may say it, and so may a run
+    # what is turned off, and what a preset, a file or a run says
+    train(tmp_path, Idle, steps=1, part__weight_decay=0.0, weight=0.0)
+    train(tmp_path, Idle, steps=1, config=file)
     preset = train(tmp_path, Idle, steps=1)
     assert preset.config.options.weight == 2.0
     assert train(tmp_path, Idle, config=preset.path / "config.toml").config.options.weight == 2.0

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 OTHER = {"a": "b", "b": "a"}
 _OF = {
-    "resnet": ("g_width", "blocks", "up_kernel", "norm", "d_width"),
-    "unet": ("g_width", "downs", "d_width"),
+    "resnet": ("blocks", "up_kernel", "norm"),
+    "unet": ("downs",),
+    "resnet or unet": ("g_width", "d_width", "d_layers"),
     "keras": ("kernel",),
 }
 """The options of each kind of networks that not all have."""
@@ -43,7 +44,8 @@ class CycleGANConfig(Config):
     d_width: int = Field(64, ge=1)
     """Of resnet and unet: channels after the discriminators' first layer."""
     d_layers: int = Field(3, ge=0, le=6)
-    """How often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34, 1 sees 16x16, 0 one."""
+    """Of resnet and unet: how often the discriminators halve the image: 3 see 70x70 pixels at once, 2 see 34x34,
+    1 sees 16x16, 0 one."""
     one_logit: bool = False
     """Discriminators that judge the whole image at once, by one logit, in place of patches."""
     loss: Literal["lsgan", "bce", "hinge", "wgan"] = "lsgan"
@@ -62,8 +64,8 @@ class CycleGANConfig(Config):
     """The discriminators' learning rate, as a multiple of the generators'."""
 
     def without_effect(self) -> dict[str, str]:
-        own = _OF[self.network]
-        return {name: f"network = {kind}" for kind, names in _OF.items() for name in names if name not in own}
+        others = {kinds: names for kinds, names in _OF.items() if self.network not in kinds.split(" or ")}
+        return {name: f"network = {kinds}" for kinds, names in others.items() for name in names}
 
 
 class CycleGAN(Variant[CycleGANConfig]):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.nn import ConcatConv2d, LeakyReLU
+from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU
 from gankit.options.spelling import give
 
 __all__ = [
@@ -52,10 +52,12 @@ def conv(
     return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
 
 
-def together(inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1) -> nn.Sequential:
+def together(inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1) -> ConcatSequential:
     """A convolution of a map and of what is told everywhere, batch norm, leaky ReLU; `outputs` as `inputs` if unset."""
     outputs = outputs or inputs
-    return nn.Sequential(ConcatConv2d(inputs, told, outputs, kernel, padding), nn.BatchNorm2d(outputs), *_act("leaky"))
+    return ConcatSequential(
+        ConcatConv2d(inputs, told, outputs, kernel, padding), nn.BatchNorm2d(outputs), *_act("leaky")
+    )
 
 
 def start(inputs: int, outputs: int, act: str = "relu") -> list[nn.Module]:

@@ -86,11 +86,11 @@ class BoxDiscriminator(nn.Module):
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 2 d, GRID, GRID) and, of the whole, (N, 8 d, GRID / 4, GRID / 4): several texts may be judged of them."""
         seen = self.seen(images)
-        return self.together[0].of_map(seen), self.whole(seen)
+        return self.together.of_map(seen), self.whole(seen)
 
     def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, boxes: Tensor) -> Tensor:
         told, (seen, whole) = self.text(embedding), features
-        region = cut(self.together[1:](self.together[0].joined(seen, told)), boxes)
+        region = cut(self.together.of_both(seen, told), boxes)
         inside = self.act(self.inside(region).mean((2, 3)))
         where = self.where(spread(told, boxes, GRID))
         whole = self.joint(torch.cat([whole, where], 1)).flatten(1)

@@ -68,7 +68,8 @@ class _OfCrops(Preparation):
         return self._whole.loop(total, what, **state)
 
 
-def train_encoders(config: TextConfig, preparation: Preparation, key: str) -> None:
+def train_encoders(config: TextConfig, preparation: Preparation, key: str, match: float) -> None:
     """Trains the networks ``text`` and ``images`` on what is in the boxes `key`; see :class:`EncoderTraining`."""
     networks: Any = preparation.networks
-    EncoderTraining(networks["text"], networks["images"], SIDE // 2, config, _OfCrops(preparation, key)).run()
+    crops = _OfCrops(preparation, key)
+    EncoderTraining(networks["text"], networks["images"], SIDE // 2, config, crops, match).run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gankit.nn import LeakyReLU
+from gankit.nn import ConcatSequential, LeakyReLU
 from gankit_plugin_gawwn.blocks import (
     GRID,
     SLOPE,
@@ -79,18 +79,20 @@ class PointsDiscriminator(nn.Module):
         self.together = together(2 * d, told)
         self.inside = nn.Sequential(*conv(2 * d + points, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
         self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
-        self.joint = nn.Sequential(*together(8 * d, told, 4 * d, 1, 0), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky"))
+        self.joint = ConcatSequential(
+            *together(8 * d, told, 4 * d, 1, 0), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky")
+        )
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 2 d, GRID, GRID) and, of the whole, (N, 4 d, GRID / 4, GRID / 4): several texts may be judged of them."""
         seen = self.seen(images)
-        return self.together[0].of_map(seen), self.joint[0].of_map(self.whole(seen))
+        return self.together.of_map(seen), self.joint.of_map(self.whole(seen))
 
     def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, points: Tensor) -> Tensor:
         told, (seen, whole) = self.text(embedding), features
         maps = drawn_points(points, GRID).to(seen.dtype)
-        region = self.together[1:](self.together[0].joined(seen, told)) * _gate(maps)
+        region = self.together.of_both(seen, told) * _gate(maps)
         inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))
-        whole = self.joint[1:](self.joint[0].joined(whole, told)).flatten(1)
+        whole = self.joint.of_both(whole, told).flatten(1)
         return self.judged(torch.cat([inside, whole], 1)).flatten().float()

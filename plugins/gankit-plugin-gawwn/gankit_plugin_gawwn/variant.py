@@ -71,7 +71,7 @@ class GAWWN(Variant[GAWWNConfig]):
         from gankit_plugin_gawwn.crops import train_encoders
 
         if self.config.text.encoder == "char-cnn-rnn":
-            train_encoders(self.config.text, preparation, self._box)
+            train_encoders(self.config.text, preparation, self._box, self.config.match)
 
     def phases(self) -> Sequence[Phase]:
         optim = self.config.optim
@@ -102,7 +102,7 @@ class GAWWN(Variant[GAWWNConfig]):
 
         from gankit_plugin_gawwn.seen import drawn_box, overlap
 
-        found = []
+        found = [torch.empty(0)]
         for batch in batches:
             boxes = batch.get(self._box)
             if boxes is None or boxes.dim() != 2:
@@ -111,7 +111,7 @@ class GAWWN(Variant[GAWWNConfig]):
             z = torch.randn(len(embedding), self.config.z, generator=generator, device=embedding.device)
             images = networks["generator"](embedding, z, batch[self.place])
             told = overlap(drawn_box(batch["image"]), boxes) >= TOLD
-            found.append(overlap(drawn_box(images), boxes)[told])
+            found.append(overlap(drawn_box(images), boxes)[told].cpu())
         each = torch.cat(found)
         return {"overlap": float(each.mean()) if len(each) else nan}
 

@@ -177,7 +177,7 @@ def test_match_tells_every_pixel_of_a_box(dtype: torch.dtype) -> None:
     images = torch.randn(4, 3, 256, 256, dtype=dtype, requires_grad=True)
     box = torch.tensor([[0.125, 0.25, 0.875, 0.75]]).expand(4, -1)
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        found = encoder.match(crops(images, {"box": box}, "box"), torch.randn(4, 8))
+        found = encoder.match(crops(images, {"box": box}, "box"), torch.randn(4, 8), torch.Generator())
     (found * 2**8).backward()  # as a scaler does of float16
     assert images.grad is not None
     told = images.grad.float().abs().amax(1) > 0

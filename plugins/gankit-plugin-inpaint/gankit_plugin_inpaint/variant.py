@@ -23,7 +23,6 @@ _OF = {
     "gated": ("act", "attention", "spread", "d_layers", "d_norm", "penalty"),
     "context-encoder": ("neck", "overlap"),
 }
-_OF_HOLES = {"boxes": ("box",), "strokes": ("strokes", "brush"), "centre": ()}
 
 
 class InpaintConfig(Config):
@@ -75,8 +74,10 @@ class InpaintConfig(Config):
     def without_effect(self) -> dict[str, str]:
         other = "context-encoder" if self.network == "gated" else "gated"
         needs = dict.fromkeys(_OF[other], f"network = {other}")
-        if self.holes not in ("auto", "free-form"):
-            needs |= dict.fromkeys({"box", "strokes", "brush"} - set(_OF_HOLES[self.holes]), "holes = free-form")
+        if self.holes in ("strokes", "centre"):
+            needs["box"] = "holes = boxes or free-form"
+        if self.holes in ("boxes", "centre"):
+            needs |= dict.fromkeys(("strokes", "brush"), "holes = strokes or free-form")
         return needs
 
     @field_validator("box", "brush")

@@ -64,9 +64,8 @@ class R3GAN(Variant[R3GANConfig]):
         spec = preparation.train.spec
         if self.config.captions and self.config.text.encoder == "char-cnn-rnn":
             text, images = (preparation.networks[name] for name in ("text", "images"))
-            # without `match` nobody asks the encoder of images
-            config = self.config.text if self.config.match else self.config.text.model_copy(update={"image_steps": 0})
-            EncoderTraining(text, images, min(spec.image_shape[1:]), config, preparation).run()
+            side = min(spec.image_shape[1:])
+            EncoderTraining(text, images, side, self.config.text, preparation, self.config.match).run()
         if self.config.gamma is None:
             _, height, width = spec.image_shape
             start, end = self.gamma(spec, 1.0), self.gamma(spec, 0.0)

@@ -33,11 +33,14 @@ class StackGANConfig(Config):
     """How often the stage-II generator halves the stage-I image before it joins the caption."""
     onto: bool = False
     """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
+    consistency: float = Field(0.0, ge=0)
+    """Weight of a term of stage II that is not in the paper: its image, brought to the size of stage I's, is to be that
+    one (absolute errors); 0 = off."""
     kl: float = Field(2.0, ge=0)
     """Weight of the divergence of the condition's distribution from the standard normal."""
-    truncation: float = Field(1.0, ge=0)
-    """Factor of the condition's noise when samples are drawn: 1 as in training, 0 its mean (after the truncation trick
-    of Brock et al. 2019)."""
+    truncation: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """Factor of the condition's noise when samples are drawn: 1 as in training, 0 its mean (in the manner of the
+    truncation of Karras et al. 2019)."""
     mismatch: Literal["any", "near"] = "any"
     """What the discriminator has to tell from an image's own caption: any other of the batch's, as in the paper, or the
     one that comes nearest to it."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.nn import ConcatConv2d, LeakyReLU
+from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU
 
 SLOPE = 0.2
 
@@ -109,7 +109,8 @@ class StageTwoGenerator(nn.Module):
     """A stage-I image (N, 3, low, low) and its caption to an image (N, 3, size, size) in [-1, 1] (section 3.4).
 
     The image is halved `halvings` times (2 in the paper), joined with the condition, refined by residual blocks and
-    enlarged. With `onto` the result is added to the enlarged stage-I image, before the tanh; not in the paper.
+    enlarged. With `onto` the result is added to the enlarged stage-I image, before the tanh, and is 0 at first; not in
+    the paper.
     """
 
     def __init__(
@@ -135,17 +136,19 @@ class StageTwoGenerator(nn.Module):
             nn.ReLU(inplace=True),
             *[layer for k in range(halvings) for layer in down(width << k, width << k + 1, norm=True, slope=0.0)],
         )
-        self.joint = nn.Sequential(
+        self.joint = ConcatSequential(
             ConcatConv2d(wide, condition, wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)
         )
         self.residual = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks)])
         self.ups = nn.Sequential(*[layer for k in range(doublings) for layer in up(wide >> k, wide >> k + 1)])
         self.image = conv3(wide >> doublings, channels)
+        if onto:
+            nn.init.zeros_(self.image.weight)
 
     def forward(self, low: Tensor, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The images, and the mean and log-variance of the condition."""
         condition, mean, log_variance = self.augmentation(embedding, noise)
-        joined = self.joint[1:](self.joint[0](self.encoder(low), condition))
+        joined = self.joint(self.encoder(low), condition)
         drawn = self.image(self.ups(self.residual(joined)))
         if self.onto:
             large = F.interpolate(low.float(), drawn.shape[-2:], mode="bilinear")
@@ -171,7 +174,7 @@ class Discriminator(nn.Module):
             layers += [conv3(wide, wide // 2), nn.BatchNorm2d(wide // 2), LeakyReLU(negative_slope=SLOPE)]
             wide //= 2
         self.encoder = nn.Sequential(*layers)
-        self.joint = nn.Sequential(
+        self.joint = ConcatSequential(
             ConcatConv2d(wide, condition, wide, bias=False),
             nn.BatchNorm2d(wide),
             LeakyReLU(negative_slope=SLOPE),
@@ -182,11 +185,11 @@ class Discriminator(nn.Module):
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, 4, 4), and what comes of it in the layer that joins a condition: several may be judged of them."""
         features = self.encoder(images)
-        return features, self.joint[0].of_map(features)
+        return features, self.joint.of_map(features)
 
     def matched(self, features: tuple[Tensor, Tensor], condition: Tensor) -> Tensor:
         """Logits (N,): real and of this condition."""
-        return self.joint[1:](self.joint[0].joined(features[1], condition)).flatten().float()
+        return self.joint.of_both(features[1], condition).flatten().float()
 
     def real(self, features: tuple[Tensor, Tensor]) -> Tensor:
         """Logits (N,): real, whatever the condition. Only with `unconditional`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.nn import ConcatConv2d, Conv2d, InstanceNormAct2d, LeakyReLU
+from gankit.nn import ConcatConv2d, ConcatSequential, Conv2d, InstanceNormAct2d, LeakyReLU
 from gankit.options.spelling import give
 from gankit_plugin_stargan.domains import Domain
 from gankit_plugin_stargan.variant import StarGANConfig
@@ -56,11 +56,11 @@ class Generator(nn.Module):
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
         for wide in (4 * width, 2 * width):
             layers += _normed(nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False))
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh())
+        self.layers = ConcatSequential(*layers, nn.Conv2d(width, channels, 7, 1, 3, bias=False), nn.Tanh())
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         told = self.domain.planes(labels).to(images.dtype)
-        return self.layers[1:](self.layers[0](images, told)).to(images.dtype)
+        return self.layers(images, told).to(images.dtype)
 
 
 class MaskGenerator(nn.Module):
@@ -75,7 +75,7 @@ class MaskGenerator(nn.Module):
     def __init__(self, channels: int, domain: Domain, width: int = 16, blocks: int = 3) -> None:
         super().__init__()
         self.domain = domain
-        self.whole = nn.Sequential(*_normed(ConcatConv2d(channels, domain.number, width, bias=False)))
+        self.whole = ConcatSequential(*_normed(ConcatConv2d(channels, domain.number, width, bias=False)))
         self.down = nn.Sequential(*_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)))
         self.inner = nn.Sequential(
             *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
@@ -83,7 +83,7 @@ class MaskGenerator(nn.Module):
             *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
         )
         self.up = nn.Sequential(*_normed(nn.ConvTranspose2d(4 * width, width, 4, 2, 1, bias=False)))
-        self.pixels = nn.Sequential(
+        self.pixels = ConcatSequential(
             ConcatConv2d(2 * width + channels, domain.number, 2 * width, 1, 0, bias=False),
             LeakyReLU(0.2, 2 * width),
             nn.Conv2d(2 * width, channels + 1, 1),
@@ -91,11 +91,10 @@ class MaskGenerator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         told = self.domain.planes(labels).to(images.dtype)
-        whole = self.whole[1:](self.whole[0](images, told))
+        whole = self.whole(images, told)
         half = self.down(whole)
         up = self.up(torch.cat([self.inner(half), half], 1))
-        pixels = self.pixels[0](torch.cat([up, whole, images.to(up.dtype)], 1), told)
-        drawn = self.pixels[1:](pixels).to(images.dtype)
+        drawn = self.pixels(torch.cat([up, whole, images.to(up.dtype)], 1), told).to(images.dtype)
         return torch.lerp(images, drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid())
 
 
