@@ -84,8 +84,14 @@ class R3GANConfig(Config):
             needs["class_key"] = "conditional = true"
         if not self.adaptive:
             needs["adaptive_images"] = "adaptive = true"
+        else:
+            needs["augment_p"] = "adaptive = false"
         if self.penalty != "approx":
             needs["penalty_step"] = "penalty = approx"
+        if self.widths is not None:
+            needs["width"] = "widths = none"
+        if self.gamma is not None:
+            needs["gamma_at_32"] = "gamma = none"
         return needs
 
 

@@ -8,7 +8,7 @@ from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, St
 from gankit_plugin_stackgan.variant import sides
 
 from gankit.errors import UsageError
-from gankit.plugin import DataSpec, Key
+from gankit.plugin import DataSpec, Key, SampleRequest
 
 PAPER = {"embedding": 1024, "condition": 128}
 
@@ -80,6 +80,33 @@ def test_condition_is_the_mean_without_noise_and_spreads_with_it() -> None:
     noise = torch.randn(4, 3)
     drawn, _, _ = generator.augmentation(embedding, noise)
     assert torch.allclose(drawn, mean + noise * (log_variance / 2).exp())
+
+
+def test_stage_two_onto_begins_as_the_enlarged_image() -> None:
+    generator = StageTwoGenerator(embedding=5, condition=3, width=8, low=8, size=16, blocks=1, halvings=1, onto=True)
+    small = torch.rand(2, 3, 8, 8) * 1.8 - 0.9
+    images, _, _ = generator(small, torch.randn(2, 5), torch.randn(2, 3))
+    torch.testing.assert_close(images, torch.nn.functional.interpolate(small, (16, 16), mode="bilinear"))
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_truncation_takes_the_spread_from_samples(stage: int) -> None:
+    torch.manual_seed(0)
+    drawn = []
+    for truncation in (0.0, 1.0, 3.0):
+        variant = StackGAN(StackGANConfig(stage=stage, truncation=truncation))
+        if not drawn:
+            networks = {name: network.eval() for name, network in variant.networks(spec(16)).items()}
+        asked = {"text": torch.full((2, 32), 97, dtype=torch.uint8)}
+        draw = torch.Generator().manual_seed(1)
+        request = SampleRequest(n=2, batch=asked, generator=draw, device=torch.device("cpu"), spec=spec(16))
+        drawn.append(variant.sample(networks, request))
+    told, z = networks["text"](asked["text"]), torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    wanted = networks["generator" if stage == 1 else "stage1"](told, z, None)[0]
+    if stage == 2:
+        wanted = networks["generator"](wanted, told, None)[0]
+    torch.testing.assert_close(drawn[0], wanted)
+    assert 0 < (drawn[1] - drawn[0]).abs().mean() < (drawn[2] - drawn[0]).abs().mean()
 
 
 def test_the_first_stage_stays_frozen() -> None:
