@@ -125,7 +125,7 @@ class EncoderTraining:
         rows = torch.randint(len(self._chosen), (size + BANK,), generator=self.draw)
         pairs, others = self._known[rows[:size]], self._known[rows[size:]]
         images = to_float(self.train.batch(self._chosen[rows[:size]])["image"].to(self.device))
-        return self.images.contrast(self.images.distorted(coarsen(images, self.low), self.draw), pairs, others)
+        return self.images.find(self.images.distorted(coarsen(images, self.low), self.draw), pairs, others)
 
     @torch.no_grad()
     def _read(self, most: int = 16384) -> tuple[Tensor, Tensor]:

@@ -51,5 +51,5 @@ def test_match_sees_each_image_distorted_and_repeats_it() -> None:
     first, second = (encoder.match(images, texts, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     assert first != second
     assert encoder.match(images, texts, torch.Generator().manual_seed(0)) == first
-    plain = encoder.contrast(encoder(images), torch.nn.functional.normalize(texts, dim=1), encoder.bank)
+    plain = encoder.find(encoder(images), torch.nn.functional.normalize(texts, dim=1), encoder.bank)
     assert plain not in (first, second)
