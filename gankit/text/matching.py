@@ -34,8 +34,8 @@ DISTORTION = Distortion(shift=0.06, degrees=10.0, scale=0.0, noise=0.02)
 """Of what the image encoder sees while it is trained alone, and of what is drawn. Not scaled: captions may say how
 large or how thick."""
 SAME = 0.93
-"""Cosine of two captions' embeddings above which they count as saying the same. Of captioned digits 93% of paraphrases
-are above it, and one in a hundred pairs that differ in the weight of a stroke alone, which are nearest to each other."""
+"""Cosine of two captions' embeddings above which they count as saying the same. Of captioned digits 92% of paraphrases
+are above it, and 2% of captions that differ in the weight of the stroke by one, which are the nearest others."""
 
 
 class ImageEncoder(nn.Module):
@@ -88,8 +88,8 @@ class ImageEncoder(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     def find(self, images: Tensor, texts: Tensor, others: Tensor) -> Tensor:
-        """The same, by texts that are trained, with `others` (M, size) among them; those that say the same as an image's
-        own are left out."""
+        """The same by texts that are trained already, with `others` (M, size) among them: those that say what an
+        image's own says are left out."""
         scale, among = self.scale.exp().clamp(max=HOTTEST), torch.cat([texts, others])
         target = torch.arange(len(images), device=images.device)
         same = texts @ among.T > SAME

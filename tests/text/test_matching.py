@@ -53,3 +53,15 @@ def test_match_sees_each_image_distorted_and_repeats_it() -> None:
     assert encoder.match(images, texts, torch.Generator().manual_seed(0)) == first
     plain = encoder.find(encoder(images), torch.nn.functional.normalize(texts, dim=1), encoder.bank)
     assert plain not in (first, second)
+
+
+def test_captions_that_say_the_same_are_no_others() -> None:
+    torch.manual_seed(0)
+    encoder = ImageEncoder(3, 8)
+    image, text, bank = (torch.nn.functional.normalize(torch.randn(n, 8), dim=1) for n in (1, 1, 16))
+    wanted = encoder.find(image, text, bank)
+    near = torch.nn.functional.normalize(text + 0.05 * torch.randn(3, 8), dim=1)
+    torch.testing.assert_close(encoder.find(image, text, torch.cat([bank, text, near])), wanted)
+    assert encoder.find(image, text, torch.cat([bank, -text])) > wanted
+    # asked for twice, each image is found by its caption alone
+    torch.testing.assert_close(encoder.find(image.repeat(2, 1), text.repeat(2, 1), bank), wanted)
