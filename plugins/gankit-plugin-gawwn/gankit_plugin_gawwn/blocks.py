@@ -31,7 +31,8 @@ GRID = 16
 """Side of the maps in which things are placed."""
 SLOPE = 0.2
 Doubling = Literal["deconv", "resize"]
-"""How maps become twice as large."""
+"""How maps become twice as large: as published, or enlarged and convolved with their edges repeated. Then what is the
+same everywhere, as a ground of one colour, can stay so: zeros at the edges leave a frame around it."""
 
 
 def doublings(size: int, width: int) -> int:
@@ -46,10 +47,18 @@ def doublings(size: int, width: int) -> int:
 
 
 def conv(
-    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int = 1, act: str = "relu"
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: int = 1,
+    act: str = "relu",
+    how: Doubling = "deconv",
 ) -> list[nn.Module]:
-    """A convolution, batch norm and an activation: relu, leaky or none."""
-    return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), *_act(act)]
+    """A convolution, batch norm and an activation: relu, leaky or none. `how`: which edges."""
+    mode = _edges(how)
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=mode)
+    return [layer, nn.BatchNorm2d(outputs), *_act(act)]
 
 
 def together(inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1) -> ConcatSequential:
@@ -72,8 +81,12 @@ def double(inputs: int, outputs: int, how: Doubling, act: str = "relu") -> list[
 
 def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
     if how == "resize":
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1)]
+        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, padding_mode=_edges(how))]
     return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+
+
+def _edges(how: Doubling) -> Literal["zeros", "replicate"]:
+    return "replicate" if how == "resize" else "zeros"
 
 
 def _act(name: str) -> list[nn.Module]:
@@ -83,10 +96,12 @@ def _act(name: str) -> list[nn.Module]:
 class Residual(nn.Module):
     """1x1, 3x3, 3x3 beside an identity, of which the first two are narrow."""
 
-    def __init__(self, channels: int, narrow: int) -> None:
+    def __init__(self, channels: int, narrow: int, how: Doubling) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *conv(channels, narrow, 1, 1, 0), *conv(narrow, narrow), *conv(narrow, channels, act="none")
+            *conv(channels, narrow, 1, 1, 0),
+            *conv(narrow, narrow, how=how),
+            *conv(narrow, channels, act="none", how=how),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,12 +49,12 @@ class BoxGenerator(nn.Module):
         )
         self.inside = nn.Sequential(
             *start(8 * g, 8 * g, act="none"),
-            Residual(8 * g, 2 * g),
+            Residual(8 * g, 2 * g, doubling),
             *double(8 * g, 4 * g, doubling, act="none"),
-            Residual(4 * g, g),
+            Residual(4 * g, g, doubling),
             *double(4 * g, 2 * g, doubling, act="none"),
         )
-        self.joint = nn.Sequential(*conv(4 * g, 2 * g))
+        self.joint = nn.Sequential(*conv(4 * g, 2 * g, how=doubling))
         self.image = upwards([2 * g, g, *[last] * (count - 2)][:count], channels, doubling)
 
     def forward(self, embedding: Tensor, z: Tensor, boxes: Tensor) -> Tensor:

@@ -54,10 +54,14 @@ class PointsGenerator(nn.Module):
         g = width
         self.noise, self.text = nn.Linear(z, 4 * g), nn.Linear(text, 4 * g)
         self.said_here, self.said_around = _dense(8 * g, 4 * g), _dense(8 * g, 4 * g)
-        self.here = nn.Sequential(*conv(4 * g, 4 * g))
+        self.here = nn.Sequential(*conv(4 * g, 4 * g, how=doubling))
         self.where = nn.Sequential(*conv(points, g, 4, 2), *conv(g, 2 * g, 4, 2), *conv(2 * g, 4 * g, GRID // 4, 1, 0))
         self.around = nn.Sequential(*start(8 * g, 4 * g), *double(4 * g, 2 * g, doubling), *double(2 * g, g, doubling))
-        self.joint = nn.Sequential(*conv(5 * g + points, 4 * g), *conv(4 * g, 4 * g, act="none"), Residual(4 * g, g))
+        self.joint = nn.Sequential(
+            *conv(5 * g + points, 4 * g, how=doubling),
+            *conv(4 * g, 4 * g, act="none", how=doubling),
+            Residual(4 * g, g, doubling),
+        )
         self.image = upwards([4 * g, 2 * g, *[g] * (count - 2)][:count], channels, doubling)
 
     def forward(self, embedding: Tensor, z: Tensor, points: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
-from gankit_plugin_gawwn.blocks import Doubling, doublings
+from gankit_plugin_gawwn.blocks import Doubling, Residual, conv, doublings, upwards
 from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
 from gankit_plugin_gawwn.placing import cropped, cut, drawn_points, moved, placed, spread
 from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
@@ -198,3 +198,12 @@ def test_what_is_drawn_is_found() -> None:
     boxes = torch.tensor([[0.0, 0, 1, 1], [0.0, 0, 0.5, 0.5], [0.0, 0, 0, 0]])
     others = torch.tensor([[0.5, 0.5, 1, 1], [0.5, 0.5, 1, 1], [0.0, 0, 1, 1]])
     torch.testing.assert_close(overlap(boxes, others), torch.tensor([0.25, 0, 0]))
+
+
+@pytest.mark.parametrize(("doubling", "flat"), [("resize", True), ("deconv", False)])
+def test_what_is_the_same_everywhere_stays_so(doubling: Doubling, flat: bool) -> None:
+    """A ground of one colour, without a frame where maps end."""
+    layers = nn.Sequential(*conv(6, 8, how=doubling), Residual(8, 2, doubling), upwards([8, 4], 3, doubling)).eval()
+    images = layers(torch.randn(2, 6, 1, 1).expand(-1, -1, 16, 16))
+    spread = (images - images[:, :, :1, :1]).abs().max()
+    assert (spread < 1e-6) == flat
