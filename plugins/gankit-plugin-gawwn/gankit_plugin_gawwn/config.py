@@ -50,12 +50,12 @@ class GAWWNConfig(Config):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
-        "steps": 4000,
+        "steps": 3000,
         "batch_size": 32,
         "sample_n": 16,
         "sample_every": 500,
         "eval_every": 1000,
-        "ema": 0.995,
+        "ema": 0.999,
         "precision": "auto",
         "z": 32,
         "width": 24,
@@ -66,6 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "misplaced": 0.5,
         "match": 1.0,
         "optim.lr": 1e-3,
+        "optim.schedule": "linear",
     },
     # the authors' code: 1,000 epochs of the 8,855 birds that have captions for training; halved every 100 epochs
     "paper": {
