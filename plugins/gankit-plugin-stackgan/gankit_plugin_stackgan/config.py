@@ -33,9 +33,6 @@ class StackGANConfig(Config):
     """How often the stage-II generator halves the stage-I image before it joins the caption."""
     onto: bool = False
     """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
-    consistency: float = Field(0.0, ge=0)
-    """Weight of a term of stage II that is not in the paper: its image, brought to the size of stage I's, is to be that
-    one (absolute errors); 0 = off."""
     kl: float = Field(2.0, ge=0)
     """Weight of the divergence of the condition's distribution from the standard normal."""
     truncation: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -94,7 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mismatch": "near",
         "onto": True,
         "sample_every": 500,
-        "stage1": {"steps": 3000, "d_width": 64, "seek": 0.05},
+        "stage1": {"steps": 2500, "d_width": 64, "seek": 0.05, "optim.schedule": "linear"},
         "stage2": {"steps": 900, "d_width": 48},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs

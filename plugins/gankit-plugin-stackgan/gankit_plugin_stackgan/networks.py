@@ -109,8 +109,7 @@ class StageTwoGenerator(nn.Module):
     """A stage-I image (N, 3, low, low) and its caption to an image (N, 3, size, size) in [-1, 1] (section 3.4).
 
     The image is halved `halvings` times (2 in the paper), joined with the condition, refined by residual blocks and
-    enlarged. With `onto` the result is added to the enlarged stage-I image, before the tanh, and is 0 at first; not in
-    the paper.
+    enlarged. With `onto` the result is added to the enlarged stage-I image, before the tanh; not in the paper.
     """
 
     def __init__(
@@ -142,8 +141,6 @@ class StageTwoGenerator(nn.Module):
         self.residual = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks)])
         self.ups = nn.Sequential(*[layer for k in range(doublings) for layer in up(wide >> k, wide >> k + 1)])
         self.image = conv3(wide >> doublings, channels)
-        if onto:
-            nn.init.zeros_(self.image.weight)
 
     def forward(self, low: Tensor, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The images, and the mean and log-variance of the condition."""

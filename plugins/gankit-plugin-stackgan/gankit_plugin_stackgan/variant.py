@@ -96,25 +96,22 @@ class StackGAN(Variant[StackGANConfig]):
         )
 
     def sample(self, networks: Networks, request: SampleRequest) -> Tensor:
-        embedding, spread = networks["text"](request.batch["text"]), self.config.truncation
+        embedding = networks["text"](request.batch["text"])
+        return self._draw(networks, embedding, request, self.config.truncation)[0]
+
+    def _draw(
+        self, networks: Networks, embedding: Tensor, source: Step | SampleRequest, spread: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, and the mean and log-variance of the condition, drawn with `spread` times its noise."""
+        import torch
+
+        c, n = self.config, len(embedding)
+        z, noise = source.noise(n, c.z), spread * source.noise(n, c.condition)
         if self.stage == 1:
-            return self._first(networks["generator"], embedding, request, spread)[0]
-        small = self._first(networks["stage1"], embedding, request, spread)[0]
-        return self._second(networks, small, embedding, request, spread)[0]
-
-    def _first(
-        self, generator: nn.Module, embedding: Tensor, source: Step | SampleRequest, spread: float = 1.0
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Stage I: images, and the mean and log-variance of the condition, drawn with `spread` times its noise."""
-        z = source.noise(len(embedding), self.config.z)
-        return generator(embedding, z, spread * source.noise(len(embedding), self.config.condition))
-
-    def _second(
-        self, networks: Networks, small: Tensor, embedding: Tensor, source: Step | SampleRequest, spread: float = 1.0
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Stage II, of stage-I images."""
-        noise = spread * source.noise(len(embedding), self.config.condition)
-        return networks["generator"](small, embedding, noise)
+            return networks["generator"](embedding, z, noise)
+        with torch.no_grad():
+            small = networks["stage1"](embedding, z, noise)[0]
+        return networks["generator"](small, embedding, spread * source.noise(n, c.condition))
 
     def _real(self, step: Step) -> Tensor:
         """The batch's images in the size of this stage."""
@@ -130,23 +127,7 @@ class StackGAN(Variant[StackGANConfig]):
 
     def _fake(self, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Images for the captions asked, and their condition; both phases see the same ones."""
-
-        def draw() -> tuple[Tensor, Tensor, Tensor]:
-            if self.stage == 1:
-                return self._first(step.networks["generator"], self._asked(step), step)
-            return self._second(step.networks, self._small(step), self._asked(step), step)
-
-        return step.shared("fake", draw)
-
-    def _small(self, step: Step) -> Tensor:
-        """The stage-I images that stage II refines."""
-        import torch
-
-        def draw() -> Tensor:
-            with torch.no_grad():
-                return self._first(step.networks["stage1"], self._asked(step), step)[0]
-
-        return step.shared("small", draw)
+        return step.shared("fake", lambda: self._draw(step.networks, self._asked(step), step))
 
     def _asked(self, step: Step) -> Tensor:
         """Embeddings (N, E) of what is drawn: the batch's captions, or half of them twice where modes are sought."""
@@ -194,8 +175,6 @@ class StackGAN(Variant[StackGANConfig]):
         }
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
-        from torch.nn import functional as F
-
         from gankit.losses import kl_normal, sameness
         from gankit.ops import patchgan_g_loss
         from gankit.text.matching import match_loss
@@ -206,10 +185,6 @@ class StackGAN(Variant[StackGANConfig]):
         terms = {"generator": patchgan_g_loss(judge.matched(features, mean.detach()), "bce")}
         if self.stage == 2:
             terms["generator_alone"] = patchgan_g_loss(judge.real(features), "bce")
-            if self.config.consistency:
-                small = self._small(step)
-                low = F.interpolate(images.float(), small.shape[-2:], mode="area")
-                terms["consistency"] = self.config.consistency * F.l1_loss(low, small.float())
         if self.config.match and "images" in step.networks:
             terms["match"] = self.config.match * match_loss(step, images, self._asked(step))
         if self.config.seek:

@@ -153,13 +153,6 @@ def test_embeddings_from_a_file(captioned: Path) -> None:
         gankit.train("stackgan", "captioned-folder", **given, out="fewer")
 
 
-def test_stage_two_may_be_held_to_stage_one(captioned: Path) -> None:
-    run = gankit.train("stackgan", "captioned-folder", **options(captioned, consistency=5.0))
-    stages = gankit.open_run("runs/stackgan-captioned-folder/0001"), run
-    first, second = ({name for entry in stage.log for name in entry} for stage in stages)
-    assert "generator/consistency" in second - first
-
-
 def test_options_of_another_encoder_are_refused(captioned: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^text\.file = .*: does nothing without text\.encoder = precomputed; give both"
