@@ -3,7 +3,8 @@
     python benchmarks/quality.py VARIANT [--seeds 0,1,2] [--n 1000] [--json FILE] [--keep DIR] [-- OPTIONS OF THE RUN]
 
 Each run is ``gankit run VARIANT`` in a process of its own, with the options behind ``--``, and then ``gankit eval`` of
-its best checkpoint; ``course`` has the evaluations while it trained. The rows are committed as
+its best checkpoint; ``course`` has the evaluations while it trained, ``worst`` how often the class that fares worst is
+right. The rows are committed as
 ``benchmarks/results/quality/VARIANT.jsonl``.
 """
 
@@ -60,6 +61,7 @@ def row(variant: str, seed: int, n: int, out: Path, options: list[str]) -> dict[
         },
         "n": judged["n"],
         "metrics": judged["metrics"],
+        "worst": {name: round(min(of.values()), 4) for name, of in judged["classes"].items() if of},
         "floor": judged["protocol"].get("floor", {}),
         "shares": judged["shares"],
         "judge": judged["judge"] and judged["judge"]["accuracy_on_real"],
