@@ -198,9 +198,9 @@ def test_critics_may_have_a_penalty() -> None:
         ({"network": "unet", "blocks": 3}, "network = resnet"),
         ({"downs": 3}, "network = unet"),
         ({"kernel": 5}, "network = keras"),
-        ({"network": "keras", "d_width": 8}, "network = unet"),
+        ({"network": "keras", "d_width": 8}, "network = resnet or unet"),
         ({"optim": {"halvings": 2}}, "optim.schedule = halve"),
-        ({"optim": {"schedule": "constant", "hold": 0.2}}, "optim.schedule = linear or cosine"),
+        ({"optim": {"schedule": "constant", "lr_end": 0.2}}, "optim.schedule = linear or cosine"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(given: dict[str, Any], needed: str) -> None:

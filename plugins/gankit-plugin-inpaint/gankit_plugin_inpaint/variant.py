@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 MASK = "mask"
 
 
-_OF = {
-    "gated": ("act", "attention", "spread", "d_layers", "d_norm", "penalty"),
-    "context-encoder": ("neck", "overlap"),
-}
-
-
 class InpaintConfig(Config):
     """Options of the variant ``inpaint``."""
 
@@ -70,15 +64,6 @@ class InpaintConfig(Config):
     """Optimiser of the filler."""
     d_optim: Optim = Optim(lr=1e-4, betas=(0.5, 0.999))
     """Optimiser of the discriminator."""
-
-    def without_effect(self) -> dict[str, str]:
-        other = "context-encoder" if self.network == "gated" else "gated"
-        needs = dict.fromkeys(_OF[other], f"network = {other}")
-        if self.holes in ("strokes", "centre"):
-            needs["box"] = "holes = boxes or free-form"
-        if self.holes in ("boxes", "centre"):
-            needs |= dict.fromkeys(("strokes", "brush"), "holes = strokes or free-form")
-        return needs
 
     @field_validator("box", "brush")
     @classmethod

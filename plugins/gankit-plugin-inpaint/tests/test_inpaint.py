@@ -219,17 +219,3 @@ def test_a_run_killed_and_resumed_is_the_run_never_stopped(
 ) -> None:
     """Masks come from the run's generator; the vectors of the spectral norm are buffers."""
     resumes_exactly("inpaint", **{**SMALL, **options})
-
-
-@pytest.mark.parametrize(
-    ("given", "needed"),
-    [
-        ({"neck": 8}, "network = context-encoder"),
-        ({"network": "context-encoder", "attention": False}, "network = gated"),
-        ({"holes": "boxes", "brush": (0.1, 0.2)}, "holes = free-form"),
-        ({"holes": "strokes", "box": (0.1, 0.2)}, "holes = free-form"),
-    ],
-)
-def test_options_that_would_do_nothing_are_refused(given: dict[str, Any], needed: str) -> None:
-    with pytest.raises(UsageError, match=f"does nothing without {needed};"):
-        make_session("inpaint", **given)

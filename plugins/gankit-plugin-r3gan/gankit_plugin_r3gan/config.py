@@ -84,8 +84,6 @@ class R3GANConfig(Config):
             needs["class_key"] = "conditional = true"
         if not self.adaptive:
             needs["adaptive_images"] = "adaptive = true"
-        else:
-            needs["augment_p"] = "adaptive = false"
         if self.penalty != "approx":
             needs["penalty_step"] = "penalty = approx"
         if self.widths is not None:

@@ -124,7 +124,6 @@ def test_without_classes_the_best_is_kept_by_captions(tmp_path: Path, monkeypatc
         ({"class_key": "ink"}, r"^class_key = 'ink': does nothing without conditional = true"),
         ({"adaptive_images": 9}, r"^adaptive_images = 9: does nothing without adaptive = true"),
         ({"penalty_step": 0.1}, r"^penalty_step = 0\.1: does nothing without penalty = approx"),
-        ({"adaptive": True, "augment_p": 0.5}, r"^augment_p = 0\.5: does nothing without adaptive = false"),
         ({"width": 8, "widths": (8, 8, 8)}, r"^width = 8: does nothing without widths = none"),
         ({"gamma": 1.0, "gamma_at_32": 2.0}, r"^gamma_at_32 = 2\.0: does nothing without gamma = none"),
     ],

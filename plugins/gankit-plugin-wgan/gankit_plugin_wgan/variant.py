@@ -49,14 +49,6 @@ class WGANConfig(Config):
     clip_optim: Optim = Optim(kind="rmsprop", lr=5e-5, betas=(0.0, 0.99))
     """Of clip: optimiser of both networks."""
 
-    def without_effect(self) -> dict[str, str]:
-        needs = {} if self.network == "dcgan" else {"bias": "network = dcgan"}
-        if self.lipschitz == "clip":
-            needs |= dict.fromkeys(("penalty", "optim"), "lipschitz = gp or approx")
-        else:
-            needs |= dict.fromkeys(("clip", "many_turns", "clip_optim"), "lipschitz = clip")
-        return needs if self.lipschitz == "approx" else needs | {"reach": "lipschitz = approx"}
-
     @model_validator(mode="after")
     def _no_norm_under_a_penalty(self) -> WGANConfig:
         if self.batch_norm and self.lipschitz != "clip":
