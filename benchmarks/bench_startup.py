@@ -48,8 +48,8 @@ def seconds(code: str) -> float:
 def rows(rounds: int) -> list[dict[str, Any]]:
     codes = [SMALLEST, *(OURS.format(arguments=command.split()) for command in COMMANDS)]
     floor, *best = map(min, zip(*([seconds(code) for code in codes] for _ in range(rounds)), strict=True))
-    plugins = len(entry_points(group="gankit.plugins.v1"))
-    common = {"rounds": rounds, "variants": plugins, "floor_seconds": round(floor, 3), **machine(torch.device("cpu"))}
+    variants = len(entry_points(group="gankit.plugins.v1"))
+    common = {"rounds": rounds, "variants": variants, "floor_seconds": round(floor, 3), **machine(torch.device("cpu"))}
     return [
         {"bench": "startup", "command": f"gankit {command}", "seconds": round(own, 3), "ratio": round(own / floor, 2)}
         | common

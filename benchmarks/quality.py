@@ -4,8 +4,7 @@
 
 Each run is ``gankit run VARIANT`` in a process of its own, with the options behind ``--``, and then ``gankit eval`` of
 its best checkpoint; ``course`` has the evaluations while it trained, ``worst`` how often the class that fares worst is
-right. The rows are committed as
-``benchmarks/results/quality/VARIANT.jsonl``.
+right. The rows are committed as ``benchmarks/results/quality/VARIANT.jsonl``.
 """
 
 from __future__ import annotations

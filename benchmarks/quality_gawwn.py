@@ -4,8 +4,8 @@
 
 Held-out captions and places are drawn: `overlap` is the variant's metric, the intersection over union of the box and of
 what differs from the ground, of the samples whose real image says the same; `overlap_real` that of all real images;
-`classes` the part in which a judge, which saw real images only, sees the class of the caption; both
-of the real images, too. `centres`: with text and noise held and the place moved to a random one, how the centre of what
+`classes` the part in which a judge, which saw real images only, sees the class of the caption, and `classes_real` the
+same of the real images. `centres`: with text and noise held and the place moved to a random one, how the centre of what
 is drawn goes with that of the place: Pearson's correlation, across and down.
 """
 

@@ -16,7 +16,7 @@ class ConcatConv2d(nn.Conv2d):
 
     Its weights are those of ``Conv2d(C + K, ...)``, and so is its result, to rounding. But what comes of the vector is
     computed for each place of the kernel, not of the map: it is the same everywhere, less what hangs over an edge.
-    And :meth:`of_map` may be computed once for several vectors. ValueError names channels or lengths that are others.
+    And :meth:`of_map` may be computed once for several vectors. ValueError for a vector of another length.
 
     Args:
         channels: C, of the map.

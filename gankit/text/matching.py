@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gankit.plugin import DataSpec
     from gankit.text.config import TextConfig
 
-__all__ = ["BANK", "DISTORTION", "SIDE", "ImageEncoder", "embedded", "encoders", "match_loss", "mistaken", "others"]
+__all__ = ["BANK", "SIDE", "ImageEncoder", "embedded", "encoders", "match_loss", "mistaken", "others"]
 
 SIDE = 32
 """Images are brought to this size."""

@@ -218,7 +218,7 @@ class Lean(Numbers):
 
 def test_handing_over_a_batch_takes_few_calls() -> None:
     """The step of a small network takes a millisecond: the loader may not take a noticeable part of it. Calls are
-    counted, of Python and of C, since times are those of the machine; 20 batches take some 10 microseconds each."""
+    counted, of Python and of C, since times are those of the machine: a batch takes some microseconds."""
     loader = Loader(Lean(1000), 128)
     loader.next()
     calls = 0

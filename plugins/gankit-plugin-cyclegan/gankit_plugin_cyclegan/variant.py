@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 OTHER = {"a": "b", "b": "a"}
 _OF = {
-    "resnet": ("blocks", "up_kernel", "norm"),
-    "unet": ("downs",),
-    "resnet or unet": ("g_width", "d_width", "d_layers"),
-    "keras": ("kernel",),
+    "g_width": ("resnet", "unet"),
+    "d_width": ("resnet", "unet"),
+    "d_layers": ("resnet", "unet"),
+    "blocks": ("resnet",),
+    "up_kernel": ("resnet",),
+    "norm": ("resnet",),
+    "downs": ("unet",),
+    "kernel": ("keras",),
 }
-"""The options of each kind of networks that not all have."""
+"""Which kinds of networks have an option, of those that not all have."""
 
 
 class CycleGANConfig(Config):
@@ -64,8 +68,7 @@ class CycleGANConfig(Config):
     """The discriminators' learning rate, as a multiple of the generators'."""
 
     def without_effect(self) -> dict[str, str]:
-        others = {kinds: names for kinds, names in _OF.items() if self.network not in kinds.split(" or ")}
-        return {name: f"network = {kinds}" for kinds, names in others.items() for name in names}
+        return {name: f"network = {' or '.join(kinds)}" for name, kinds in _OF.items() if self.network not in kinds}
 
 
 class CycleGAN(Variant[CycleGANConfig]):

@@ -31,8 +31,11 @@ GRID = 16
 """Side of the maps in which things are placed."""
 SLOPE = 0.2
 Doubling = Literal["deconv", "resize"]
-"""How maps become twice as large: as published, or enlarged and convolved with their edges repeated. Then what is the
-same everywhere, as a ground of one colour, can stay so: zeros at the edges leave a frame around it."""
+"""How maps become twice as large: as published, or enlarged and convolved."""
+Edges = Literal["zeros", "replicate"]
+EDGES: dict[Doubling, Edges] = {"deconv": "zeros", "resize": "replicate"}
+"""What lies around a generator's maps, by how they are doubled: zeros, as published, or their edges repeated. Then what
+is the same everywhere, as a ground of one colour, can stay so: zeros leave a frame around it."""
 
 
 def doublings(size: int, width: int) -> int:
@@ -53,11 +56,10 @@ def conv(
     stride: int = 1,
     padding: int = 1,
     act: str = "relu",
-    how: Doubling = "deconv",
+    edges: Edges = "zeros",
 ) -> list[nn.Module]:
-    """A convolution, batch norm and an activation: relu, leaky or none. `how`: which edges."""
-    mode = _edges(how)
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=mode)
+    """A convolution, batch norm and an activation: relu, leaky or none."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=edges)
     return [layer, nn.BatchNorm2d(outputs), *_act(act)]
 
 
@@ -81,12 +83,8 @@ def double(inputs: int, outputs: int, how: Doubling, act: str = "relu") -> list[
 
 def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
     if how == "resize":
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, padding_mode=_edges(how))]
+        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, padding_mode=EDGES[how])]
     return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
-
-
-def _edges(how: Doubling) -> Literal["zeros", "replicate"]:
-    return "replicate" if how == "resize" else "zeros"
 
 
 def _act(name: str) -> list[nn.Module]:
@@ -96,12 +94,12 @@ def _act(name: str) -> list[nn.Module]:
 class Residual(nn.Module):
     """1x1, 3x3, 3x3 beside an identity, of which the first two are narrow."""
 
-    def __init__(self, channels: int, narrow: int, how: Doubling) -> None:
+    def __init__(self, channels: int, narrow: int, edges: Edges) -> None:
         super().__init__()
         self.body = nn.Sequential(
             *conv(channels, narrow, 1, 1, 0),
-            *conv(narrow, narrow, how=how),
-            *conv(narrow, channels, act="none", how=how),
+            *conv(narrow, narrow, edges=edges),
+            *conv(narrow, channels, act="none", edges=edges),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gankit.nn import LeakyReLU
 from gankit_plugin_gawwn.blocks import (
+    EDGES,
     GRID,
     SLOPE,
     Doubling,
@@ -38,7 +39,7 @@ class BoxGenerator(nn.Module):
         self, *, text: int, z: int, width: int, last: int, count: int, doubling: Doubling = "deconv", channels: int = 3
     ) -> None:
         super().__init__()
-        g = width
+        g, edges = width, EDGES[doubling]
         self.noise, self.noise_around = nn.Linear(z, 4 * g), nn.Linear(z, 4 * g)
         self.text = nn.Linear(text, 4 * g)
         self.where = nn.Sequential(
@@ -49,12 +50,12 @@ class BoxGenerator(nn.Module):
         )
         self.inside = nn.Sequential(
             *start(8 * g, 8 * g, act="none"),
-            Residual(8 * g, 2 * g, doubling),
+            Residual(8 * g, 2 * g, edges),
             *double(8 * g, 4 * g, doubling, act="none"),
-            Residual(4 * g, g, doubling),
+            Residual(4 * g, g, edges),
             *double(4 * g, 2 * g, doubling, act="none"),
         )
-        self.joint = nn.Sequential(*conv(4 * g, 2 * g, how=doubling))
+        self.joint = nn.Sequential(*conv(4 * g, 2 * g, edges=edges))
         self.image = upwards([2 * g, g, *[last] * (count - 2)][:count], channels, doubling)
 
     def forward(self, embedding: Tensor, z: Tensor, boxes: Tensor) -> Tensor:

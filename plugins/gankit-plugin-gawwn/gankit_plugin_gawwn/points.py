@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gankit.nn import ConcatSequential, LeakyReLU
 from gankit_plugin_gawwn.blocks import (
+    EDGES,
     GRID,
     SLOPE,
     Doubling,
@@ -51,16 +52,16 @@ class PointsGenerator(nn.Module):
         channels: int = 3,
     ) -> None:
         super().__init__()
-        g = width
+        g, edges = width, EDGES[doubling]
         self.noise, self.text = nn.Linear(z, 4 * g), nn.Linear(text, 4 * g)
         self.said_here, self.said_around = _dense(8 * g, 4 * g), _dense(8 * g, 4 * g)
-        self.here = nn.Sequential(*conv(4 * g, 4 * g, how=doubling))
+        self.here = nn.Sequential(*conv(4 * g, 4 * g, edges=edges))
         self.where = nn.Sequential(*conv(points, g, 4, 2), *conv(g, 2 * g, 4, 2), *conv(2 * g, 4 * g, GRID // 4, 1, 0))
         self.around = nn.Sequential(*start(8 * g, 4 * g), *double(4 * g, 2 * g, doubling), *double(2 * g, g, doubling))
         self.joint = nn.Sequential(
-            *conv(5 * g + points, 4 * g, how=doubling),
-            *conv(4 * g, 4 * g, act="none", how=doubling),
-            Residual(4 * g, g, doubling),
+            *conv(5 * g + points, 4 * g, edges=edges),
+            *conv(4 * g, 4 * g, act="none", edges=edges),
+            Residual(4 * g, g, edges),
         )
         self.image = upwards([4 * g, 2 * g, *[g] * (count - 2)][:count], channels, doubling)
 

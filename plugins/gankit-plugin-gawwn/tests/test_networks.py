@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
-from gankit_plugin_gawwn.blocks import Doubling, Residual, conv, doublings, upwards
+from gankit_plugin_gawwn.blocks import EDGES, Doubling, Residual, conv, doublings, upwards
 from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
 from gankit_plugin_gawwn.placing import cropped, cut, drawn_points, moved, placed, spread
 from gankit_plugin_gawwn.points import PointsDiscriminator, PointsGenerator
@@ -203,7 +203,8 @@ def test_what_is_drawn_is_found() -> None:
 @pytest.mark.parametrize(("doubling", "flat"), [("resize", True), ("deconv", False)])
 def test_what_is_the_same_everywhere_stays_so(doubling: Doubling, flat: bool) -> None:
     """A ground of one colour, without a frame where maps end."""
-    layers = nn.Sequential(*conv(6, 8, how=doubling), Residual(8, 2, doubling), upwards([8, 4], 3, doubling)).eval()
+    edges = EDGES[doubling]
+    layers = nn.Sequential(*conv(6, 8, edges=edges), Residual(8, 2, edges), upwards([8, 4], 3, doubling)).eval()
     images = layers(torch.randn(2, 6, 1, 1).expand(-1, -1, 16, 16))
     spread = (images - images[:, :, :1, :1]).abs().max()
     assert (spread < 1e-6) == flat

@@ -29,7 +29,7 @@ class StackGANConfig(Config):
     """Channels of the discriminators' first layer."""
     blocks: int = Field(1, ge=0)
     """Residual blocks of the stage-II generator."""
-    halvings: int = Field(1, ge=0, le=4)
+    halvings: int = Field(1, ge=1, le=4)
     """How often the stage-II generator halves the stage-I image before it joins the caption."""
     onto: bool = False
     """Stage II corrects the enlarged stage-I image, where the paper's draws it anew."""
