@@ -1,7 +1,7 @@
 """A step of CycleGAN with the published networks against a loop written by hand in plain torch, taking turns.
 
     python benchmarks/bench_cyclegan.py [--sizes 128,256] [--precisions float32,bf16] [--device D]
-        [--rounds N] [--json FILE]
+        [--rounds N] [--cudnn-benchmark] [--json FILE]
 
 The loop does what the authors' code does in its order: generators first, each forward by itself, discriminators frozen
 meanwhile, a pool of images, Adam; torch's own layers, NCHW. Ours is the trainer's step with all it does but an average,
@@ -216,6 +216,7 @@ def row(size: int, precision: str, rounds: int, device: str) -> dict[str, Any]:
         "kept_ratio": round(kept["ours"] / kept["by hand"], 3),
         "not_convolution": round(1 - share_of_convolutions(session), 4),
         "loss_difference": abs(ours - theirs) / theirs,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
         **environment(session.device, type(session.variant), Noise),
     }
 
@@ -232,8 +233,10 @@ def main() -> None:
     parser.add_argument("--precisions", default="float32,bf16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cudnn-benchmark", action="store_true", help="both have cuDNN try its convolutions out")
     parser.add_argument("--json", type=Path, help="append the rows to this file")
     arguments = parser.parse_args()
+    torch.backends.cudnn.benchmark = arguments.cudnn_benchmark
     sizes, precisions = [int(s) for s in arguments.sizes.split(",")], arguments.precisions.split(",")
     for found in rows(sizes, precisions, arguments.rounds, arguments.device):
         text = f"{found['size']} {found['precision']:8} {found['ours_ms']:9.1f} ms, by hand {found['by_hand_ms']:9.1f}"
