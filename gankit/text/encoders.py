@@ -110,7 +110,7 @@ class SentenceTransformer(nn.Module):
                 "pip install 'gankit[sentence-transformers]'".format(" ".join(str(error).split()))
             ) from None
         try:
-            loaded = Model(_placed(model), local_files_only=True, device="cpu")
+            loaded: Any = Model(_placed(model), local_files_only=True, device="cpu")
         except Exception as error:  # whatever a model's own code raises
             raise UsageError(
                 f"text.model = {model}: cannot be loaded from this machine ({type(error).__name__}); "
