@@ -73,6 +73,9 @@ class RunConfig(Config):
     augment: Augment = Augment()
     """Augmentation of images."""
 
+    def without_effect(self) -> dict[str, str]:
+        return {} if self.ema_start is not None else {"ema_until": "ema_start"}
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:

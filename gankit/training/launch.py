@@ -102,6 +102,7 @@ class TrainRequest:
         """The options of a new run; :class:`UsageError` if one that was given would do nothing."""
         resolved = self.resolve()
         given = set(names_in(self.options))  # a file may serve several runs
+        check_effect(resolved.run, given)
         check_effect(resolved.options, given)
         check_effect(resolved.data, given, "data.")
         return resolved
