@@ -36,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.gankit
 	touch $@
 
 # Processes of one thread each; more than two would not fit on a small GPU. A file's tests stay together: they share what
-# is trained.
+# is trained. With WORKERS=0 all run in this process, as --pdb and -s need.
 test: $(VENV)/.dev       ## every test of the core and of the plugins
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 

@@ -74,7 +74,10 @@ class RunConfig(Config):
     """Augmentation of images."""
 
     def without_effect(self) -> dict[str, str]:
-        return {} if self.ema_start is not None else {"ema_until": "ema_start"}
+        needs = {} if self.eval_every else {"eval_n": "eval_every"}
+        if not self.ema:
+            return needs | dict.fromkeys(("ema_start", "ema_until"), "ema")
+        return needs if self.ema_start is not None else needs | {"ema_until": "ema_start"}
 
     @field_validator("device")
     @classmethod

@@ -149,19 +149,14 @@ def _between_captions(
     checkpoint: str,
 ) -> Samples:
     variant, spec, who = drawer.variant, drawer.spec, type(drawer.variant).__name__
-    keys = asked_keys(variant, spec, produces)
-    if TEXT not in keys or TEXT not in drawer.networks:
+    if TEXT not in asked_keys(variant, spec, produces) or TEXT not in drawer.networks:
         raise UsageError(f"{who} cannot interpolate between captions: it draws from none.")
     texts = [texts] if isinstance(texts, str) else list(texts)
     if len(texts) < 2:
         raise UsageError(f"interpolating takes two captions or more, got {len(texts)}.")
-    ends = read_given(TEXT, keys[TEXT], texts).rows[1:]
-    ways = len(texts) - 1
-    for name, value in (given or {}).items():
-        if name in keys and (count := len(read_given(name, keys[name], value, ways))) > ways:
-            raise UsageError(f"{name}: {count} are given, and there are {ways} ways between {len(texts)} captions.")
+    ends = read_given(TEXT, asked_keys(variant, spec, produces)[TEXT], texts).rows[1:]
     starts = merged(given, text=texts[:-1])
-    asked = conditions(variant, spec, ways, to=to, given=starts, rows=drawer.rows, seed=seed)
+    asked = conditions(variant, spec, len(texts) - 1, to=to, given=starts, rows=drawer.rows, seed=seed)
     asked = _one_for_all(asked)
     records = [
         {**{name: value for name, value in record.items() if name != TEXT}, "from": texts[i], "to": texts[i + 1]}

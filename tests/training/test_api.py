@@ -115,9 +115,14 @@ def test_an_option_that_is_given_and_does_nothing_is_refused(tmp_path):
         with pytest.raises(UsageError, match=words):
             train(tmp_path / "none", Idle, steps=1, **given)
         train(tmp_path / "on", Idle, steps=1, on=True, **given)
-    with pytest.raises(UsageError, match=r"^ema_until = 0\.5: does nothing without ema_start; give both"):
-        train(tmp_path / "none", Idle, steps=1, ema_until=0.5)
-    train(tmp_path / "on", Idle, steps=1, ema_until=0.5, ema_start=0.1)
+    for given, words in (
+        ({"ema_until": 0.5}, r"^ema_until = 0\.5: does nothing without ema_start; give both"),
+        ({"ema_start": 0.5, "ema": 0.0}, r"^ema_start = 0\.5: does nothing without ema;"),
+        ({"eval_n": 3}, r"^eval_n = 3: does nothing without eval_every;"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train(tmp_path / "none", Idle, steps=1, **given)
+    train(tmp_path / "on", Idle, steps=1, ema_until=0.5, ema_start=0.1, eval_every=1, eval_n=2)
     assert not (tmp_path / "none").exists()
     # what is turned off, and what a preset, a file or a run says
     train(tmp_path, Idle, steps=1, part__weight_decay=0.0, weight=0.0)

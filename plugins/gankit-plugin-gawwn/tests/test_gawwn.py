@@ -103,15 +103,6 @@ def test_a_box_that_is_none_is_refused(run: Run) -> None:
             run.sample(1, given={"text": "apple", "box": "0.5,0.5,0.1,0.9"})
 
 
-def test_more_places_than_there_are_ways_between_captions_are_refused(run: Run) -> None:
-    place = run.variant.place
-    here, there = PLACES[place]
-    texts = ["apple", "melon", "red apple"]
-    assert len(run.interpolate(texts=texts, frames=2, given={place: [here, there]}).images) == 4
-    with pytest.raises(UsageError, match=f"^{place}: 3 are given, and there are 2 ways between 3 captions"):
-        run.interpolate(texts=texts, frames=2, given={place: [here, there, here]})
-
-
 def test_figures_show_places_and_captions(run: Run) -> None:
     samples = run.sample(9)
     assert set(samples.figures) == {"places", "captions"}
