@@ -14,6 +14,7 @@ from gankit.nn.reflection_pad import ReflectionPad2d
 from gankit.nn.resnet import ResNetGenerator
 from gankit.nn.state import State
 from gankit.nn.unet import UNetGenerator
+from gankit.nn.upsample_conv2d import UpsampleConv2d
 
 __all__ = [
     "AdaptiveProbability",
@@ -31,5 +32,6 @@ __all__ = [
     "ResNetGenerator",
     "State",
     "UNetGenerator",
+    "UpsampleConv2d",
     "norm_act",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
-from gankit.nn import LeakyReLU
+from gankit.nn import LeakyReLU, UpsampleConv2d
 from gankit.options.spelling import give
 from gankit.plugin import DataSpec
 from gankit_plugin_cgan.variant import CGANConfig
@@ -81,8 +81,7 @@ class ConvGenerator(nn.Module):
         self.enter = nn.Linear(z + classes, math.prod(self.start))
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for inner, outer in pairwise(widths):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(inner, outer, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(outer), nn.ReLU()]
+            layers += [UpsampleConv2d(inner, outer, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1), nn.Tanh())
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gankit.errors import UsageError
-from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU
+from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU, UpsampleConv2d
 from gankit.options.spelling import give
 
 __all__ = [
@@ -83,7 +83,7 @@ def double(inputs: int, outputs: int, how: Doubling, act: str = "relu") -> list[
 
 def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
     if how == "resize":
-        return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, 1, 1, padding_mode=EDGES[how])]
+        return [UpsampleConv2d(inputs, outputs, padding_mode=EDGES[how])]
     return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
 
 

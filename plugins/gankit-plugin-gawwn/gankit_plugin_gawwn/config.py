@@ -57,6 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval_every": 1000,
         "ema": 0.999,
         "precision": "auto",
+        "memory_format": "channels_last",
         "z": 32,
         "width": 24,
         "doubling": "resize",

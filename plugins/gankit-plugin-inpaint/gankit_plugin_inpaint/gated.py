@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gankit.errors import UsageError
-from gankit.nn import LeakyReLU
+from gankit.nn import LeakyReLU, UpsampleConv2d
 from gankit.options.spelling import give
 from gankit_plugin_inpaint.attention import contextual_attention
 from gankit_plugin_inpaint.spread import contrast_of, spread_into
@@ -38,7 +38,7 @@ class GatedConv2d(nn.Module):
         self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, act: str = "elu"
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
+        self.conv = self._convolution(inputs, outputs, kernel, stride, dilation)
         self.act = partial(F.leaky_relu, negative_slope=SLOPE) if act == "leaky_relu" else getattr(F, act)
         value, gate = self.conv.weight.chunk(2)
         inside = inputs * kernel * kernel
@@ -46,16 +46,19 @@ class GatedConv2d(nn.Module):
         nn.init.normal_(gate, 0.0, 1 / math.sqrt(inside))
         nn.init.zeros_(self.conv.bias)
 
+    def _convolution(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
+        return nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation)
+
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.conv(x).chunk(2, 1)
         return self.act(value) * gate.sigmoid()
 
 
 class GatedUp2d(GatedConv2d):
-    """The same of the nearest-neighbour enlargement to twice the sides."""
+    """The same of the nearest-neighbour enlargement to twice the sides, 3x3."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def _convolution(self, inputs: int, outputs: int, *_: int) -> nn.Conv2d:
+        return UpsampleConv2d(inputs, outputs)
 
 
 class Layers(nn.Sequential):

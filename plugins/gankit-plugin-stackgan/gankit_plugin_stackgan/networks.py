@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU
+from gankit.nn import ConcatConv2d, ConcatSequential, LeakyReLU, UpsampleConv2d
 
 SLOPE = 0.2
 
@@ -35,7 +35,7 @@ def down(inputs: int, outputs: int, *, norm: bool, slope: float) -> list[nn.Modu
 
 def up(inputs: int, outputs: int) -> list[nn.Module]:
     """Nearest-neighbour doubling and a 3x3 convolution."""
-    return [nn.Upsample(scale_factor=2), conv3(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return [UpsampleConv2d(inputs, outputs, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 class Augmentation(nn.Module):
@@ -153,6 +153,16 @@ class StageTwoGenerator(nn.Module):
         return torch.tanh(drawn), mean, log_variance
 
 
+class Score(nn.Conv2d):
+    """A 4x4 convolution of a map (N, C, 4, 4) to one logit (N, 1), as the product that it is: faster."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)
+
+
 class Discriminator(nn.Module):
     """Whether an image (N, 3, size, size) is real and shows what a condition (N, K) says.
 
@@ -175,9 +185,9 @@ class Discriminator(nn.Module):
             ConcatConv2d(wide, condition, wide, bias=False),
             nn.BatchNorm2d(wide),
             LeakyReLU(negative_slope=SLOPE),
-            nn.Conv2d(wide, 1, 4),
+            Score(wide),
         )
-        self.alone = nn.Conv2d(wide, 1, 4) if unconditional else None
+        self.alone = Score(wide) if unconditional else None
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, 4, 4), and what comes of it in the layer that joins a condition: several may be judged of them."""

@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor, nn
 
+from gankit.nn import UpsampleConv2d
+
 
 class Up(nn.Module):
     """(N, W, H, W) to twice the sides: norm, ReLU, doubling, 3x3; norm, ReLU, 3x3; beside it doubling, 1x1."""
@@ -16,10 +18,11 @@ class Up(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(nn.BatchNorm2d(width), nn.ReLU(), nn.Upsample(scale_factor=2), conv(width, width, 3, 2)),
+            *(nn.BatchNorm2d(width), nn.ReLU(), drawn(UpsampleConv2d(width, width), 2)),
             *(nn.BatchNorm2d(width), nn.ReLU(), conv(width, width, 3, 2)),
         )
-        self.beside = nn.Sequential(nn.Upsample(scale_factor=2), conv(width, width, 1))
+        # a 1x1 says the same of the doubled map, at four times the cost
+        self.beside = nn.Sequential(conv(width, width, 1), nn.Upsample(scale_factor=2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.beside(x) + self.layers(x)
@@ -78,12 +81,16 @@ class ResidualCritic(nn.Module):
 
 
 def conv(inside: int, outside: int, kernel: int, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, drawn uniformly with a variance of 2 gain / (inputs + outputs).
+    """A convolution that keeps the size, :func:`drawn` with `gain`."""
+    return drawn(nn.Conv2d(inside, outside, kernel, padding=kernel // 2), gain)
+
+
+def drawn(layer: nn.Conv2d, gain: float) -> nn.Conv2d:
+    """`layer` with weights drawn uniformly with a variance of 2 gain / (inputs + outputs), and without bias at first.
 
     A gain of 2 is for layers behind a ReLU (He et al. 2015), as in the authors' code.
     """
-    layer = nn.Conv2d(inside, outside, kernel, padding=kernel // 2)
-    bound = math.sqrt(3 * 2 * gain / ((inside + outside) * kernel**2))
+    bound = math.sqrt(3 * 2 * gain / ((layer.in_channels + layer.out_channels) * layer.kernel_size[0] ** 2))
     nn.init.uniform_(layer.weight, -bound, bound)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
