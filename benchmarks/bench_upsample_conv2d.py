@@ -17,10 +17,10 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from bench_options import prepared
 from torch import Tensor
 from torch.nn import functional as F
 
-from gankit.api import make_session
 from gankit.bench import append, measure
 from gankit.bench.clock import clock_for
 from gankit.bench.run import machine
@@ -28,7 +28,6 @@ from gankit.nn import UpsampleConv2d
 
 LAYERS = ((64, 128, 4, 64), (64, 64, 8, 32), (64, 32, 16, 16), (16, 256, 16, 128), (32, 64, 16, 64), (16, 64, 32, 32))
 """Images, channels in, side, channels out: of stackgan, dcgan's doublings, gawwn, inpaint."""
-UNTRAINED: dict[str, Any] = {"stackgan": {"text": {"steps": 1, "image_steps": 0}}, "gawwn": {"text": {"steps": 1, "image_steps": 0}}}
 
 
 def two_layers(layer: UpsampleConv2d, x: Tensor) -> Tensor:
@@ -65,8 +64,7 @@ def of_layer(n: int, inputs: int, side: int, outputs: int, layout: Any, device: 
 
 
 def of_steps(variant: str, device: torch.device) -> dict[str, Any]:
-    session = make_session(variant, device=device.type, **UNTRAINED.get(variant, {}))
-    session.begin()
+    session = prepared(variant, {"device": device.type})
     index = iter(range(10**6))
 
     def ours() -> None:

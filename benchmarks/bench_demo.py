@@ -1,0 +1,99 @@
+"""How long `make demo` trains in one checkout beside another: whole processes, taking turns.
+
+    python benchmarks/bench_demo.py PYTHON OTHER_PYTHON [--rounds N] [--json FILE]
+
+Each is the interpreter of an environment that ``make install`` made in its clone. Of each part (both encoders of text,
+the encoder of images alone, stage I, stage II) some steps are taken in one process and one step in another, which with
+the preset's own number of steps says what the part takes. ``ratio``: the first to the second, median over rounds. What
+is not counted: installing, which is the same, and drawing sheets, of which there is one every 500 steps.
+Needs a machine with nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gankit.bench import append
+from gankit.bench.run import machine
+
+LENGTHS = """
+from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
+text, preset = StackGANConfig().text, PRESETS["default"]
+print(text.steps, text.image_steps, preset["stage1"]["steps"], preset["stage2"]["steps"])
+"""
+PARTS = {"text": 20, "images": 40, "stage1": 60, "stage2": 30}
+"""Steps that are timed of each."""
+
+
+def lengths(python: str) -> dict[str, int]:
+    """The steps of each part in the default preset."""
+    printed = subprocess.run([python, "-c", LENGTHS], check=True, capture_output=True, text=True).stdout
+    return dict(zip(PARTS, map(int, printed.split()), strict=True))
+
+
+def seconds(python: str, out: Path, **steps: int) -> float:
+    """Of one process that trains stage I, or stage II on one that is there already, so many steps of each part."""
+    stage = 2 if "stage2" in steps else 1
+    options = {"stage": stage, "steps": steps.get(f"stage{stage}", 1), "sample-every": 0, "checkpoint-every": 100_000}
+    if stage == 1:
+        options |= {"text.steps": steps.get("text", 1), "text.image-steps": steps.get("images", 1)}
+    given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command = [python, "-m", "gankit", "run", "stackgan", *given, "--out", str(out)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def part(python: str, out: Path, name: str) -> float:
+    """Seconds a step of part `name`."""
+    one, more = (seconds(python, out, **{name: count}) for count in (1, 1 + PARTS[name]))
+    return (more - one) / PARTS[name]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pythons", nargs=2, metavar="PYTHON")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args(arguments)
+    wanted = [lengths(python) for python in asked.pythons]
+    steps: list[dict[str, list[float]]] = [{name: [] for name in PARTS} for _ in asked.pythons]
+    with tempfile.TemporaryDirectory() as folder:
+        outs = [Path(folder, str(number)) for number in range(2)]
+        os.environ["GANKIT_CACHE"] = str(Path(folder, "cache"))
+        for python, out in zip(asked.pythons, outs, strict=True):
+            seconds(python, out)  # fills the cache, and leaves a stage I for stage II
+        for number in range(asked.rounds):
+            for name in PARTS:
+                for which in (0, 1) if number % 2 else (1, 0):
+                    steps[which][name].append(part(asked.pythons[which], outs[which], name))
+                print(name, *(f"{one[name][-1] * 1e3:.0f} ms" for one in steps), flush=True)
+    of_round = [
+        [sum(length[name] * one[name][number] for name in PARTS) for one, length in zip(steps, wanted, strict=True)]
+        for number in range(asked.rounds)
+    ]
+    row: dict[str, Any] = {
+        "bench": "demo",
+        "ratio": statistics.median(ours / other for ours, other in of_round),
+        "seconds": [statistics.median(which) for which in zip(*of_round, strict=True)],
+        "lengths": wanted,
+        "step_ms": [{name: statistics.median(values) * 1e3 for name, values in one.items()} for one in steps],
+        "rounds": asked.rounds,
+        **machine(torch.device("cpu")),
+    }
+    append(row, asked.json)
+    print(f"ratio {row['ratio']:.3f}: {row['seconds'][0]:.0f} and {row['seconds'][1]:.0f} s of training")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
