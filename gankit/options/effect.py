@@ -7,26 +7,29 @@ from collections.abc import Collection, Iterator, Mapping
 from pydantic import BaseModel
 
 from gankit.config import Config
-from gankit.errors import PluginError, UsageError
+from gankit.errors import PluginError
 from gankit.options import schema
 from gankit.options.spelling import shown
 
-__all__ = ["check_effect"]
+__all__ = ["idle"]
 
 
-def check_effect(model: BaseModel, given: Collection[str], prefix: str = "") -> None:
-    """:class:`UsageError` names one of the options `given`, dotted, that has no effect beside the others of `model`.
+def idle(model: BaseModel, given: Collection[str], prefix: str = "") -> dict[str, str]:
+    """The options `given`, dotted, that have no effect beside the others of `model`, and what to say of each.
 
     One that is given its default, or is turned off, is let pass. `prefix` stands before the names of the options.
     :class:`PluginError` if the model's ``without_effect`` gives no such mapping.
     """
     values = dict(schema.flattened(model.model_dump(), prefix))
     defaults = dict(schema.flattened(schema.defaults(type(model)), prefix))
+    found: dict[str, str] = {}
     for name, need in _without_effect(model, prefix):
         for option, value in values.items():
             used = value and value != defaults.get(option)  # what is turned off does nothing anywhere
             if used and option in given and f"{option}.".startswith(f"{name}."):
-                raise UsageError(f"{option} = {shown(value)}: does nothing without {need}; give both, or leave it out")
+                text = f"{option} = {shown(value)}: does nothing without {need}; give both, or leave it out"
+                found.setdefault(option, text)
+    return found
 
 
 def _without_effect(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:

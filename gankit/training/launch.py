@@ -16,7 +16,7 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
-from gankit.options.effect import check_effect
+from gankit.options.effect import idle
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
@@ -99,13 +99,24 @@ class TrainRequest:
         return resolved
 
     def asked(self) -> Resolved:
-        """The options of a new run; :class:`UsageError` if one that was given would do nothing."""
+        """The options of a new run; :class:`UsageError` if one that was given would do nothing, in any stage of it."""
         resolved = self.resolve()
-        given = set(names_in(self.options))  # a file may serve several runs
-        check_effect(resolved.run, given)
-        check_effect(resolved.options, given)
-        check_effect(resolved.data, given, "data.")
+        several = self.variant.stages > 1 and resolved.stage is None
+        stages = [self.resolve(stage) for stage in range(1, self.variant.stages + 1)] if several else [resolved]
+        first, *others = (self._idle(one) for one in stages)
+        for option, text in first.items():
+            if all(option in other for other in others):
+                raise UsageError(text)
         return resolved
+
+    def _idle(self, resolved: Resolved) -> dict[str, str]:
+        """Of the options given those that do nothing. Those in a file may do: it may serve several runs."""
+        given = set(names_in(self.options))
+        return {
+            **idle(resolved.run, given),
+            **idle(resolved.options, given),
+            **idle(resolved.data, given, "data."),
+        }
 
     def open(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
         """A training with these options, with everything open, and loaded if there is somebody to `tell`."""

@@ -238,3 +238,21 @@ def test_stages_that_are_missing_after_a_resumed_one_follow(tmp_path):
     assert (both.path.name, both.config.stage, both.finished) == ("0002", 2, True)
     again = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, **{**SMALL, "steps": 15}, resume=True, stage=1)
     assert (again.path, again.steps) == (first.path, 15)
+
+
+class Overlaid(Staged):
+    """Stage 1 has a rising average, and stage 2 is evaluated."""
+
+    presets: ClassVar = {
+        "default": {**SMALL, "stage1": {"ema_start": 0.1}, "stage2": {"eval_every": 2}},
+    }
+
+
+def test_an_option_that_one_stage_has_a_use_for_is_taken(tmp_path):
+    run = gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, ema_until=0.5, eval_n=3)
+    assert run.config.run.ema_until == 0.5
+    for stage, option in ((1, {"eval_n": 3}), (2, {"ema_until": 0.5})):
+        with pytest.raises(UsageError, match="does nothing without"):
+            gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, stage=stage, **option)
+    with pytest.raises(UsageError, match=r"^eval_n = 3: does nothing without eval_every;"):
+        gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, eval_n=3)
