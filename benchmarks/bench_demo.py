@@ -27,18 +27,29 @@ from gankit.bench import append
 from gankit.bench.run import machine
 
 LENGTHS = """
+import gankit
 from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
 text, preset = StackGANConfig().text, PRESETS["default"]
+print(gankit.__file__)
 print(text.steps, text.image_steps, preset["stage1"]["steps"], preset["stage2"]["steps"])
 """
 PARTS = {"text": 20, "images": 40, "stage1": 60, "stage2": 30}
 """Steps that are timed of each."""
 
 
-def lengths(python: str) -> dict[str, int]:
-    """The steps of each part in the default preset."""
-    printed = subprocess.run([python, "-c", LENGTHS], check=True, capture_output=True, text=True).stdout
-    return dict(zip(PARTS, map(int, printed.split()), strict=True))
+def command(python: str, *arguments: str) -> str:
+    """What a process of that environment prints, and of no other: neither the directory nor PYTHONPATH is searched."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([python, "-P", *arguments], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{python}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def lengths(python: str) -> tuple[str, dict[str, int]]:
+    """Where its gankit lies, and the steps of each part in the default preset."""
+    place, printed = command(python, "-c", LENGTHS).splitlines()
+    return place, dict(zip(PARTS, map(int, printed.split()), strict=True))
 
 
 def seconds(python: str, out: Path, **steps: int) -> float:
@@ -48,9 +59,8 @@ def seconds(python: str, out: Path, **steps: int) -> float:
     if stage == 1:
         options |= {"text.steps": steps.get("text", 1), "text.image-steps": steps.get("images", 1)}
     given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    command = [python, "-m", "gankit", "run", "stackgan", *given, "--out", str(out)]
     began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command(python, "-m", "gankit", "run", "stackgan", *given, "--out", str(out))
     return time.perf_counter() - began
 
 
@@ -66,7 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
-    wanted = [lengths(python) for python in asked.pythons]
+    places, wanted = zip(*(lengths(python) for python in asked.pythons), strict=True)
+    if places[0] == places[1]:
+        raise SystemExit(f"both environments have the gankit of {places[0]}")
     steps: list[dict[str, list[float]]] = [{name: [] for name in PARTS} for _ in asked.pythons]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder, str(number)) for number in range(2)]
@@ -86,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         "bench": "demo",
         "ratio": statistics.median(ours / other for ours, other in of_round),
         "seconds": [statistics.median(which) for which in zip(*of_round, strict=True)],
-        "lengths": wanted,
+        "lengths": list(wanted),
         "step_ms": [{name: statistics.median(values) * 1e3 for name, values in one.items()} for one in steps],
         "rounds": asked.rounds,
         **machine(torch.device("cpu")),

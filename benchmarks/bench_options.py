@@ -4,7 +4,7 @@
 
 ``ratio`` is the median over rounds of the time with ``--options`` to that with ``--than``, by default none: 0.9 is a
 tenth faster. Each takes what comes first every other round. A text encoder is not trained: it takes its time before the
-first step.
+first step. Of a variant with stages it is the first one's step.
 
     python benchmarks/bench_options.py dcgan,cut --options memory_format=channels_last --than memory_format=contiguous
 """

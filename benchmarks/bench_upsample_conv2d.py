@@ -1,9 +1,9 @@
 """UpsampleConv2d against the doubling and the convolution that it stands for, alone and in the steps of variants.
 
-    python benchmarks/bench_upsample_conv2d.py [--device NAME] [--variants NAMES] [--json FILE]
+    python benchmarks/bench_upsample_conv2d.py [--device NAME] [--variants NAME[:PRESET],...] [--json FILE]
 
 Both take turns in one process. ``ratio`` is the time of the two layers over ours (2: twice as fast): of a layer forward
-and backward, with its convolution in either layout; of a variant's default a whole step of the trainer.
+and backward, in either layout, with zeros around; of a variant a whole step of the trainer (of `stackgan` in stage I).
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def of_layer(n: int, inputs: int, side: int, outputs: int, layout: Any, device: 
 
 
 def of_steps(variant: str, device: torch.device) -> dict[str, Any]:
-    session = prepared(variant, {"device": device.type})
+    name, _, preset = variant.partition(":")
+    session = prepared(name, {"device": device.type, "preset": preset or "default"})
+    if not any(isinstance(layer, UpsampleConv2d) for net in session.networks.values() for layer in net.modules()):
+        raise SystemExit(f"{variant} has no UpsampleConv2d")
     index = iter(range(10**6))
 
     def ours() -> None:
@@ -92,7 +95,7 @@ def rows(device: torch.device, variants: list[str]) -> Iterator[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--variants", default="stackgan,gawwn,inpaint,cgan")
+    parser.add_argument("--variants", default="stackgan,gawwn,inpaint,cgan:conv")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
     device = torch.device(asked.device)

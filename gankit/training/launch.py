@@ -99,18 +99,24 @@ class TrainRequest:
         return resolved
 
     def asked(self) -> Resolved:
-        """The options of a new run; :class:`UsageError` if one that was given would do nothing, in any stage of it."""
+        """The options of a new run; :class:`UsageError` if one that was given does nothing in any of the stages."""
         resolved = self.resolve()
-        several = self.variant.stages > 1 and resolved.stage is None
-        stages = [self.resolve(stage) for stage in range(1, self.variant.stages + 1)] if several else [resolved]
-        first, *others = (self._idle(one) for one in stages)
+        if self.variant.stages == 1:
+            wanted, before = [resolved], []
+        else:
+            stage = resolved.stage
+            wanted = [self.resolve(n) for n in ([stage] if stage else range(1, self.variant.stages + 1))]
+            before = [self.resolve(n, implied_by=stage) for n in range(1, min(stage or 1, self.variant.stages))]
+        first, *others = (self._idle(one) for one in wanted)
+        earlier = [self._idle(one) for one in before]
         for option, text in first.items():
-            if all(option in other for other in others):
+            apart = option.partition(".")[0] in OF_ONE_STAGE  # then the stages before do not take it
+            if all(option in other for other in (others if apart else [*others, *earlier])):
                 raise UsageError(text)
         return resolved
 
     def _idle(self, resolved: Resolved) -> dict[str, str]:
-        """Of the options given those that do nothing. Those in a file may do: it may serve several runs."""
+        """Of the options given those that do nothing. Those in a file are let pass: it may serve several runs."""
         given = set(names_in(self.options))
         return {
             **idle(resolved.run, given),

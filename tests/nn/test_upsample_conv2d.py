@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call
 
 from gankit.nn import UpsampleConv2d
 
@@ -32,8 +33,13 @@ def test_is_a_doubling_and_a_convolution(size: tuple[int, int], mode: str, bias:
 def test_derivatives(mode: str) -> None:
     layer = UpsampleConv2d(2, 3, padding_mode=mode).double()  # type: ignore[arg-type]
     x = torch.randn(2, 2, 3, 2).double().requires_grad_()
-    assert gradcheck(layer, (x,))
-    assert gradgradcheck(layer, (x,))
+    learned = dict(layer.named_parameters())
+
+    def of(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        return functional_call(layer, dict(zip(learned, values, strict=True)), (x,))
+
+    assert gradcheck(of, (x, *learned.values()))
+    assert gradgradcheck(of, (x, *learned.values()))
     plain = apart(layer)
     ours = torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()])
     theirs = torch.autograd.grad(plain(x).square().sum(), [x, *plain.parameters()])
@@ -44,13 +50,14 @@ def test_an_empty_batch_other_layouts_and_half_precision() -> None:
     layer = UpsampleConv2d(3, 4)
     assert layer(torch.zeros(0, 3, 6, 6)).shape == (0, 4, 12, 12)
     x = torch.randn(2, 3, 6, 5)
-    wanted = layer(x)
+    wanted, exact = layer(x), layer.transposed_weight()
     last = layer(x.to(memory_format=torch.channels_last))
     assert last.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(last, wanted)
     torch.testing.assert_close(layer(x.transpose(2, 3).contiguous().transpose(2, 3)), wanted)
     with torch.autocast("cpu", torch.bfloat16):
         half = layer(x)
+        assert torch.equal(layer.transposed_weight(), exact)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), wanted, rtol=0.05, atol=0.05)
     whole = layer.bfloat16()(x.bfloat16())
@@ -63,6 +70,23 @@ def test_the_weights_of_a_half_precision_layer_are_added_up_exactly() -> None:
         layer.weight.copy_(torch.tensor([[256.0, 1, 1], [1, 1, 1], [1, 1, -256.0]]))
         middle = layer.transposed_weight()[0, 0, 1:3, 1:3].float()
     assert middle.tolist() == [[-253.0, 4.0], [4.0, 260.0]]  # 259, rounded once
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_weights_in_channels_last_give_maps_in_it(mode: str) -> None:
+    layer = UpsampleConv2d(3, 4, padding_mode=mode).to(memory_format=torch.channels_last)  # type: ignore[call-overload, arg-type]
+    x = torch.randn(2, 12).view(2, 3, 2, 2)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(x), apart(layer)(x))
+
+
+def test_says_the_shape_without_data() -> None:
+    assert UpsampleConv2d(3, 4).to("meta")(torch.empty(2, 3, 5, 6, device="meta")).shape == (2, 4, 10, 12)
+
+
+def test_other_edges_are_refused() -> None:
+    with pytest.raises(ValueError, match="padding_mode must be zeros or replicate, got 'reflect'"):
+        UpsampleConv2d(3, 4, padding_mode="reflect")  # type: ignore[arg-type]
 
 
 def test_compiles_to_the_same() -> None:

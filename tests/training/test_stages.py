@@ -240,19 +240,38 @@ def test_stages_that_are_missing_after_a_resumed_one_follow(tmp_path):
     assert (again.path, again.steps) == (first.path, 15)
 
 
-class Overlaid(Staged):
-    """Stage 1 has a rising average, and stage 2 is evaluated."""
+class OverlaidConfig(StagedConfig):
+    """With an option that another one turns on."""
 
+    on: bool = False
+    """Whether there is a part."""
+    weight: float = 0.0
+    """Its weight."""
+
+    def without_effect(self):
+        return {} if self.on else {"weight": "on = true"}
+
+
+class Overlaid(Staged):
+    """Stage 1 has a rising average and a part, and stage 2 is evaluated."""
+
+    Config = OverlaidConfig
     presets: ClassVar = {
-        "default": {**SMALL, "stage1": {"ema_start": 0.1}, "stage2": {"eval_every": 2}},
+        "default": {**SMALL, "stage1": {"ema_start": 0.1, "on": True}, "stage2": {"eval_every": 2}},
     }
 
 
 def test_an_option_that_one_stage_has_a_use_for_is_taken(tmp_path):
-    run = gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, ema_until=0.5, eval_n=3)
+    run = gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, ema_until=0.5, eval_n=3, weight=1.0)
     assert run.config.run.ema_until == 0.5
-    for stage, option in ((1, {"eval_n": 3}), (2, {"ema_until": 0.5})):
+    gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, weight=2.0, stage=2)  # and stage 1 before it
+    # those of one stage alone hold for the one that is asked for
+    for options in (
+        {"stage": 1, "eval_n": 3},
+        {"stage": 2, "ema_until": 0.5},
+        {"stage": 2, "weight": 1.0, "on": False},
+    ):
         with pytest.raises(UsageError, match="does nothing without"):
-            gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, stage=stage, **option)
+            gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, **options)
     with pytest.raises(UsageError, match=r"^eval_n = 3: does nothing without eval_every;"):
         gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, eval_n=3)

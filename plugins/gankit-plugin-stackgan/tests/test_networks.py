@@ -4,7 +4,7 @@ import pytest
 import torch
 from gankit_plugin_stackgan import StackGAN
 from gankit_plugin_stackgan.config import PRESETS, StackGANConfig
-from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator, count, levels
+from gankit_plugin_stackgan.networks import Discriminator, Score, StageOneGenerator, StageTwoGenerator, count, levels
 from gankit_plugin_stackgan.variant import sides
 
 from gankit.errors import UsageError
@@ -129,3 +129,11 @@ def test_levels() -> None:
     for small, large in ((4, 48), (16, 8), (4, 63)):
         with pytest.raises(ValueError):
             levels(small, large)
+
+
+def test_the_score_is_a_convolution_over_the_whole_map():
+    score, plain = Score(5), torch.nn.Conv2d(5, 1, 4)
+    plain.load_state_dict(score.state_dict())
+    maps = torch.randn(3, 5, 4, 4)
+    torch.testing.assert_close(score(maps), plain(maps).flatten(1))
+    torch.testing.assert_close(score(maps.to(memory_format=torch.channels_last)), plain(maps).flatten(1))
