@@ -16,6 +16,7 @@ from gankit.options.spelling import give
 __all__ = [
     "GRID",
     "Doubling",
+    "Features",
     "Residual",
     "Seen",
     "conv",
@@ -27,6 +28,8 @@ __all__ = [
     "upwards",
 ]
 
+Features = tuple[Tensor, Tensor, Tensor | None]
+"""What a discriminator sees of images: where things are placed, of the whole, and its logits of patches, if any."""
 GRID = 16
 """Side of the maps in which things are placed."""
 SLOPE = 0.2

@@ -14,6 +14,7 @@ from gankit_plugin_gawwn.blocks import (
     GRID,
     SLOPE,
     Doubling,
+    Features,
     Residual,
     Seen,
     conv,
@@ -70,10 +71,13 @@ class BoxGenerator(nn.Module):
 class BoxDiscriminator(nn.Module):
     """Logits (N,): whether images (N, channels, size, size) are real and show the text (N, T) in the box (N, 4)."""
 
-    def __init__(self, *, text: int, width: int, told: int, count: int, channels: int = 3) -> None:
+    def __init__(
+        self, *, text: int, width: int, told: int, count: int, channels: int = 3, patches: bool = False
+    ) -> None:
         super().__init__()
         d = width
         self.seen = Seen(channels, d, count)
+        self.patches = nn.Conv2d(2 * d, 1, 1) if patches else None
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
         self.together = together(2 * d, told)
         self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
@@ -84,13 +88,16 @@ class BoxDiscriminator(nn.Module):
         )
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 2 d, GRID, GRID) and, of the whole, (N, 8 d, GRID / 4, GRID / 4): several texts may be judged of them."""
-        seen = self.seen(images)
-        return self.together.of_map(seen), self.whole(seen)
+    def features(self, images: Tensor) -> Features:
+        """(N, 2 d, GRID, GRID) and, of the whole, (N, 8 d, GRID / 4, GRID / 4): several texts may be judged of them.
 
-    def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, boxes: Tensor) -> Tensor:
-        told, (seen, whole) = self.text(embedding), features
+        With `patches` also logits (N, 1, GRID, GRID): whether each patch is real, whatever the text.
+        """
+        seen = self.seen(images)
+        return self.together.of_map(seen), self.whole(seen), self.patches(seen) if self.patches else None
+
+    def forward(self, features: Features, embedding: Tensor, boxes: Tensor) -> Tensor:
+        told, (seen, whole, _) = self.text(embedding), features
         region = cut(self.together.of_both(seen, told), boxes)
         inside = self.act(self.inside(region).mean((2, 3)))
         where = self.where(spread(told, boxes, GRID))

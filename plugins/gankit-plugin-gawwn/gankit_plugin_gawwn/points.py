@@ -14,6 +14,7 @@ from gankit_plugin_gawwn.blocks import (
     GRID,
     SLOPE,
     Doubling,
+    Features,
     Residual,
     Seen,
     conv,
@@ -76,10 +77,13 @@ class PointsGenerator(nn.Module):
 class PointsDiscriminator(nn.Module):
     """Logits (N,): whether images are real and show the text (N, T) at the points (N, K, 2 or 3)."""
 
-    def __init__(self, *, text: int, width: int, told: int, count: int, points: int, channels: int = 3) -> None:
+    def __init__(
+        self, *, text: int, width: int, told: int, count: int, points: int, channels: int = 3, patches: bool = False
+    ) -> None:
         super().__init__()
         d = width
         self.seen = Seen(channels, d, count)
+        self.patches = nn.Conv2d(2 * d, 1, 1) if patches else None
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
         self.together = together(2 * d, told)
         self.inside = nn.Sequential(*conv(2 * d + points, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
@@ -89,13 +93,17 @@ class PointsDiscriminator(nn.Module):
         )
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 2 d, GRID, GRID) and, of the whole, (N, 4 d, GRID / 4, GRID / 4): several texts may be judged of them."""
-        seen = self.seen(images)
-        return self.together.of_map(seen), self.joint.of_map(self.whole(seen))
+    def features(self, images: Tensor) -> Features:
+        """(N, 2 d, GRID, GRID) and, of the whole, (N, 4 d, GRID / 4, GRID / 4): several texts may be judged of them.
 
-    def forward(self, features: tuple[Tensor, Tensor], embedding: Tensor, points: Tensor) -> Tensor:
-        told, (seen, whole) = self.text(embedding), features
+        With `patches` also logits (N, 1, GRID, GRID): whether each patch is real, whatever the text.
+        """
+        seen = self.seen(images)
+        whole = self.joint.of_map(self.whole(seen))
+        return self.together.of_map(seen), whole, self.patches(seen) if self.patches else None
+
+    def forward(self, features: Features, embedding: Tensor, points: Tensor) -> Tensor:
+        told, (seen, whole, _) = self.text(embedding), features
         maps = drawn_points(points, GRID).to(seen.dtype)
         region = self.together.of_both(seen, told) * _gate(maps)
         inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))

@@ -57,7 +57,7 @@ class GAWWN(Variant[GAWWNConfig]):
         text = read["text"].size
         shared = {"text": text, "count": doublings(height, width), "channels": channels}
         drawing = {"z": c.z, "width": c.width, "doubling": c.doubling, **shared}
-        judging = {"told": c.told, "width": c.d_width, **shared}
+        judging = {"told": c.told, "width": c.d_width, "patches": c.patches > 0, **shared}
         generator: nn.Module
         judge: nn.Module
         if c.place == "box":
@@ -142,6 +142,9 @@ class GAWWN(Variant[GAWWNConfig]):
         }
         if self.config.misplaced:
             terms["misplaced"] = self.config.misplaced * reject(judge(real, embedding, place.roll(1, 0)))
+        if self.config.patches:
+            told_apart = (patchgan_g_loss(real[2], "bce") + reject(fake[2])) / 2
+            terms["patches"] = self.config.patches * told_apart
         return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
@@ -150,8 +153,11 @@ class GAWWN(Variant[GAWWNConfig]):
         from gankit_plugin_gawwn.crops import crops
 
         judge, embedding, images = step.networks["discriminator"], embedded(step), self._fake(step)
-        logits = judge(judge.features(images), embedding, step.batch[self.place])
+        features = judge.features(images)
+        logits = judge(features, embedding, step.batch[self.place])
         terms = {"generator": patchgan_g_loss(logits, "bce")}
+        if self.config.patches:
+            terms["patches"] = self.config.patches * patchgan_g_loss(features[2], "bce")
         if self.config.match and "images" in step.networks:
             terms["match"] = self.config.match * match_loss(step, crops(images, step.batch, self._box), embedding)
         return terms

@@ -83,7 +83,7 @@ _PAPER_256 = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "batch_size": 64,
-        "memory_format": "channels_last",  # a tenth faster on CPUs
+        "memory_format": "channels_last",  # faster on CPUs; on a GPU in float32 not measured
         "ema": 0.995,
         "optim.lr": 1e-3,
         "kl": 0.05,
