@@ -52,7 +52,7 @@ def session(**options: object) -> Session:
 
 @pytest.mark.parametrize("place", ["box", "points"])
 def test_losses_are_those_of_the_paper(place: str) -> None:
-    made = session(place=place, misplaced=0.0, match=0.0, mismatch="any")
+    made = session(place=place, misplaced=0.0, patches=0.0, match=0.0, mismatch="any")
     step = made.new_step(0)
     judge, embedding, where = made.networks["discriminator"], embedded(step), step.batch[place]
     found = made.variant._discriminator(step)
@@ -73,10 +73,16 @@ def test_losses_are_those_of_the_paper(place: str) -> None:
 
 
 def test_the_terms_that_are_not_in_the_paper() -> None:
-    made = session()
+    made = session(patches=2.0)
     step = made.new_step(0)
-    assert set(made.variant._discriminator(step)) == {"real", "fake", "mismatched", "misplaced"}
-    assert set(made.variant._generator(step)) == {"generator", "match"}
+    found, drawn = made.variant._discriminator(step), made.variant._generator(step)
+    assert set(found) == {"real", "fake", "mismatched", "misplaced", "patches"}
+    assert set(drawn) == {"generator", "patches", "match"}
+    judge, softplus = made.networks["discriminator"], torch.nn.functional.softplus
+    real, fake = (judge.features(images)[2] for images in (step.batch["image"], made.variant._fake(step)))
+    assert real.shape == (step.size, 1, 16, 16)
+    assert found["patches"].item() == pytest.approx((softplus(-real).mean() + softplus(fake).mean()).item(), rel=1e-4)
+    assert drawn["patches"].item() == pytest.approx(2 * softplus(-fake).mean().item(), rel=1e-4)
 
 
 @pytest.fixture(scope="module", params=["box", "points"])
