@@ -5,7 +5,7 @@
 Each is the interpreter of an environment that ``make install`` made in its clone. What a step takes is said of either
 stage by the run's own log, of the encoders (both together, then that of images alone) by a process that takes many
 steps less one that takes one; the preset's own number of steps says the rest. ``ratio``: the first to the second,
-median over rounds. What is not counted: installing, which is the same, and drawing sheets, of which there is one every
+a row a round. What is not counted: installing, which is the same, and drawing sheets, of which there is one every
 500 steps. Needs a machine with nothing else to do.
 """
 
@@ -87,32 +87,29 @@ def main(arguments: list[str] | None = None) -> None:
     places, wanted = zip(*(lengths(python) for python in asked.pythons), strict=True)
     if places[0] == places[1]:
         raise SystemExit(f"both environments have the gankit of {places[0]}")
-    steps: list[dict[str, list[float]]] = [{name: [] for name in PARTS} for _ in asked.pythons]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder, str(number)) for number in range(2)]
         os.environ["GANKIT_CACHE"] = str(Path(folder, "cache"))
         for python, out in zip(asked.pythons, outs, strict=True):
             run(python, out)  # fills the cache, and leaves a stage I for stage II
         for number in range(asked.rounds):
+            steps: list[dict[str, float]] = [{}, {}]
             for name in PARTS:
                 for which in (0, 1) if number % 2 else (1, 0):
-                    steps[which][name].append(part(asked.pythons[which], outs[which], name))
-                print(name, *(f"{one[name][-1] * 1e3:.0f} ms" for one in steps), flush=True)
-    of_round = [
-        [sum(length[name] * one[name][number] for name in PARTS) for one, length in zip(steps, wanted, strict=True)]
-        for number in range(asked.rounds)
-    ]
-    row: dict[str, Any] = {
-        "bench": "demo",
-        "ratio": statistics.median(ours / other for ours, other in of_round),
-        "seconds": [statistics.median(which) for which in zip(*of_round, strict=True)],
-        "lengths": list(wanted),
-        "step_ms": [{name: statistics.median(values) * 1e3 for name, values in one.items()} for one in steps],
-        "rounds": asked.rounds,
-        **machine(torch.device("cpu")),
-    }
-    append(row, asked.json)
-    print(f"ratio {row['ratio']:.3f}: {row['seconds'][0]:.0f} and {row['seconds'][1]:.0f} s of training")
+                    steps[which][name] = part(asked.pythons[which], outs[which], name)
+            ours, other = (
+                sum(length[name] * one[name] for name in PARTS) for one, length in zip(steps, wanted, strict=True)
+            )
+            row: dict[str, Any] = {
+                "bench": "demo",
+                "ratio": ours / other,
+                "seconds": [ours, other],
+                "lengths": list(wanted),
+                "step_ms": [{name: value * 1e3 for name, value in one.items()} for one in steps],
+                **machine(torch.device("cpu")),
+            }
+            append(row, asked.json)
+            print(f"ratio {row['ratio']:.3f}: {ours:.0f} and {other:.0f} s of training", flush=True)
 
 
 if __name__ == "__main__":
