@@ -38,7 +38,7 @@ class GAWWNConfig(Config):
     image's, too; 0 = off."""
     patches: float = Field(0.0, ge=0)
     """Weight of terms that are not in the paper: the discriminator also tells real patches from drawn ones, whatever
-    their text (a PatchGAN, Isola et al. 2017), so that grounds become even and outlines clean; 0 = off."""
+    their text (a PatchGAN, Isola et al. 2017), which makes grounds more even; 0 = off."""
     match: float = Field(0.0, ge=0)
     """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
     caption by what is drawn in its box (in the manner of AttnGAN's DAMSM loss); 0 = off."""
