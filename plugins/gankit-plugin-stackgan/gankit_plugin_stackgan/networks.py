@@ -154,7 +154,7 @@ class StageTwoGenerator(nn.Module):
 
 
 class Score(nn.Conv2d):
-    """A 4x4 convolution of a map (N, C, 4, 4) to one logit (N, 1), as the product that it is: faster."""
+    """A 4x4 convolution of a map (N, C, 4, 4) to one logit (N, 1), as the product that it is."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 1, 4)
