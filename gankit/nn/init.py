@@ -8,7 +8,7 @@ from torch import nn
 
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 
-__all__ = ["init_normal"]
+__all__ = ["init_he", "init_normal"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -37,4 +37,19 @@ def init_normal(module: ModuleT, std: float = 0.02) -> ModuleT:
             continue
         if part.bias is not None:
             nn.init.zeros_(part.bias)
+    return module
+
+
+def init_he(module: ModuleT, slope: float = 0.2) -> ModuleT:
+    """Draws the weights of `module` so that activations keep their size where no norm does that; returns it.
+
+    From N(0, 2 / (1 + slope^2) / inputs), for leaky ReLU of that `slope` (He et al. 2015, "Delving deep into
+    rectifiers"); biases become 0. Convolutions and linear layers, in place; other parameters stay as they are. Draws
+    from torch's global generator.
+    """
+    for part in module.modules():
+        if isinstance(part, _WEIGHTS):
+            nn.init.kaiming_normal_(part.weight, slope)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
     return module

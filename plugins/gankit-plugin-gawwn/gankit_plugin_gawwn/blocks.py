@@ -17,6 +17,7 @@ __all__ = [
     "GRID",
     "Doubling",
     "Features",
+    "Norm",
     "Residual",
     "Seen",
     "conv",
@@ -35,6 +36,8 @@ GRID = 16
 SLOPE = 0.2
 Doubling = Literal["deconv", "resize"]
 """How maps become twice as large: as published, or enlarged and convolved."""
+Norm = Literal["batch", "none"]
+"""What follows a discriminator's convolutions."""
 Edges = Literal["zeros", "replicate"]
 EDGES: dict[Doubling, Edges] = {"deconv": "zeros", "resize": "replicate"}
 """What lies around a generator's maps, by how they are doubled: zeros, as published, or their edges repeated. Then what
@@ -60,18 +63,20 @@ def conv(
     padding: int = 1,
     act: str = "relu",
     edges: Edges = "zeros",
+    norm: Norm = "batch",
 ) -> list[nn.Module]:
-    """A convolution, batch norm and an activation: relu, leaky or none."""
+    """A convolution, a norm and an activation: relu, leaky or none."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=edges)
-    return [layer, nn.BatchNorm2d(outputs), *_act(act)]
+    return [layer, *_norm(norm, outputs), *_act(act)]
 
 
-def together(inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1) -> ConcatSequential:
-    """A convolution of a map and of what is told everywhere, batch norm, leaky ReLU; `outputs` as `inputs` if unset."""
+def together(
+    inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1, norm: Norm = "batch"
+) -> ConcatSequential:
+    """A convolution of a map and of what is told everywhere, a norm, leaky ReLU; `outputs` as `inputs` if unset."""
     outputs = outputs or inputs
-    return ConcatSequential(
-        ConcatConv2d(inputs, told, outputs, kernel, padding), nn.BatchNorm2d(outputs), *_act("leaky")
-    )
+    first = ConcatConv2d(inputs, told, outputs, kernel, padding)
+    return ConcatSequential(first, *_norm(norm, outputs), *_act("leaky"))
 
 
 def start(inputs: int, outputs: int, act: str = "relu") -> list[nn.Module]:
@@ -88,6 +93,10 @@ def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
     if how == "resize":
         return [UpsampleConv2d(inputs, outputs, padding_mode=EDGES[how])]
     return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+
+
+def _norm(norm: Norm, channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if norm == "batch" else []
 
 
 def _act(name: str) -> list[nn.Module]:
@@ -118,16 +127,15 @@ def upwards(widths: Sequence[int], channels: int, how: Doubling) -> nn.Sequentia
 class Seen(nn.Sequential):
     """An image (N, channels, size, size) as features (N, 2 width, GRID, GRID)."""
 
-    def __init__(self, channels: int, width: int, count: int) -> None:
+    def __init__(self, channels: int, width: int, count: int, norm: Norm) -> None:
         layers: list[nn.Module] = []
         for k in range(count - 1):
             layers += [nn.Conv2d(width if k else channels, width, 4, 2, 1), LeakyReLU(negative_slope=SLOPE)]
-        layers += conv(width if count > 1 else channels, 2 * width, 4, 2, act="leaky")
-        super().__init__(*layers, *conv(2 * width, 2 * width, act="leaky"))
+        layers += conv(width if count > 1 else channels, 2 * width, 4, 2, act="leaky", norm=norm)
+        super().__init__(*layers, *conv(2 * width, 2 * width, act="leaky", norm=norm))
 
 
-def judged(width: int) -> nn.Sequential:
+def judged(width: int, norm: Norm) -> nn.Sequential:
     """What the region and the whole say, (N, 2 width), to one logit."""
-    return nn.Sequential(
-        nn.Linear(2 * width, width), nn.BatchNorm1d(width), LeakyReLU(negative_slope=SLOPE), nn.Linear(width, 1)
-    )
+    normed = [nn.BatchNorm1d(width)] if norm == "batch" else []
+    return nn.Sequential(nn.Linear(2 * width, width), *normed, *_act("leaky"), nn.Linear(width, 1))

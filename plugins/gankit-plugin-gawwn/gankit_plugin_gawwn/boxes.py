@@ -15,6 +15,7 @@ from gankit_plugin_gawwn.blocks import (
     SLOPE,
     Doubling,
     Features,
+    Norm,
     Residual,
     Seen,
     conv,
@@ -72,21 +73,22 @@ class BoxDiscriminator(nn.Module):
     """Logits (N,): whether images (N, channels, size, size) are real and show the text (N, T) in the box (N, 4)."""
 
     def __init__(
-        self, *, text: int, width: int, told: int, count: int, channels: int = 3, patches: bool = False
+        self, *, text: int, width: int, told: int, count: int, channels: int = 3, patches: bool = False,
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         d = width
-        self.seen = Seen(channels, d, count)
+        self.seen = Seen(channels, d, count, norm)
         self.patches = nn.Conv2d(2 * d, 1, 1) if patches else None
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
-        self.together = together(2 * d, told)
-        self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky"), nn.Conv2d(2 * d, d, 1))
-        self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky"), *conv(4 * d, 8 * d, 4, 2, act="leaky"))
-        self.where = nn.Sequential(*conv(told, 4 * d, 4, 2), *conv(4 * d, d, 4, 2))
+        self.together = together(2 * d, told, norm=norm)
+        self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky", norm=norm), nn.Conv2d(2 * d, d, 1))
+        self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky", norm=norm), *conv(4 * d, 8 * d, 4, 2, act="leaky", norm=norm))
+        self.where = nn.Sequential(*conv(told, 4 * d, 4, 2, norm=norm), *conv(4 * d, d, 4, 2, norm=norm))
         self.joint = nn.Sequential(
-            *conv(9 * d, 4 * d, 1, 1, 0, act="leaky"), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky")
+            *conv(9 * d, 4 * d, 1, 1, 0, act="leaky", norm=norm), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky", norm=norm)
         )
-        self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d)
+        self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d, norm)
 
     def features(self, images: Tensor) -> Features:
         """(N, 2 d, GRID, GRID) and, of the whole, (N, 8 d, GRID / 4, GRID / 4): several texts may be judged of them.

@@ -28,6 +28,9 @@ class GAWWNConfig(Config):
     checkerboards (Odena et al. 2016)."""
     d_width: int = Field(128, ge=1)
     """The discriminator's channels, likewise."""
+    d_norm: Literal["batch", "none"] = "batch"
+    """What follows the discriminator's convolutions: batch norm, as in the paper, or nothing. Real and drawn images are
+    batches of their own, so that batch norm hides whatever all of one batch have in common."""
     told: int = Field(128, ge=1)
     """Channels that a text takes in the discriminator."""
     mismatch: Literal["any", "near"] = "any"
@@ -42,6 +45,9 @@ class GAWWNConfig(Config):
     match: float = Field(0.0, ge=0)
     """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
     caption by what is drawn in its box (in the manner of AttnGAN's DAMSM loss); 0 = off."""
+    l1: float = Field(0.0, ge=0)
+    """Weight of a term that is not in the paper: the mean distance of what is drawn from the image whose caption and
+    place it has (pix2pix), where these leave little open; 0 = off."""
     text: TextConfig = TextConfig()
     """Text encoder; trained here on what is in the boxes of the data, if it has any."""
     optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
@@ -53,22 +59,24 @@ class GAWWNConfig(Config):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
-        "steps": 3000,
+        "steps": 1800,
         "batch_size": 32,
         "sample_n": 16,
         "sample_every": 500,
-        "eval_every": 1000,
+        "eval_every": 600,
         "ema": 0.999,
         "precision": "auto",
         "z": 32,
         "width": 24,
         "doubling": "resize",
         "d_width": 24,
+        "d_norm": "none",
         "told": 32,
         "mismatch": "near",
         "misplaced": 0.5,
         "patches": 1.0,
         "match": 1.0,
+        "l1": 10.0,
         "optim.lr": 1e-3,
         "optim.schedule": "linear",
     },

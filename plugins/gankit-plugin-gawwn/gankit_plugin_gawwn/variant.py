@@ -40,7 +40,7 @@ class GAWWN(Variant[GAWWNConfig]):
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.evaluate.wanted import caption_metric
-        from gankit.nn.init import init_normal
+        from gankit.nn.init import init_he, init_normal
         from gankit.text.matching import encoders
         from gankit_plugin_gawwn.blocks import doublings
         from gankit_plugin_gawwn.boxes import BoxDiscriminator, BoxGenerator
@@ -57,7 +57,7 @@ class GAWWN(Variant[GAWWNConfig]):
         text = read["text"].size
         shared = {"text": text, "count": doublings(height, width), "channels": channels}
         drawing = {"z": c.z, "width": c.width, "doubling": c.doubling, **shared}
-        judging = {"told": c.told, "width": c.d_width, "patches": c.patches > 0, **shared}
+        judging = {"told": c.told, "width": c.d_width, "norm": c.d_norm, "patches": c.patches > 0, **shared}
         generator: nn.Module
         judge: nn.Module
         if c.place == "box":
@@ -65,7 +65,8 @@ class GAWWN(Variant[GAWWNConfig]):
         else:
             number = key.shape[0]
             generator, judge = PointsGenerator(points=number, **drawing), PointsDiscriminator(points=number, **judging)
-        return {**read, "generator": init_normal(generator), "discriminator": init_normal(judge)}
+        start = init_he if c.d_norm == "none" else init_normal
+        return {**read, "generator": init_normal(generator), "discriminator": start(judge)}
 
     def prepare(self, preparation: Preparation) -> None:
         from gankit_plugin_gawwn.crops import train_encoders
@@ -148,6 +149,8 @@ class GAWWN(Variant[GAWWNConfig]):
         return terms
 
     def _generator(self, step: Step) -> dict[str, Tensor]:
+        from torch.nn import functional as F
+
         from gankit.ops import patchgan_g_loss
         from gankit.text.matching import embedded, match_loss
         from gankit_plugin_gawwn.crops import crops
@@ -158,6 +161,8 @@ class GAWWN(Variant[GAWWNConfig]):
         terms = {"generator": patchgan_g_loss(logits, "bce")}
         if self.config.patches:
             terms["patches"] = self.config.patches * patchgan_g_loss(features[2], "bce")
+        if self.config.l1:
+            terms["l1"] = self.config.l1 * F.l1_loss(images.float(), step.batch["image"])
         if self.config.match and "images" in step.networks:
             terms["match"] = self.config.match * match_loss(step, crops(images, step.batch, self._box), embedding)
         return terms
