@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from gankit.nn import InstanceNormAct2d
-from gankit.nn.init import init_normal
+from gankit.nn import InstanceNormAct2d, LeakyReLU
+from gankit.nn.init import init_he, init_normal
 
 
 def test_weights_norms_and_biases() -> None:
@@ -44,3 +45,16 @@ def test_the_seed_decides() -> None:
         torch.manual_seed(1)
         drawn.append(init_normal(nn.Conv2d(2, 2, 3)).weight)
     assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_he_keeps_the_size_of_activations(slope: float) -> None:
+    torch.manual_seed(0)
+    wide = [layer for _ in range(12) for layer in (nn.Linear(256, 256), LeakyReLU(negative_slope=slope))]
+    module = nn.Sequential(*wide)
+    assert init_he(module, slope) is module
+    x = torch.randn(64, 256)
+    assert 0.5 < module(x).square().mean() / x.square().mean() < 2
+    assert not any(layer.bias.any() for layer in module if isinstance(layer, nn.Linear))
+    conv = init_he(nn.Conv2d(64, 64, 3, padding=1, bias=False), slope)
+    assert conv.weight.var().item() == pytest.approx(2 / (1 + slope**2) / (64 * 9), rel=0.05)

@@ -52,7 +52,7 @@ def session(**options: object) -> Session:
 
 @pytest.mark.parametrize("place", ["box", "points"])
 def test_losses_are_those_of_the_paper(place: str) -> None:
-    made = session(place=place, misplaced=0.0, patches=0.0, match=0.0, mismatch="any")
+    made = session(place=place, misplaced=0.0, patches=0.0, match=0.0, l1=0.0, mismatch="any")
     step = made.new_step(0)
     judge, embedding, where = made.networks["discriminator"], embedded(step), step.batch[place]
     found = made.variant._discriminator(step)
@@ -73,16 +73,33 @@ def test_losses_are_those_of_the_paper(place: str) -> None:
 
 
 def test_the_terms_that_are_not_in_the_paper() -> None:
-    made = session(patches=2.0)
+    made = session(patches=2.0, l1=5.0)
     step = made.new_step(0)
     found, drawn = made.variant._discriminator(step), made.variant._generator(step)
     assert set(found) == {"real", "fake", "mismatched", "misplaced", "patches"}
-    assert set(drawn) == {"generator", "patches", "match"}
+    assert set(drawn) == {"generator", "patches", "match", "l1"}
+    away = (made.variant._fake(step) - step.batch["image"]).abs().mean().item()
+    assert drawn["l1"].item() == pytest.approx(5 * away, rel=1e-4)
     judge, softplus = made.networks["discriminator"], torch.nn.functional.softplus
     real, fake = (judge.features(images)[2] for images in (step.batch["image"], made.variant._fake(step)))
     assert real.shape == (step.size, 1, 16, 16)
     assert found["patches"].item() == pytest.approx((softplus(-real).mean() + softplus(fake).mean()).item(), rel=1e-4)
     assert drawn["patches"].item() == pytest.approx(2 * softplus(-fake).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("place", ["box", "points"])
+@pytest.mark.parametrize(("norm", "alone"), [("none", True), ("batch", False)])
+def test_without_a_norm_an_image_is_judged_alone(place: str, norm: str, alone: bool) -> None:
+    made = session(place=place, d_norm=norm)
+    step = made.new_step(0)
+    judge, asked, where = made.networks["discriminator"].train(), embedded(step), step.batch[place]
+
+    def logits(images: torch.Tensor) -> torch.Tensor:
+        return judge(judge.features(images), asked, where)
+
+    images = step.batch["image"]
+    others = torch.cat([images[:1], -images[1:]])
+    assert torch.allclose(logits(images)[0], logits(others)[0], atol=1e-5) is alone
 
 
 @pytest.fixture(scope="module", params=["box", "points"])

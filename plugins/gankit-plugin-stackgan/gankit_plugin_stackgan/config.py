@@ -27,6 +27,8 @@ class StackGANConfig(Config):
     """Channels of the stage-II generator's first layer."""
     d_width: int = Field(32, ge=1)
     """Channels of the discriminators' first layer."""
+    d_norm: Literal["batch", "none"] = "batch"
+    """What follows the discriminators' convolutions: batch norm, as in the paper, or nothing."""
     blocks: int = Field(1, ge=0)
     """Residual blocks of the stage-II generator."""
     halvings: int = Field(1, ge=1, le=4)

@@ -30,7 +30,11 @@ def conv3(inputs: int, outputs: int) -> nn.Conv2d:
 def down(inputs: int, outputs: int, *, norm: bool, slope: float) -> list[nn.Module]:
     """A 4x4 convolution that halves the size."""
     conv = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
-    return [conv, *([nn.BatchNorm2d(outputs)] if norm else []), LeakyReLU(negative_slope=slope)]
+    return [conv, *_normed(outputs, norm), LeakyReLU(negative_slope=slope)]
+
+
+def _normed(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if norm else []
 
 
 def up(inputs: int, outputs: int) -> list[nn.Module]:
@@ -170,20 +174,22 @@ class Discriminator(nn.Module):
     adds a second head that judges the image alone, as the discriminator of stage II has.
     """
 
-    def __init__(self, *, condition: int, width: int, size: int, unconditional: bool, channels: int = 3) -> None:
+    def __init__(
+        self, *, condition: int, width: int, size: int, unconditional: bool, channels: int = 3, norm: bool = True
+    ) -> None:
         super().__init__()
         doublings = levels(4, size)
         layers = down(channels, width, norm=False, slope=SLOPE)
         for k in range(doublings - 1):
-            layers += down(width << k, width << k + 1, norm=True, slope=SLOPE)
+            layers += down(width << k, width << k + 1, norm=norm, slope=SLOPE)
         wide = width << (doublings - 1)
         while wide > 8 * width:
-            layers += [conv3(wide, wide // 2), nn.BatchNorm2d(wide // 2), LeakyReLU(negative_slope=SLOPE)]
+            layers += [conv3(wide, wide // 2), *_normed(wide // 2, norm), LeakyReLU(negative_slope=SLOPE)]
             wide //= 2
         self.encoder = nn.Sequential(*layers)
         self.joint = ConcatSequential(
             ConcatConv2d(wide, condition, wide, bias=False),
-            nn.BatchNorm2d(wide),
+            *_normed(wide, norm),
             LeakyReLU(negative_slope=SLOPE),
             Score(wide),
         )

@@ -35,9 +35,8 @@ class StackGAN(Variant[StackGANConfig]):
 
     def networks(self, spec: DataSpec) -> dict[str, nn.Module]:
         from gankit.evaluate.wanted import caption_metric
-        from gankit.nn.init import init_normal
         from gankit.text.matching import encoders
-        from gankit_plugin_stackgan.networks import Discriminator, StageOneGenerator, StageTwoGenerator
+        from gankit_plugin_stackgan.networks import StageOneGenerator, StageTwoGenerator
 
         c, channels = self.config, spec.image_shape[0]
         size, low = sides(spec, c.low)
@@ -48,10 +47,7 @@ class StackGAN(Variant[StackGANConfig]):
             embedding=text, condition=c.condition, z=c.z, width=c.g1_width, size=low, channels=channels
         )
         if self.stage == 1:
-            judge = Discriminator(
-                condition=c.condition, width=c.d_width, size=low, unconditional=False, channels=channels
-            )
-            return {**read, "generator": first, "discriminator": init_normal(judge)}
+            return {**read, "generator": first, "discriminator": self._judge(low, channels)}
         if low >> c.halvings < 1:
             raise UsageError(f"halvings = {c.halvings}: a stage-I image of {low}x{low} cannot be halved so often")
         second = StageTwoGenerator(
@@ -65,13 +61,23 @@ class StackGAN(Variant[StackGANConfig]):
             onto=c.onto,
             channels=channels,
         )
-        judge = Discriminator(condition=c.condition, width=c.d_width, size=size, unconditional=True, channels=channels)
-        return {
-            **read,
-            "stage1": first.freeze(),
-            "generator": second,
-            "discriminator": init_normal(judge),
-        }
+        return {**read, "stage1": first.freeze(), "generator": second, "discriminator": self._judge(size, channels)}
+
+    def _judge(self, size: int, channels: int) -> nn.Module:
+        """The discriminator of this stage, with its first weights."""
+        from gankit.nn.init import init_he, init_normal
+        from gankit_plugin_stackgan.networks import Discriminator
+
+        c, norm = self.config, self.config.d_norm == "batch"
+        judge = Discriminator(
+            condition=c.condition,
+            width=c.d_width,
+            size=size,
+            unconditional=self.stage == 2,
+            channels=channels,
+            norm=norm,
+        )
+        return init_normal(judge) if norm else init_he(judge)
 
     def inherits(self) -> dict[str, str]:
         if self.stage == 1:

@@ -8,6 +8,7 @@ from gankit_plugin_stackgan.networks import Discriminator, Score, StageOneGenera
 from gankit_plugin_stackgan.variant import sides
 
 from gankit.errors import UsageError
+from gankit.nn.init import init_he
 from gankit.plugin import DataSpec, Key, SampleRequest
 
 PAPER = {"embedding": 1024, "condition": 128}
@@ -70,6 +71,16 @@ def test_stage_two_shapes(low: int, size: int, halvings: int) -> None:
 def test_discriminator_narrows_again_when_it_grew_wide() -> None:
     judge = Discriminator(condition=3, width=2, size=256, unconditional=True)
     assert judge.features(torch.randn(1, 3, 256, 256))[0].shape == (1, 16, 4, 4)
+
+
+@pytest.mark.parametrize(("norm", "alone"), [(False, True), (True, False)])
+def test_without_a_norm_an_image_is_judged_alone(norm: bool, alone: bool) -> None:
+    judge = Discriminator(condition=4, width=4, size=16, unconditional=True, norm=norm)
+    init_he(judge)
+    images, told = torch.randn(4, 3, 16, 16), torch.randn(4, 4)
+    others = torch.cat([images[:1], torch.rand(3, 3, 16, 16)])
+    for score in (lambda seen: judge.matched(judge.features(seen), told), lambda seen: judge.real(judge.features(seen))):
+        assert torch.allclose(score(images)[0], score(others)[0], atol=1e-5) is alone
 
 
 def test_condition_is_the_mean_without_noise_and_spreads_with_it() -> None:
