@@ -91,10 +91,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kl": 0.05,
         "truncation": 0.0,
         "mismatch": "near",
+        "d_norm": "none",
         "onto": True,
-        "sample_every": 500,
-        "stage1": {"steps": 2100, "d_width": 64, "seek": 0.05, "match": 2.0, "optim.schedule": "linear"},
-        "stage2": {"steps": 800, "d_width": 48, "match": 5.0},
+        "sample_every": 250,
+        "stage1": {"steps": 1400, "d_width": 64, "seek": 0.05, "match": 2.0, "optim.schedule": "linear"},
+        "stage2": {"steps": 500, "d_width": 48, "match": 5.0},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
     "paper": {
