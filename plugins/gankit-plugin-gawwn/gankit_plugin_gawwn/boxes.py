@@ -5,6 +5,8 @@ Shapes: T is the length of a text's embedding, Z of the noise, g and d the width
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -73,21 +75,26 @@ class BoxDiscriminator(nn.Module):
     """Logits (N,): whether images (N, channels, size, size) are real and show the text (N, T) in the box (N, 4)."""
 
     def __init__(
-        self, *, text: int, width: int, told: int, count: int, channels: int = 3, patches: bool = False,
+        self,
+        *,
+        text: int,
+        width: int,
+        told: int,
+        count: int,
+        channels: int = 3,
+        patches: bool = False,
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        d = width
+        d, layer = width, partial(conv, act="leaky", norm=norm)
         self.seen = Seen(channels, d, count, norm)
         self.patches = nn.Conv2d(2 * d, 1, 1) if patches else None
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
         self.together = together(2 * d, told, norm=norm)
-        self.inside = nn.Sequential(*conv(2 * d, 2 * d, 1, 1, 0, act="leaky", norm=norm), nn.Conv2d(2 * d, d, 1))
-        self.whole = nn.Sequential(*conv(2 * d, 4 * d, 4, 2, act="leaky", norm=norm), *conv(4 * d, 8 * d, 4, 2, act="leaky", norm=norm))
+        self.inside = nn.Sequential(*layer(2 * d, 2 * d, 1, 1, 0), nn.Conv2d(2 * d, d, 1))
+        self.whole = nn.Sequential(*layer(2 * d, 4 * d, 4, 2), *layer(4 * d, 8 * d, 4, 2))
         self.where = nn.Sequential(*conv(told, 4 * d, 4, 2, norm=norm), *conv(4 * d, d, 4, 2, norm=norm))
-        self.joint = nn.Sequential(
-            *conv(9 * d, 4 * d, 1, 1, 0, act="leaky", norm=norm), *conv(4 * d, d, GRID // 4, 1, 0, act="leaky", norm=norm)
-        )
+        self.joint = nn.Sequential(*layer(9 * d, 4 * d, 1, 1, 0), *layer(4 * d, d, GRID // 4, 1, 0))
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d, norm)
 
     def features(self, images: Tensor) -> Features:

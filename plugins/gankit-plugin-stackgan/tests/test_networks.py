@@ -79,7 +79,10 @@ def test_without_a_norm_an_image_is_judged_alone(norm: bool, alone: bool) -> Non
     init_he(judge)
     images, told = torch.randn(4, 3, 16, 16), torch.randn(4, 4)
     others = torch.cat([images[:1], torch.rand(3, 3, 16, 16)])
-    for score in (lambda seen: judge.matched(judge.features(seen), told), lambda seen: judge.real(judge.features(seen))):
+    for score in (
+        lambda seen: judge.matched(judge.features(seen), told),
+        lambda seen: judge.real(judge.features(seen)),
+    ):
         assert torch.allclose(score(images)[0], score(others)[0], atol=1e-5) is alone
 
 
