@@ -95,7 +95,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "onto": True,
         "sample_every": 250,
         "stage1": {
-            "steps": 1400,
+            "steps": 1600,
             "d_width": 64,
             "d_norm": "none",  # stage I learns in half the steps without; stage II draws smoother strokes with
             "seek": 0.05,
