@@ -6,7 +6,7 @@ Each is the interpreter of an environment that ``make install`` made in its clon
 stage by the run's own log, of the encoders (both together, then that of images alone) by a process that takes many
 steps less one that takes one; the preset's own number of steps says the rest. ``ratio``: the first to the second,
 a row a round. What is not counted: installing, which is the same, and drawing sheets, of which there is one every
-500 steps. Needs a machine with nothing else to do.
+250 or 500 steps. Needs a machine with nothing else to do.
 """
 
 from __future__ import annotations

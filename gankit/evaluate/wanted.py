@@ -41,9 +41,9 @@ def held_to(variant: Variant[Any], data: Dataset[Any], produced: str, heads: Map
     return found
 
 
-def caption_metric(spec: DataSpec) -> str:
-    """The figure by which a variant that draws from captions keeps its best: that of the classes, if there are any."""
-    return "accuracy" if class_keys(spec) else "r_precision"
+def caption_metric(spec: DataSpec, of_classes: str = "accuracy") -> str:
+    """The figure by which a variant that draws from captions keeps its best: `of_classes`, if there are any."""
+    return of_classes if class_keys(spec) else "r_precision"
 
 
 def captions_held_to(variant: Variant[Any], data: Dataset[Any], produced: str) -> str:

@@ -43,12 +43,12 @@ def init_normal(module: ModuleT, std: float = 0.02) -> ModuleT:
 def init_he(module: ModuleT, slope: float = 0.2) -> ModuleT:
     """Draws the weights of `module` so that activations keep their size where no norm does that; returns it.
 
-    From N(0, 2 / (1 + slope^2) / inputs), for leaky ReLU of that `slope` (He et al. 2015, "Delving deep into
-    rectifiers"); biases become 0. Convolutions and linear layers, in place; other parameters stay as they are. Draws
-    from torch's global generator.
+    From N(0, std) with std = sqrt(2 / (1 + slope^2) / fan-in), for leaky ReLU of that negative `slope`, 0 for ReLU (He
+    et al. 2015, "Delving deep into rectifiers"); biases become 0. Convolutions and linear layers, in place; transposed
+    convolutions and other parameters stay as they are. Draws from torch's global generator.
     """
     for part in module.modules():
-        if isinstance(part, _WEIGHTS):
+        if isinstance(part, _WEIGHTS) and not isinstance(part, nn.modules.conv._ConvTransposeNd):
             nn.init.kaiming_normal_(part.weight, slope)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -89,8 +89,8 @@ def resolve(
     `options` are keyed by dotted names; nested mappings are understood too. Values may be text, as on the command
     line. A `file` that is whole, as a run's ``config.toml`` is, is read without its preset. `implied_by`: the stage
     that was asked for, if it is not this one but one that builds on it. Then :data:`OF_ONE_STAGE` is left out of the
-    options, and of a file that is that stage's own. UsageError names field, bound and value, or the nearest name if an
-    option is unknown.
+    options, and of a file that is that stage's own; of a whole one also what is that stage's by the preset. UsageError
+    names field, bound and value, or the nearest name if an option is unknown.
     """
     content = read_toml(file) if file else {}
     whole = content.pop(WHOLE, False)
@@ -114,6 +114,9 @@ def resolve(
 
     layers: list[tuple[str, Mapping[str, object]]] = [(f"preset {preset!r}", chosen)]
     foreign = dataset != getattr(variant_cls, "dataset", None)
+    if of_other_stage and whole:
+        theirs = _merge(models, [*layers, ("preset", overlays.get(f"stage{implied_by}", {}))], foreign=foreign)
+        content = _not_of_preset(models, content, theirs, overlays.values())
     given = [*([(f"file {file}", content)] if file else []), ("options", options or {})]
     merged = _merge(models, [*layers, *given], foreign=foreign)
     stage = merged.get("stage")
@@ -232,6 +235,24 @@ def _merge(
                 raise UsageError(f"unknown option {shown(name)}{where}{nearest(name, models.names())}") from None
             _put(merged, name, schema.read(annotation, value))
     return merged
+
+
+def _not_of_preset(
+    models: _Models, content: Mapping[str, object], preset: Mapping[str, object], stages: Iterable[Mapping[str, object]]
+) -> dict[str, object]:
+    """`content` of a stage's file less what the preset says of one stage or other, where the file has it from there."""
+    known = dict(_flat(models, preset))
+    apart = {name for stage in stages for name, _ in _flat(models, stage)}
+
+    def from_there(name: str, value: object) -> bool:
+        return name in apart and _plain(schema.read(models.annotation(name), value)) == _plain(known.get(name))
+
+    return {name: value for name, value in _flat(models, content) if not from_there(name, value)}
+
+
+def _plain(value: object) -> object:
+    """Sequences as lists, so that those of a file equal those of a preset."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _flat(models: _Models, layer: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:

@@ -214,6 +214,28 @@ def test_a_whole_file_of_one_stage_says_nothing_of_how_another_is_trained(tmp_pa
     assert (one.stage, one.run.steps, one.run.seed, one.options.hidden) == (1, 7, 4, 5)
 
 
+def test_what_a_preset_says_of_one_stage_is_not_said_of_another_by_its_file(tmp_path):
+    class Staged(Toy):
+        presets: ClassVar = {
+            "default": {
+                "widths": (1, 2),
+                "stage1": {"hidden": 6, "limit": 0.5, "optim.lr": 4e-3, "widths": (3, 4)},
+                "stage2": {"hidden": 16, "kind": "fancy"},
+            }
+        }
+
+    file = tmp_path / "config.toml"
+    names = {"variant": "toy", "dataset": "dots"}
+
+    def first(**options: object) -> tuple[object, ...]:
+        resolve(Staged, Dots, **names, options={"stage": 2, **options}).save(file)
+        one = resolve(Staged, Dots, **names, file=file, options={"stage": 1}, implied_by=2).options
+        return one.hidden, one.limit, one.optim.lr, one.widths, one.kind, one.size
+
+    assert first() == (6, 0.5, 4e-3, (3, 4), "plain", 64)
+    assert first(hidden=7, size=128, widths=(5,)) == (7, 0.5, 4e-3, (5,), "plain", 128)  # what was asked for holds
+
+
 def test_absent_values_inside_others_survive_a_file(tmp_path):
     class Deep(Variant[Any]):
         class Config(Config):

@@ -17,7 +17,6 @@ __all__ = [
     "GRID",
     "Doubling",
     "Features",
-    "Norm",
     "Residual",
     "Seen",
     "conv",
@@ -36,8 +35,6 @@ GRID = 16
 SLOPE = 0.2
 Doubling = Literal["deconv", "resize"]
 """How maps become twice as large: as published, or enlarged and convolved."""
-Norm = Literal["batch", "none"]
-"""What follows a discriminator's convolutions."""
 Edges = Literal["zeros", "replicate"]
 EDGES: dict[Doubling, Edges] = {"deconv": "zeros", "resize": "replicate"}
 """What lies around a generator's maps, by how they are doubled: zeros, as published, or their edges repeated. Then what
@@ -63,20 +60,23 @@ def conv(
     padding: int = 1,
     act: str = "relu",
     edges: Edges = "zeros",
-    norm: Norm = "batch",
+    norm: bool = True,
 ) -> list[nn.Module]:
-    """A convolution, a norm and an activation: relu, leaky or none."""
+    """A convolution, batch norm if any and an activation: relu, leaky or none."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, padding_mode=edges)
-    return [layer, *_norm(norm, outputs), *_act(act)]
+    return [layer, *_normed(outputs, norm), *_act(act)]
 
 
 def together(
-    inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1, norm: Norm = "batch"
+    inputs: int, told: int, outputs: int | None = None, kernel: int = 3, padding: int = 1, norm: bool = True
 ) -> ConcatSequential:
-    """A convolution of a map and of what is told everywhere, a norm, leaky ReLU; `outputs` as `inputs` if unset."""
+    """A convolution of a map and of what is told everywhere, batch norm if any and leaky ReLU.
+
+    `outputs` as `inputs` if unset.
+    """
     outputs = outputs or inputs
     first = ConcatConv2d(inputs, told, outputs, kernel, padding)
-    return ConcatSequential(first, *_norm(norm, outputs), *_act("leaky"))
+    return ConcatSequential(first, *_normed(outputs, norm), *_act("leaky"))
 
 
 def start(inputs: int, outputs: int, act: str = "relu") -> list[nn.Module]:
@@ -95,8 +95,8 @@ def _doubled(inputs: int, outputs: int, how: Doubling) -> list[nn.Module]:
     return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
 
 
-def _norm(norm: Norm, channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels)] if norm == "batch" else []
+def _normed(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if norm else []
 
 
 def _act(name: str) -> list[nn.Module]:
@@ -127,7 +127,7 @@ def upwards(widths: Sequence[int], channels: int, how: Doubling) -> nn.Sequentia
 class Seen(nn.Sequential):
     """An image (N, channels, size, size) as features (N, 2 width, GRID, GRID)."""
 
-    def __init__(self, channels: int, width: int, count: int, norm: Norm) -> None:
+    def __init__(self, channels: int, width: int, count: int, norm: bool) -> None:
         layers: list[nn.Module] = []
         for k in range(count - 1):
             layers += [nn.Conv2d(width if k else channels, width, 4, 2, 1), LeakyReLU(negative_slope=SLOPE)]
@@ -135,7 +135,7 @@ class Seen(nn.Sequential):
         super().__init__(*layers, *conv(2 * width, 2 * width, act="leaky", norm=norm))
 
 
-def judged(width: int, norm: Norm) -> nn.Sequential:
+def judged(width: int, norm: bool) -> nn.Sequential:
     """What the region and the whole say, (N, 2 width), to one logit."""
-    normed = [nn.BatchNorm1d(width)] if norm == "batch" else []
+    normed = [nn.BatchNorm1d(width)] if norm else []
     return nn.Sequential(nn.Linear(2 * width, width), *normed, *_act("leaky"), nn.Linear(width, 1))

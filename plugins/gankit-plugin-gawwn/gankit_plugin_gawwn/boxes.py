@@ -17,7 +17,6 @@ from gankit_plugin_gawwn.blocks import (
     SLOPE,
     Doubling,
     Features,
-    Norm,
     Residual,
     Seen,
     conv,
@@ -83,7 +82,7 @@ class BoxDiscriminator(nn.Module):
         count: int,
         channels: int = 3,
         patches: bool = False,
-        norm: Norm = "batch",
+        norm: bool = True,
     ) -> None:
         super().__init__()
         d, layer = width, partial(conv, act="leaky", norm=norm)

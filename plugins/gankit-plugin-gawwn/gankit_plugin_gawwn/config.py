@@ -29,8 +29,8 @@ class GAWWNConfig(Config):
     d_width: int = Field(128, ge=1)
     """The discriminator's channels, likewise."""
     d_norm: Literal["batch", "none"] = "batch"
-    """What follows the discriminator's convolutions: batch norm, as in the paper, or nothing. Real and drawn images are
-    batches of their own, so that batch norm hides whatever all of one batch have in common."""
+    """In the discriminator: batch norm, as in the paper, or none, with first weights after He et al. 2015. Real and
+    drawn images are batches of their own, so that batch norm hides what all of one batch have in common."""
     told: int = Field(128, ge=1)
     """Channels that a text takes in the discriminator."""
     mismatch: Literal["any", "near"] = "any"
@@ -46,8 +46,9 @@ class GAWWNConfig(Config):
     """Weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has to find each
     caption by what is drawn in its box (in the manner of AttnGAN's DAMSM loss); 0 = off."""
     l1: float = Field(0.0, ge=0)
-    """Weight of a term that is not in the paper: the mean distance of what is drawn from the image whose caption and
-    place it has (pix2pix), where these leave little open; 0 = off."""
+    """Weight of a term that is not in the paper: the mean absolute difference from the image whose caption and place a
+    drawing has (Isola et al. 2017); 0 = off. For data whose captions and places leave little open: of what they leave
+    open it makes a mean."""
     text: TextConfig = TextConfig()
     """Text encoder; trained here on what is in the boxes of the data, if it has any."""
     optim: Optim = Optim(lr=2e-4, betas=(0.5, 0.999))
@@ -62,7 +63,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 1800,
         "batch_size": 32,
         "sample_n": 16,
-        "sample_every": 500,
+        "sample_every": 300,
         "eval_every": 600,
         "ema": 0.999,
         "precision": "auto",

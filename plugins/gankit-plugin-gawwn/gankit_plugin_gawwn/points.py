@@ -17,7 +17,6 @@ from gankit_plugin_gawwn.blocks import (
     SLOPE,
     Doubling,
     Features,
-    Norm,
     Residual,
     Seen,
     conv,
@@ -90,17 +89,17 @@ class PointsDiscriminator(nn.Module):
         points: int,
         channels: int = 3,
         patches: bool = False,
-        norm: Norm = "batch",
+        norm: bool = True,
     ) -> None:
         super().__init__()
-        d, layer = width, partial(conv, act="leaky", norm=norm)
+        d, layer, self.norm = width, partial(conv, act="leaky", norm=norm), norm
         self.seen = Seen(channels, d, count, norm)
         self.patches = nn.Conv2d(2 * d, 1, 1) if patches else None
         self.text = nn.Sequential(nn.Linear(text, told), LeakyReLU(negative_slope=SLOPE))
         self.together = together(2 * d, told, norm=norm)
         self.inside = nn.Sequential(*layer(2 * d + points, 2 * d, 1, 1, 0), nn.Conv2d(2 * d, d, 1))
         self.whole = nn.Sequential(*layer(2 * d, 4 * d, 4, 2), *layer(4 * d, 8 * d, 4, 2))
-        self.joint = ConcatSequential(*together(8 * d, told, 4 * d, 1, 0, norm), *layer(4 * d, d, GRID // 4, 1, 0))
+        self.joint = ConcatSequential(*together(8 * d, told, 4 * d, 1, 0, norm=norm), *layer(4 * d, d, GRID // 4, 1, 0))
         self.act, self.judged = LeakyReLU(negative_slope=SLOPE), judged(d, norm)
 
     def features(self, images: Tensor) -> Features:
@@ -115,7 +114,11 @@ class PointsDiscriminator(nn.Module):
     def forward(self, features: Features, embedding: Tensor, points: Tensor) -> Tensor:
         told, (seen, whole, _) = self.text(embedding), features
         maps = drawn_points(points, GRID).to(seen.dtype)
-        region = self.together.of_both(seen, told) * _gate(maps)
-        inside = self.act(self.inside(torch.cat([region, maps.to(region.dtype)], 1)).mean((2, 3)))
+        gate = _gate(maps)
+        region = self.together.of_both(seen, told) * gate
+        found = self.inside(torch.cat([region, maps.to(region.dtype)], 1))
+        # as published, a mean over all places; where no norm made them large, a few points would vanish in it
+        mean = found.mean((2, 3)) if self.norm else (found * gate).sum((2, 3)) / gate.sum((2, 3)).clamp(min=1)
+        inside = self.act(mean)
         whole = self.joint.of_both(whole, told).flatten(1)
         return self.judged(torch.cat([inside, whole], 1)).flatten().float()

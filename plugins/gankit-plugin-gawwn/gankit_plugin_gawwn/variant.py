@@ -52,13 +52,13 @@ class GAWWN(Variant[GAWWNConfig]):
             raise UsageError(
                 f"place = {c.place}: {self.place!r} of the data is {key.kind} {key.shape}, not one {c.place}"
             )
-        # more classes are soon right than in real images that were held out: they do not tell which drawings are best
-        self.metric = "fid_judge" if caption_metric(spec) == "accuracy" else caption_metric(spec)
+        # drawings soon get more classes right than held-out real images do: then accuracy ranks no checkpoints
+        self.metric = caption_metric(spec, of_classes="fid_judge")
         read = encoders(c.text, spec)
         text = read["text"].size
         shared = {"text": text, "count": doublings(height, width), "channels": channels}
         drawing = {"z": c.z, "width": c.width, "doubling": c.doubling, **shared}
-        judging = {"told": c.told, "width": c.d_width, "norm": c.d_norm, "patches": c.patches > 0, **shared}
+        judging = {"told": c.told, "width": c.d_width, "norm": c.d_norm == "batch", "patches": c.patches > 0, **shared}
         generator: nn.Module
         judge: nn.Module
         if c.place == "box":
@@ -66,8 +66,8 @@ class GAWWN(Variant[GAWWNConfig]):
         else:
             number = key.shape[0]
             generator, judge = PointsGenerator(points=number, **drawing), PointsDiscriminator(points=number, **judging)
-        start = init_he if c.d_norm == "none" else init_normal
-        return {**read, "generator": init_normal(generator), "discriminator": start(judge)}
+        judge = init_normal(judge) if c.d_norm == "batch" else init_he(judge)
+        return {**read, "generator": init_normal(generator), "discriminator": judge}
 
     def prepare(self, preparation: Preparation) -> None:
         from gankit_plugin_gawwn.crops import train_encoders

@@ -19,6 +19,7 @@ from PIL import Image
 import gankit
 from gankit.api import make_session
 from gankit.errors import UsageError
+from gankit.plugin import DataSpec, Key
 from gankit.run import Run
 from gankit.text.matching import ImageEncoder, embedded
 from gankit.training.session import Session
@@ -52,7 +53,7 @@ def session(**options: object) -> Session:
 
 @pytest.mark.parametrize("place", ["box", "points"])
 def test_losses_are_those_of_the_paper(place: str) -> None:
-    made = session(place=place, misplaced=0.0, patches=0.0, match=0.0, l1=0.0, mismatch="any")
+    made = session(place=place, d_norm="batch", misplaced=0.0, patches=0.0, match=0.0, l1=0.0, mismatch="any")
     step = made.new_step(0)
     judge, embedding, where = made.networks["discriminator"], embedded(step), step.batch[place]
     found = made.variant._discriminator(step)
@@ -100,6 +101,37 @@ def test_without_a_norm_an_image_is_judged_alone(place: str, norm: str, alone: b
     images = step.batch["image"]
     others = torch.cat([images[:1], -images[1:]])
     assert torch.allclose(logits(images)[0], logits(others)[0], atol=1e-5) is alone
+
+
+def test_preset_paper_as_it_is_planned() -> None:
+    (plan,) = gankit.api.plan("gawwn", None, preset="paper")
+    found = {network["name"]: network["trainable"] for network in plan.networks}
+    assert (found["generator"], found["discriminator"]) == (73_545_699, 16_763_137)
+    assert plan.steps == 553_000
+    assert not any(getattr(GAWWNConfig(), name) for name in ("misplaced", "patches", "match", "l1"))
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_first_weights_of_the_discriminator_go_by_its_norm(norm: str) -> None:
+    made = session(d_norm=norm, d_width=32)
+    for name, weight in made.networks["discriminator"].named_parameters():
+        if weight.dim() == 4 and weight.numel() > 5000:
+            std = 0.02 if norm == "batch" else (2 / 1.04 / weight[0].numel()) ** 0.5
+            assert weight.std().item() == pytest.approx(std, rel=0.1), name
+
+
+def test_the_best_is_kept_by_fid_judge_or_without_classes_by_captions() -> None:
+    assert session(data={**SMALL["data"], "groups": ("food", "flags")}).variant.metric == "fid_judge"
+    captioned = DataSpec(
+        keys={
+            "image": Key(kind="image", shape=(3, 32, 32)),
+            "text": Key(kind="text", shape=(20,)),
+            "box": Key(kind="box", shape=(4,)),
+        }
+    )
+    variant = GAWWN(GAWWNConfig(width=4, d_width=4))
+    variant.networks(captioned)
+    assert variant.metric == "r_precision"
 
 
 @pytest.fixture(scope="module", params=["box", "points"])

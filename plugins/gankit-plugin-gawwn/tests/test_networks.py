@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gankit.errors import UsageError
+from gankit.nn.init import init_he
 
 BOXES = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.0, 0.0, 1.0, 1.0], [0.31, 0.3, 0.37, 0.81], [0.5, 0.0, 1.0, 0.25]])
 
@@ -142,24 +143,35 @@ def test_counts_are_those_of_the_authors_code() -> None:
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 @pytest.mark.parametrize("place", ["box", "points"])
-@pytest.mark.parametrize("doubling", ["deconv", "resize"])
-def test_every_size_is_drawn_and_judged(size: int, place: str, doubling: Doubling) -> None:
+@pytest.mark.parametrize(("doubling", "norm"), [("deconv", True), ("resize", False)])
+def test_every_size_is_drawn_and_judged(size: int, place: str, doubling: Doubling, norm: bool) -> None:
     number = doublings(size, size)
     where = BOXES[:2] if place == "box" else torch.rand(2, 4, 2)
     shared = {"text": 6, "width": 4, "count": number, "channels": 1}
     if place == "box":
-        generator, judge = BoxGenerator(z=5, last=3, doubling=doubling, **shared), BoxDiscriminator(told=3, **shared)
+        generator = BoxGenerator(z=5, last=3, doubling=doubling, **shared)
+        judge: torch.nn.Module = BoxDiscriminator(told=3, norm=norm, **shared)
     else:
-        generator, judge = (
-            PointsGenerator(z=5, points=4, doubling=doubling, **shared),
-            PointsDiscriminator(told=3, points=4, **shared),
-        )
+        generator = PointsGenerator(z=5, points=4, doubling=doubling, **shared)
+        judge = PointsDiscriminator(told=3, points=4, norm=norm, **shared)
     images = generator(torch.randn(2, 6), torch.randn(2, 5), where)
     assert images.shape == (2, 1, size, size)
     assert images.abs().max() <= 1
     logits = judge(judge.features(images), torch.randn(2, 6), where)
     assert logits.shape == (2,)
     assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("place", ["box", "points"])
+def test_without_a_norm_places_are_seen_beside_texts(place: str) -> None:
+    """Of the first logits: a twentieth or more of what another text changes is changed by another place."""
+    shared = {"text": 32, "width": 24, "told": 32, "count": 2, "norm": False}
+    where = [BOXES[:2].repeat(16, 1), BOXES[1:3].repeat(16, 1)] if place == "box" else list(torch.rand(2, 32, 4, 2))
+    judge = init_he(BoxDiscriminator(**shared) if place == "box" else PointsDiscriminator(points=4, **shared))
+    features, texts = judge.features(torch.randn(32, 3, 64, 64)), torch.randn(2, 32, 32)
+    logits = judge(features, texts[0], where[0])
+    of_place, of_text = judge(features, texts[0], where[1]) - logits, judge(features, texts[1], where[0]) - logits
+    assert of_place.abs().mean() > 0.05 * of_text.abs().mean()
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (16, 16), (64, 32)])

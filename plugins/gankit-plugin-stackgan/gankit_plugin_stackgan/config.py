@@ -28,8 +28,8 @@ class StackGANConfig(Config):
     d_width: int = Field(32, ge=1)
     """Channels of the discriminators' first layer."""
     d_norm: Literal["batch", "none"] = "batch"
-    """What follows the discriminators' convolutions: batch norm, as in the paper, or nothing. Real and drawn images are
-    batches of their own, so that batch norm hides what all of one batch have in common."""
+    """In the discriminators: batch norm, as in the paper, or none, with first weights after He et al. 2015. Real and
+    drawn images are batches of their own, so that batch norm hides what all of one batch have in common."""
     blocks: int = Field(1, ge=0)
     """Residual blocks of the stage-II generator."""
     halvings: int = Field(1, ge=1, le=4)
@@ -97,7 +97,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stage1": {
             "steps": 1600,
             "d_width": 64,
-            "d_norm": "none",  # stage I learns in half the steps without; stage II draws smoother strokes with
+            "d_norm": "none",  # stage II, which starts from good images, draws smoother strokes with batch norm
             "seek": 0.05,
             "match": 2.0,
             "optim.schedule": "linear",

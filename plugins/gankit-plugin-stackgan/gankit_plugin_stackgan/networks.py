@@ -23,7 +23,7 @@ def levels(small: int, large: int) -> int:
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size; no bias, since a norm follows."""
+    """A 3x3 convolution that keeps the size; no bias, as in the reference, whether a norm follows or not."""
     return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
 
 

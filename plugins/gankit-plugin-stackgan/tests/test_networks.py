@@ -73,12 +73,12 @@ def test_discriminator_narrows_again_when_it_grew_wide() -> None:
     assert judge.features(torch.randn(1, 3, 256, 256))[0].shape == (1, 16, 4, 4)
 
 
+@pytest.mark.parametrize("size", [16, 128])
 @pytest.mark.parametrize(("norm", "alone"), [(False, True), (True, False)])
-def test_without_a_norm_an_image_is_judged_alone(norm: bool, alone: bool) -> None:
-    judge = Discriminator(condition=4, width=4, size=16, unconditional=True, norm=norm)
-    init_he(judge)
-    images, told = torch.randn(4, 3, 16, 16), torch.randn(4, 4)
-    others = torch.cat([images[:1], torch.rand(3, 3, 16, 16)])
+def test_without_a_norm_an_image_is_judged_alone(size: int, norm: bool, alone: bool) -> None:
+    judge = init_he(Discriminator(condition=4, width=4, size=size, unconditional=True, norm=norm))
+    images, told = torch.randn(4, 3, size, size), torch.randn(4, 4)
+    others = torch.cat([images[:1], torch.rand(3, 3, size, size)])
     for score in (
         lambda seen: judge.matched(judge.features(seen), told),
         lambda seen: judge.real(judge.features(seen)),

@@ -167,6 +167,17 @@ def test_options_of_another_encoder_are_refused(captioned: Path) -> None:
     assert not Path("runs").exists()
 
 
+def test_the_default_has_batch_norm_in_the_second_discriminator_alone() -> None:
+    """And its weights are drawn by that: 2 / (1 + 0.2^2) / fan-in where nothing follows."""
+    for stage, norms in ((1, 0), (2, 3)):
+        made = gankit.api.make_session("stackgan", "captioned-digits", stage=stage)
+        judge = made.networks["discriminator"]
+        assert sum(isinstance(part, torch.nn.BatchNorm2d) for part in judge.modules()) == norms
+        weight = judge.joint[0].weight
+        std = 0.02 if norms else (2 / 1.04 / weight[0].numel()) ** 0.5
+        assert weight.std().item() == pytest.approx(std, rel=0.05)
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_preset_paper_as_it_is_planned(captioned: Path, stage: int) -> None:
     """The whole preset, resolved as `gankit run` does: the reference's counts, sizes and schedule."""
