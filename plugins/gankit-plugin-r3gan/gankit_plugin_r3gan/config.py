@@ -34,7 +34,8 @@ class R3GANConfig(Config):
     another's, nearly right, are a pair, too; 0 = off."""
     match: float = Field(0.0, ge=0)
     """Of captions: weight of a term that is not in the paper: the image encoder that char-cnn-rnn was trained with has
-    to find each drawn image's own caption (in the manner of AttnGAN's DAMSM loss); 0 = off."""
+    to find each drawn image's own caption (in the manner of AttnGAN's DAMSM loss); 0 = off. It grows from 0 over the
+    ramp."""
     text: TextConfig = TextConfig()
     """Text encoder."""
     san: bool = False

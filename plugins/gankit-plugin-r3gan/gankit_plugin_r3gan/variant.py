@@ -199,8 +199,9 @@ class R3GAN(Variant[R3GANConfig]):
             real = judge(self._augment(step, step.batch["image"]), labels)
         terms = {"pairs": relativistic_g_loss(real, judge(self._augment(step, self._fakes(step)), labels))}
         if self.config.match and "images" in step.networks:
-            images = self._fakes(step).clamp(-1, 1)
-            terms["match"] = self.config.match * match_loss(step, images, labels)
+            # from nothing on: images that are still noise would learn to deceive the encoder, and not to show a thing
+            weight = self.config.match * (1 - self.ramp(step))
+            terms["match"] = weight * match_loss(step, self._fakes(step).clamp(-1, 1), labels)
         return terms
 
     def _unit_length(self, step: Step) -> None:
