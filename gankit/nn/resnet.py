@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from gankit.nn.instance_norm_act import InstanceNormAct2d
 from gankit.nn.norm_act import Norm, norm_act
 from gankit.nn.reflection_pad import ReflectionPad2d
+from gankit.nn.upsample_conv2d import UpsampleConv2d
 from gankit.ops._library import is_compiling
 from gankit.ops._torch import transformed
 
@@ -32,8 +33,9 @@ class ResNetGenerator(nn.Module):
         inputs, outputs: channels of the images.
         width: channels after the first layer.
         blocks: residual blocks.
-        up_kernel: side of the doublings' kernels: 3 as published, or 4, which covers all pixels as often and so leaves
-            no checkerboards (Odena et al. 2016).
+        doubling: ``deconv``, transposed convolutions as published, which reach some pixels more often than others; or
+            ``resize``, enlarged and convolved (`gankit.nn.UpsampleConv2d`), which leaves no checkerboards (Odena et
+            al. 2016) and has as many parameters.
         norm: see `gankit.nn.norm_act`.
     """
 
@@ -44,7 +46,7 @@ class ResNetGenerator(nn.Module):
         width: int = 64,
         blocks: int = 9,
         *,
-        up_kernel: Literal[3, 4] = 3,
+        doubling: Literal["deconv", "resize"] = "deconv",
         norm: Norm = "instance",
     ) -> None:
         super().__init__()
@@ -56,10 +58,7 @@ class ResNetGenerator(nn.Module):
             layers += [down, norm_act(2 * channels, norm, 0.0)]
         layers += [ResidualBlock(4 * width, norm) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
-            up = nn.ConvTranspose2d(
-                channels, channels // 2, up_kernel, stride=2, padding=1, output_padding=up_kernel % 2, bias=bias
-            )
-            layers += [up, norm_act(channels // 2, norm, 0.0)]
+            layers += [_double(channels, doubling, bias), norm_act(channels // 2, norm, 0.0)]
         self.layers = nn.Sequential(*layers, ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh())
 
         self.channels = (inputs, width, 2 * width, *[4 * width] * (1 + blocks))
@@ -93,6 +92,13 @@ class ResNetGenerator(nn.Module):
             if place in numbers:
                 seen[numbers[place]] = x
         return x, [seen[number] for number in layers]
+
+
+def _double(channels: int, how: str, bias: bool) -> nn.Module:
+    """(N, channels, H, W) to (N, channels / 2, 2H, 2W)."""
+    if how == "resize":
+        return UpsampleConv2d(channels, channels // 2, bias=bias, padding_mode="replicate")
+    return nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
 
 
 class ResidualBlock(nn.Module):

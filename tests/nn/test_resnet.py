@@ -24,6 +24,7 @@ def count(network: torch.nn.Module) -> int:
 def test_the_published_numbers_of_parameters() -> None:
     assert count(ResNetGenerator(3, 3)) == 11_378_179
     assert count(ResNetGenerator(3, 3, blocks=6)) == 7_837_699
+    assert count(ResNetGenerator(3, 3, doubling="resize")) == 11_378_179
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 48), (20, 8)])
@@ -33,15 +34,18 @@ def test_a_translation_has_the_size_of_its_image(height: int, width: int) -> Non
     assert translated.abs().max() <= 1
 
 
-def plain(width: int, blocks: int, norm: Callable[[int], nn.Module], bias: bool, kernel: int) -> nn.Sequential:
+def plain(width: int, blocks: int, norm: Callable[[int], nn.Module], bias: bool, doubling: str) -> nn.Sequential:
     """The reference's layers in its order."""
     layers = [nn.ReflectionPad2d(3), nn.Conv2d(2, width, 7, bias=bias), norm(width), nn.ReLU()]
     for wide in (width, 2 * width):
         layers += [nn.Conv2d(wide, 2 * wide, 3, 2, 1, bias=bias), norm(2 * wide), nn.ReLU()]
     layers += [PlainBlock(4 * width, norm, bias) for _ in range(blocks)]
     for wide in (4 * width, 2 * width):
-        up = nn.ConvTranspose2d(wide, wide // 2, kernel, 2, 1, output_padding=kernel % 2, bias=bias)
-        layers += [up, norm(wide // 2), nn.ReLU()]
+        if doubling == "deconv":
+            up = [nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1, bias=bias)]
+        else:
+            up = [nn.Upsample(scale_factor=2), nn.ReplicationPad2d(1), nn.Conv2d(wide, wide // 2, 3, bias=bias)]
+        layers += [*up, norm(wide // 2), nn.ReLU()]
     return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
 
 
@@ -56,7 +60,7 @@ class PlainBlock(nn.Module):
         return x + self.layers(x)
 
 
-@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.parametrize("doubling", ["deconv", "resize"])
 @pytest.mark.parametrize(
     ("norm", "plain_norm", "bias"),
     [
@@ -66,10 +70,10 @@ class PlainBlock(nn.Module):
         ("layer", lambda channels: nn.GroupNorm(1, channels), False),
     ],
 )
-def test_outputs_are_those_of_plain_layers(norm, plain_norm, bias, kernel) -> None:
+def test_outputs_are_those_of_plain_layers(norm, plain_norm, bias, doubling) -> None:
     torch.manual_seed(0)
-    network = ResNetGenerator(2, 3, width=4, blocks=2, up_kernel=kernel, norm=norm)
-    reference = plain(4, 2, plain_norm, bias, kernel)
+    network = ResNetGenerator(2, 3, width=4, blocks=2, doubling=doubling, norm=norm)
+    reference = plain(4, 2, plain_norm, bias, doubling)
     convolutions = nn.Conv2d, nn.ConvTranspose2d
     norms = nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, InstanceNormAct2d
     for kinds in (convolutions, norms):

@@ -29,8 +29,9 @@ class CUTConfig(Config):
     """Channels after the generator's first layer."""
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generator."""
-    up_kernel: Literal[3, 4] = 3
-    """Side of the kernels that double the image: 3 as published for CycleGAN, or 4, which leaves no checkerboards."""
+    doubling: Literal["deconv", "resize"] = "deconv"
+    """How the generator's maps become twice as large: as published, or enlarged and convolved, which leaves no
+    checkerboards."""
     norm: Literal["instance", "layer", "batch"] = "instance"
     """Norm of the generator: instance, as published, forgets what colour an image has as a whole; layer keeps it, and
     so does batch, which is of all images of a batch, and of averages when samples are drawn."""
@@ -92,7 +93,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "precision": "auto",
     "g_width": 32,
     "blocks": 4,
-    "up_kernel": 4,
+    "doubling": "resize",
     "norm": "layer",
     "d_width": 32,
     "d_layers": 2,
@@ -140,7 +141,7 @@ class CUT(Variant[CUTConfig]):
 
         c = self.config
         channels = self._channels(spec)
-        generator = ResNetGenerator(channels, channels, c.g_width, c.blocks, up_kernel=c.up_kernel, norm=c.norm)
+        generator = ResNetGenerator(channels, channels, c.g_width, c.blocks, doubling=c.doubling, norm=c.norm)
         if max(c.layers) >= len(generator.channels):
             layers = ",".join(str(number) for number in (0, 2, 3, 4, 3 + c.blocks)[: 4 + (c.blocks > 1)])
             raise UsageError(

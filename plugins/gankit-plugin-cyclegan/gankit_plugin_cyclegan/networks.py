@@ -42,7 +42,7 @@ def _generator(config: CycleGANConfig, shape: Shape, outputs: int) -> nn.Module:
     if config.network == "keras":
         return glorot(KerasGenerator(inputs, outputs, config.kernel))
     width, blocks = config.g_width, config.blocks
-    made = ResNetGenerator(inputs, outputs, width, blocks, up_kernel=config.up_kernel, norm=config.norm)
+    made = ResNetGenerator(inputs, outputs, width, blocks, doubling=config.doubling, norm=config.norm)
     return init_normal(made)
 
 

@@ -20,7 +20,7 @@ _OF = {
     "d_width": ("resnet", "unet"),
     "d_layers": ("resnet", "unet"),
     "blocks": ("resnet",),
-    "up_kernel": ("resnet",),
+    "doubling": ("resnet",),
     "norm": ("resnet",),
     "downs": ("unet",),
     "kernel": ("keras",),
@@ -39,8 +39,9 @@ class CycleGANConfig(Config):
     """Of resnet: residual blocks."""
     downs: int | None = Field(None, ge=2, le=12)
     """Of unet: how often the sides are halved; none: as often as they can be, up to 8 times."""
-    up_kernel: Literal[3, 4] = 3
-    """Of resnet: side of the kernels that double the image: 3 as published, or 4, which leaves no checkerboards."""
+    doubling: Literal["deconv", "resize"] = "deconv"
+    """Of resnet: how maps become twice as large: as published, or enlarged and convolved, which leaves no
+    checkerboards."""
     norm: Literal["instance", "layer"] = "instance"
     """Of resnet: norm of the generators; layer keeps the colour of a whole image, so that sea is told from forest."""
     kernel: Literal[3, 5] = 3
@@ -89,7 +90,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "sample_every": 250,
             "eval_every": 500,
             "ema": 0.99,
-            "up_kernel": 4,
+            "doubling": "resize",
             "g_width": 16,
             "blocks": 3,
             "d_width": 32,
@@ -108,7 +109,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "norm": "layer",
             "g_width": 32,
             "blocks": 4,
-            "up_kernel": 4,
+            "doubling": "resize",
             "d_width": 32,
             "d_layers": 2,
             "optim.lr": 4e-4,
