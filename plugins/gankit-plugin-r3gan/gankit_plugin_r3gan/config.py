@@ -111,20 +111,34 @@ _PAPER = {  # CIFAR-10, of 32x32 pixels: appendix E of the paper and its code; 2
     "checkpoint_every": 5000,
 }
 
+_SMALL: dict[str, Any] = {
+    "steps": 4000,
+    "batch_size": 16,
+    "precision": "auto",
+    "width": 32,
+    "gamma_at_32": 10.0,
+    "optim.lr": 2e-3,
+    "optim.lr_end": 2.5e-4,
+    "ema": 0.995,
+    "data.size": 32,
+    "sample_every": 500,
+    "eval_every": 500,
+    "eval_n": 1000,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {
-        "steps": 4000,
-        "batch_size": 16,
-        "precision": "auto",
-        "width": 32,
-        "gamma_at_32": 10.0,
-        "optim.lr": 2e-3,
-        "optim.lr_end": 2.5e-4,
-        "ema": 0.995,
-        "data.size": 32,
-        "sample_every": 500,
-        "eval_every": 500,
-        "eval_n": 1000,
+    "default": _SMALL,
+    # what a narrower network loses in looks it wins back in steps, which a caption needs more of
+    "captions": {
+        **_SMALL,
+        "steps": 2400,
+        "width": 16,
+        "memory_format": "channels_last",  # faster on CPUs; on a GPU in float32 not measured
+        "captions": True,
+        "mismatch": 1.0,
+        "match": 1.0,
+        "sample_every": 400,
+        "eval_every": 800,
     },
     "paper": _PAPER,
 }
