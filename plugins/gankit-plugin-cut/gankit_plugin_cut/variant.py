@@ -84,7 +84,7 @@ class Drawn:
 
 
 _SMALL = {  # 64x64 pixels on two cores
-    "steps": 3000,
+    "steps": 2000,
     "batch_size": 4,
     "sample_n": 8,
     "sample_every": 500,

@@ -99,7 +99,7 @@ class CycleGAN(Variant[CycleGANConfig]):
         },
         # for photographs of 64x64 on a CPU
         "small": {
-            "steps": 2500,
+            "steps": 1500,
             "batch_size": 4,
             "sample_n": 8,
             "sample_every": 250,
