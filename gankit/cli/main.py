@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import animate, bench, doctor, evaluate, interpolate, plugins, process, sample, train, translate
+from gankit.cli import animate, bench, data, doctor, evaluate, interpolate, plugins, process, sample, train, translate
 from gankit.cli.explain import INTERRUPTED, explain
 from gankit.cli.output import warn
 from gankit.cli.streams import discard, forgive, only_data_on_stdout
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
-        order += ["list", "plugins", "doctor", "bench"]
+        order += ["list", "data", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -56,6 +56,7 @@ def build() -> typer.Typer:
     app.command("animate")(animate.animate)
     app.command("eval")(evaluate.evaluate)
     app.command("list")(plugins.list_all)
+    app.add_typer(data.app, name="data")
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(bench.app, name="bench")
     app.command("doctor")(doctor.doctor)

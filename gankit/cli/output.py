@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gankit.cli.streams import data_stream, printable
 from gankit.errors import UsageError
-from gankit.runs.json_file import finite
+from gankit.json_file import finite
 
 
 def emit(data: object) -> None:

@@ -15,7 +15,7 @@ from gankit.data.images import to_uint8
 from gankit.errors import GankitError, UsageError
 from gankit.files import write_whole
 
-__all__ = ["write_image", "write_png"]
+__all__ = ["encoded", "write_image", "write_png"]
 
 _KINDS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG") | dict.fromkeys((".tif", ".tiff"), "TIFF")
 _KINDS |= {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}
@@ -45,7 +45,7 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, *, overwrite: bool
 def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool, opacity: bool = True) -> None:
     pixels = _for_file(image)
     try:
-        data = _encoded(pixels, kind, opacity)
+        data = encoded(pixels, kind, opacity)
     except (OSError, ValueError) as error:  # more pixels a side than the format has: 65,500 (JPEG), 16,383 (WebP)
         what = f"{kind} of {pixels.shape[1]} x {pixels.shape[0]} ({error})"
         raise GankitError(f"cannot write {path}: {what}") from error
@@ -57,7 +57,8 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool, o
         raise UsageError(f"{path} exists already; name another file or remove it") from None
 
 
-def _encoded(pixels: np.ndarray, kind: str, opacity: bool) -> bytes | memoryview:
+def encoded(pixels: np.ndarray, kind: str, opacity: bool = True) -> bytes | memoryview:
+    """The content of an image file of the `kind` PNG, TIFF, ... of `pixels`; see :func:`write_image`."""
     channels, bits = 1 if pixels.ndim == 2 else pixels.shape[2], 8 * pixels.itemsize
     if (bits == 16 and kind not in ("PNG", "TIFF")) or (channels in (2, 4) and kind in ("JPEG", "BMP")):
         raise UsageError(f"{kind} holds no image of {channels} channels and {bits} bits: use .tif")

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -22,6 +23,7 @@ from gankit.files import open_regular
 
 __all__ = [
     "MODES",
+    "Content",
     "Convert",
     "Fit",
     "ImageError",
@@ -56,12 +58,28 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L
 _WHITE = (255, 255, 255)
 
 
+@dataclass(frozen=True)
+class Content:
+    """An image file that stands in another file, as functions here take it in place of a path."""
+
+    name: str
+    """What errors call it."""
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ImageError(GankitError):
     """A file cannot be read as an image. The message names it."""
 
 
 def load(
-    path: str | Path, channels: int | None = None, *, at_least: int | None = None, convert: Convert | None = None
+    path: str | Path | Content,
+    channels: int | None = None,
+    *,
+    at_least: int | None = None,
+    convert: Convert | None = None,
 ) -> Image.Image:
     """The image file as 8 bits a channel, in one of :data:`MODES`.
 
@@ -79,7 +97,7 @@ def load(
 
 
 def load_as(
-    path: str | Path,
+    path: str | Path | Content,
     channels: int | None,
     convert: Callable[[Image.Image, int | None], T],
     *,
@@ -99,10 +117,10 @@ def load_as(
 
 
 @contextmanager
-def readable(path: str | Path) -> Iterator[io.BufferedReader]:
+def readable(path: str | Path | Content) -> Iterator[io.BufferedReader]:
     """The file, open; whatever a decoder then raises becomes an :class:`ImageError` that names it."""
     try:
-        with open_regular(path) as file:
+        with io.BufferedReader(io.BytesIO(path.data)) if isinstance(path, Content) else open_regular(path) as file:
             yield _not_empty(file)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None

@@ -11,18 +11,18 @@ from PIL import Image
 from torch import Tensor
 
 from gankit.data.deep import DeepImage, decode_deep
-from gankit.data.images import MODES, Fit, ImageError, load, readable, resize, to_tensor
+from gankit.data.images import MODES, Content, Fit, ImageError, load, readable, resize, to_tensor
 
 __all__ = ["decode_channels", "load_channels", "load_deep", "resized", "whole"]
 
 
-def load_deep(path: str | Path) -> DeepImage | None:
+def load_deep(path: str | Path | Content) -> DeepImage | None:
     """The image file, if it is one of :func:`~gankit.data.deep.decode_deep`. Raises :class:`ImageError`."""
     with readable(path) as file:
         return decode_deep(file)
 
 
-def whole(path: str | Path, channels: int) -> DeepImage:
+def whole(path: str | Path | Content, channels: int) -> DeepImage:
     """The image file, which has just so many `channels`, 2 or more than 4. Raises :class:`ImageError`."""
     image = load_deep(path)
     if image is None:
@@ -32,7 +32,7 @@ def whole(path: str | Path, channels: int) -> DeepImage:
     return image
 
 
-def load_channels(path: str | Path, channels: int, at_least: int | None = None) -> list[Image.Image]:
+def load_channels(path: str | Path | Content, channels: int, at_least: int | None = None) -> list[Image.Image]:
     """The image file as pictures that together have so many `channels`: one in one of :data:`MODES`, or one a channel.
 
     The latter are of mode "F", 0 ... 255, and come from a TIFF file of just that many channels, of 8 or 16 bits. For
@@ -53,6 +53,6 @@ def resized(pictures: Sequence[Image.Image], size: tuple[int, int], fit: Fit) ->
     return torch.from_numpy(np.rint(np.stack([np.asarray(plane) for plane in made])).clip(0, 255).astype(np.uint8))
 
 
-def decode_channels(path: str | Path, size: tuple[int, int], channels: int = 3, fit: Fit = "crop") -> Tensor:
+def decode_channels(path: str | Path | Content, size: tuple[int, int], channels: int = 3, fit: Fit = "crop") -> Tensor:
     """The image file at `size` (height, width), uint8 (`channels`, height, width); see :func:`load_channels`."""
     return resized(load_channels(path, channels, 2 * max(size)), size, fit)

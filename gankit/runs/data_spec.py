@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from gankit.data.faults import spec_fault
 from gankit.data.fingerprint import difference as changes_of_samples
+from gankit.data.spec_json import spec_from_json, spec_to_json
 from gankit.errors import GankitError
 from gankit.files import replace_text
+from gankit.json_file import damaged, read_object
 from gankit.options.spelling import shown
-from gankit.plugin import DataSpec, Key
-from gankit.runs.json_file import damaged, read_object
+from gankit.plugin import DataSpec
 
 REMEDY = "remove it: the data itself is then looked at"
 
@@ -36,8 +35,8 @@ class KeptSpec:
 
 
 def write_spec(path: Path, kept: KeptSpec) -> None:
-    keys = {name: asdict(key) for name, key in kept.spec.keys.items()}
-    replace_text(path, json.dumps({"keys": keys, "fingerprints": dict(kept.fingerprints)}, indent=1) + "\n")
+    kept_json = {"keys": spec_to_json(kept.spec), "fingerprints": dict(kept.fingerprints)}
+    replace_text(path, json.dumps(kept_json, indent=1) + "\n")
 
 
 def read_spec(path: Path) -> KeptSpec | None:
@@ -50,64 +49,13 @@ def read_spec(path: Path) -> KeptSpec | None:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}") from error
     stored = read_object(path, REMEDY)
     try:
-        spec = _spec(stored.get("keys"))
+        spec = spec_from_json(stored.get("keys"))
         prints = stored.get("fingerprints", {})
         if not isinstance(prints, dict) or not all(isinstance(one, str) for one in prints.values()):
             raise ValueError("its fingerprints are no texts")
     except ValueError as error:
         raise damaged(path, str(error), REMEDY) from error
     return KeptSpec(spec, prints)
-
-
-def _spec(stored: object) -> DataSpec:
-    """The spec; ValueError says what is wrong with it."""
-    if not isinstance(stored, dict) or not stored:
-        raise ValueError("it has no keys")
-    spec = DataSpec(keys={name: _key(name, values) for name, values in stored.items()})
-    if fault := spec_fault(spec):
-        raise ValueError(fault)
-    return spec
-
-
-def _key(name: str, values: object) -> Key:
-    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-        raise ValueError(f"key {shown(name)} has no kind")
-    given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
-    for n, value in given.items():
-        if n not in _RIGHT:
-            raise ValueError(f"key {shown(name)} has a field {shown(n)}, which this gankit does not know")
-        if not _RIGHT[n](value):
-            raise ValueError(f"key {shown(name)}: its {n} is wrong")
-    return Key(**given)
-
-
-def _tuple_of(kind: type, least: int = 0, most: int = 0) -> Any:
-    """Whether a value is a tuple of `kind`, numbers within bounds."""
-
-    def right(value: object) -> bool:
-        inside = isinstance(value, tuple) and all(type(item) is kind for item in value)
-        return inside and (kind is not int or all(least <= item <= most for item in value))  # type: ignore[attr-defined]
-
-    return right
-
-
-def _text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-_LARGEST = 1 << 24
-"""No side of an image, nor text or vector, is longer: a number that was damaged must not fill the memory."""
-
-_RIGHT = {
-    "kind": lambda value: isinstance(value, str),
-    "shape": _tuple_of(int, 1, _LARGEST),
-    "names": _tuple_of(str),
-    "of": _text_or_none,
-    "mirror": _tuple_of(int, 0, _LARGEST),
-    "like": _text_or_none,
-    "target": lambda value: isinstance(value, bool),
-}
-"""Of each field of a key, whether a value is of its type."""
 
 
 def difference(then: DataSpec, now: DataSpec) -> str:

@@ -14,8 +14,8 @@ from torch import Tensor
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
 from gankit.files import open_regular, read_regular
+from gankit.json_file import finite, parse_object
 from gankit.options.spelling import shown
-from gankit.runs.json_file import finite, parse_object
 
 
 class Meter:

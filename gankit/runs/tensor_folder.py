@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gankit.errors import GankitError
 from gankit.files import open_regular, read_regular, remove, sync
-from gankit.runs.json_file import parse_object
+from gankit.json_file import parse_object
 
 FORMAT = 2
 ASIDE = ".old-"

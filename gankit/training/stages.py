@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from gankit.errors import GankitError, PluginError
+from gankit.json_file import read_object
 from gankit.options.resolve import Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
-from gankit.runs.json_file import read_object
 from gankit.training.networks import by_network, fits
 
 

@@ -1,4 +1,4 @@
-"""Reading the JSON files of a run, whatever has happened to them."""
+"""Reading JSON files that may be damaged, whatever has happened to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """The JSON object in a file of a run. :class:`GankitError` names the file and the `remedy`, an imperative."""
+    """The JSON object in a file. :class:`GankitError` names the file and the `remedy`, an imperative."""
     try:
         return parse_object(read_regular(path))
     except OSError as error:

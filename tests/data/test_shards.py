@@ -1,0 +1,274 @@
+"""Samples packed into tar shards and read again: the same, wherever the shards are."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+from training_helpers import final, train
+
+import gankit
+from gankit.data.made_up import MadeUp
+from gankit.data.pack import pack
+from gankit.data.shards import Shards, ShardsConfig
+from gankit.data.text import decode_text, encode_text
+from gankit.errors import GankitError, UsageError
+from gankit.plugin import Config, Dataset, DataSpec, Key
+
+KEYS = {
+    "image": Key(kind="image", shape=(3, 12, 20)),
+    "grey": Key(kind="image", shape=(1, 8, 8), of="image"),
+    "clear": Key(kind="image", shape=(4, 8, 8), of="image"),
+    "two": Key(kind="image", shape=(2, 8, 8), of="image"),
+    "many": Key(kind="image", shape=(7, 8, 8), of="image"),
+    "mask": Key(kind="mask", shape=(1, 12, 20)),
+    "label": Key(kind="class", names=("5", "3", "a b")),
+    "tone": Key(kind="class", names=("light", "dark")),
+    "text": Key(kind="text", shape=(40,)),
+    "box": Key(kind="box", shape=(4,), of="image"),
+    "points": Key(kind="points", shape=(3, 3), mirror=(0, 2, 1), of="image"),
+    "code": Key(kind="vector", shape=(5,)),
+    "number": Key(kind="vector", shape=()),
+}
+
+
+def opened(root: Path | str, split: Any = "train", **options: Any) -> Shards:
+    return Shards(ShardsConfig(root=str(root), **options), split)
+
+
+def test_every_kind_of_key_comes_back_as_it_was(tmp_path: Path) -> None:
+    data = MadeUp(DataSpec(keys=KEYS), 70)
+    data._rows["text"][:2] = encode_text(["ein grüner Kürbis 🎃", ""], 40)
+    data._rows["clear"][:, :3] = torch.where(data._rows["clear"][:, 3:] == 0, 255, data._rows["clear"][:, :3])
+    assert pack({"train": data}, tmp_path / "out", shard_mib=1) == {"train": {"": 70}}
+    shards = opened(tmp_path / "out")
+    assert shards.spec == data.spec
+    assert len(shards) == 70
+    assert len(opened(tmp_path / "out", "test")) == 0
+    order = torch.tensor([69, 0, 1, 1, 35])
+    batch, want = shards.batch(order), data.batch(order)
+    assert set(batch) == set(want)
+    for name, values in want.items():
+        assert batch[name].dtype == values.dtype, name
+        assert torch.equal(batch[name], values), name
+    assert {name: values.shape for name, values in shards.batch(order[:0]).items()} == {
+        name: (0, *key.shape) for name, key in KEYS.items()
+    }
+    assert not shards.notes()
+
+
+class Apart(Dataset[Config]):
+    """Two streams of images, of other lengths."""
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec(keys={"a": Key(kind="image", shape=(1, 4, 4)), "b": Key(kind="image", shape=(3, 4, 4))})
+
+    def streams(self) -> dict[str, int]:
+        return {"a": 5, "b": 9 if self.split == "train" else 2}
+
+    def batch(self, indices: Any) -> dict[str, torch.Tensor]:
+        return {
+            name: chosen.to(torch.uint8)[:, None, None, None].expand(-1, self.spec[name].shape[0], 4, 4) * 20
+            for name, chosen in indices.items()
+        }
+
+
+def test_streams_stay_streams(tmp_path: Path) -> None:
+    pack({"train": Apart(Config()), "test": Apart(Config(), "test")}, tmp_path / "out")
+    train_split, test_split = opened(tmp_path / "out"), opened(tmp_path / "out", "test")
+    assert train_split.streams() == {"a": 5, "b": 9}
+    assert test_split.streams() == {"a": 5, "b": 2}
+    asked = {"a": torch.tensor([4, 0]), "b": torch.tensor([8, 8, 1])}
+    for name, values in Apart(Config()).batch(asked).items():
+        assert torch.equal(train_split.batch(asked)[name], values)
+    assert set(train_split.batch({"b": asked["b"]})) == {"b"}
+
+
+def test_a_run_from_shards_is_the_run_from_the_data(tmp_path: Path) -> None:
+    pack({split: Blobs(BlobsConfig(), split) for split in ("train", "test")}, tmp_path / "shards", shard_mib=1)
+    plain = train(tmp_path / "plain", steps=6)
+    packed = gankit.train(Tiny, opened(tmp_path / "shards"), out=tmp_path / "packed", **{**SMALL, "steps": 6})
+    assert final(packed.path, 6) == final(plain.path, 6)
+    assert final(plain.path, 6)
+
+
+def png(value: int, size: tuple[int, int] = (10, 14)) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+def tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as file:
+        for name, data in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            file.addfile(about, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """Two shards as others pack them, eight samples, with what is of no use."""
+    root = tmp_path / "others"
+    root.mkdir()
+    for shard in range(2):
+        members: dict[str, bytes] = {"README": b"hello", ".hidden.png": png(0)}
+        for number in range(shard * 4, shard * 4 + 4):
+            members |= {
+                f"dir/{number:04}.PNG": png(number * 20),
+                f"dir/{number:04}.cls": b"%d\n" % (number % 3),
+                f"dir/{number:04}.txt": f"number {number}".encode(),
+                f"dir/{number:04}.json": b"{}",
+            }
+        members["dir/none.txt"] = b"a caption of nothing"
+        tar(root / f"part-{shard:04}.tar", members)
+    return root
+
+
+def test_shards_of_others(others: Path) -> None:
+    shards = opened(others, size=16, width=24, test_fraction=0.0, text_length=20)
+    assert shards.spec.keys["image"].shape == (3, 16, 24)
+    assert shards.spec.keys["label"].names == ("0", "1", "2")
+    batch = shards.batch(torch.arange(8))
+    assert batch["label"].tolist() == [n % 3 for n in range(8)]
+    assert decode_text(batch["text"]) == [f"number {n}" for n in range(8)]
+    assert batch["image"][:, 0, 8, 12].tolist() == [n * 20 for n in range(8)]
+    assert shards.source(5) is not None
+    notes = " ".join(shards.notes())
+    assert "2 of 10 samples hold no image" in notes
+    assert "json" in notes
+    part = opened(f"{others}/part-{{0001..0001}}.tar", test_fraction=0.0)
+    assert part.batch(torch.tensor([0]))["label"].tolist() == [1]
+
+
+def test_what_is_held_out_of_them(others: Path) -> None:
+    both = [opened(others, split, test_fraction=0.5) for split in ("train", "test")]
+    texts = [decode_text(one.batch(torch.arange(len(one)))["text"]) for one in both]
+    assert sorted(texts[0] + texts[1]) == [f"number {n}" for n in range(8)]
+    assert texts[0]
+    assert texts[1]
+    (others / "part-0001.tar").rename(others / "test-0001.tar")
+    assert decode_text(opened(others, "test").batch(torch.arange(4))["text"]) == [f"number {n}" for n in range(4, 8)]
+
+
+def test_an_image_that_cannot_be_read_has_another_in_its_place(tmp_path: Path) -> None:
+    members = {f"{n}.png": png(n * 20) for n in range(4)} | {"1.png": png(20)[:30]}
+    tar(tmp_path / "a.tar", members)
+    shards = opened(tmp_path, test_fraction=0.0, size=8)
+    assert shards.batch(torch.tensor([0, 1, 2]))["image"][:, 0, 0, 0].tolist() == [0, 40, 40]
+    assert "1 samples cannot be read" in shards.notes()[0]
+    tar(tmp_path / "a.tar", {"1.png": b"nothing"})
+    with pytest.raises(UsageError, match="none of the 1 samples"):
+        opened(tmp_path, test_fraction=0.0).batch(torch.tensor([0]))
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> str:
+    """Shards behind a URL: four of a MiB and a part."""
+    data = MadeUp(DataSpec(keys={"image": Key(kind="image", shape=(3, 64, 64))}), 300)
+    pack({"train": data}, tmp_path / "packed", shard_mib=1)
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for path in (tmp_path / "packed").iterdir():
+        system.pipe_file(f"/bucket/{path.name}", path.read_bytes())
+    return "memory://bucket"
+
+
+@pytest.mark.parametrize("cache", [0.0, 0.0022, 1.0])
+def test_shards_behind_a_url(remote: str, tmp_path: Path, cache: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = opened(tmp_path / "packed"), opened(remote, cache_gib=cache)
+    order = torch.tensor([0, 299, 150, 3])
+    want = here.batch(order)["image"]
+    assert torch.equal(there.batch(order)["image"], want)
+    there.load(lambda event: None)
+    kept = list((Path(os.environ["GANKIT_CACHE"]) / "shards").glob("*.tar"))
+    assert len(kept) == {0.0: 0, 0.0022: 2, 1.0: len(there._files[""].places)}[cache]
+    assert bool(there.notes()) is (cache < 1)
+    assert torch.equal(there.batch(order)["image"], want)
+    again = opened(remote, cache_gib=cache)
+    system = fsspec.filesystem("memory")
+    for name in [name for name in system.store if name.endswith(".tar")]:
+        del system.store[name]
+    again.load(lambda event: None)
+    if cache == 1:
+        assert torch.equal(again.batch(order)["image"], want)
+    else:
+        with pytest.raises(UsageError, match=r"bucket/train-0000\d\.tar cannot be read \(FileNotFoundError"):
+            again.batch(order)
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        pack({"train": Blobs(BlobsConfig())}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "out" / "train.npy"))
+
+    monkeypatch.setattr("gankit.data.pack.np.save", full)
+    with pytest.raises(GankitError, match=r"out cannot be written: No space left"):
+        pack({"train": Blobs(BlobsConfig())}, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+BROKEN = {
+    "shards.json": [b"", b"{}", b"[]", b'{"shards": 2}', b'{"shards": 1, "keys": {}, "parts": {}}', b"{" * 100000],
+    "train.npy": [b"", b"\x93NUMPY", np.lib.format.magic(1, 0) + b"\x10\x00{'descr': '|O'}  "],
+}
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name, those in BROKEN.items() for n in range(len(those))])
+def test_what_is_damaged_is_named(tmp_path: Path, name: str, number: int) -> None:
+    pack({"train": Blobs(BlobsConfig())}, tmp_path / "out")
+    (tmp_path / "out" / name).write_bytes(BROKEN[name][number])
+    with pytest.raises(UsageError, match=r"shards\.json is damaged"):
+        opened(tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", ["../escape.tar", "/etc/passwd", "https://127.0.0.1:1/a.tar"])
+def test_a_manifest_names_no_files_outside(tmp_path: Path, change: str) -> None:
+    pack({"train": Blobs(BlobsConfig())}, tmp_path / "out")
+    about = json.loads((tmp_path / "out" / "shards.json").read_text())
+    about["parts"]["train"][""]["shards"] = [change]
+    (tmp_path / "out" / "shards.json").write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="outside of its directory"):
+        opened(tmp_path / "out")
+
+
+def test_a_shard_that_was_cut_off_or_is_gone(tmp_path: Path) -> None:
+    pack({"train": Blobs(BlobsConfig())}, tmp_path / "out")
+    shard = tmp_path / "out" / "train-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:4000])
+    with pytest.raises(UsageError, match=r"train-00000\.tar is shorter"):
+        opened(tmp_path / "out").batch(torch.tensor([19]))
+    shard.unlink()
+    with pytest.raises(UsageError, match=r"train-00000\.tar cannot be read"):
+        opened(tmp_path / "out").batch(torch.tensor([0]))
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "no images"), (b"not a tar" * 200, "is no shard")])
+def test_what_is_no_shard(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(UsageError, match=reason):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("root", ["", "nowhere", "nosuch://bucket", "memory://empty"])
+def test_a_place_without_shards(tmp_path: Path, root: str) -> None:
+    with pytest.raises(UsageError, match=r"data\.root|cannot be reached"):
+        opened(root if "://" in root or not root else tmp_path / root)
