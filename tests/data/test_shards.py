@@ -261,7 +261,7 @@ def test_a_shard_that_was_cut_off_or_is_gone(tmp_path: Path) -> None:
         opened(tmp_path / "out").batch(torch.tensor([0]))
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "no images"), (b"not a tar" * 200, "is no shard")])
+@pytest.mark.parametrize(("content", "reason"), [(b"", "is no shard"), (b"not a tar" * 200, "is no shard"), (b"\0" * 10240, "no images")])
 def test_what_is_no_shard(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(UsageError, match=reason):
