@@ -25,6 +25,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paced:
+    """After the first few steps of a sitting: what the `steps` will take, before the first :class:`Logged` says it."""
+
+    step: int
+    steps: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Logged:
     """A line of ``log.jsonl``: `values` are means since the line before, keyed ``phase/term``."""
 
@@ -93,7 +102,7 @@ class Interrupted:
     step: int
 
 
-Event = RunStarted | Logged | Sampled | Saved | Evaluated | Note | Progress | Finished | Interrupted
+Event = RunStarted | Paced | Logged | Sampled | Saved | Evaluated | Note | Progress | Finished | Interrupted
 OnEvent = Callable[[Event], None]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from gankit.cli.arguments import Json
 from gankit.cli.options import Set, assigned
-from gankit.cli.output import at_least, emit, say, shown
+from gankit.cli.output import at_least, emit, say, shown, warn
 
 if TYPE_CHECKING:
     from gankit.plugin import Dataset
@@ -44,6 +44,8 @@ def pack(
         for dataset in splits.values():
             dataset.load(tell)
         found = write(splits, out.expanduser(), shard_mib=shard_mib, tell=tell)
+    for note in dict.fromkeys(note for dataset in splits.values() for note in dataset.notes()):
+        warn(f"note: {note}")
     if json:
         emit({"out": str(out), "samples": found})
         return

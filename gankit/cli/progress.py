@@ -56,6 +56,8 @@ class Reporter:
                 self.losses, self.metrics = {}, {}
                 self._say_if_slow(event.device)
                 self.started(event)
+            case events.Paced():
+                self.paced(event)
             case events.Logged():
                 self.losses = event.values
                 self.logged(event)
@@ -89,6 +91,10 @@ class Reporter:
         sizes = ", ".join(f"{name} {count:,}" for name, count in event.parameters.items())
         goes = f"from step {event.step} to {event.steps}" if event.step else f"{event.steps} steps"
         self.line(f"{stage}{shown(event.path)}: {goes} on {event.device}; parameters: {sizes}")
+
+    def paced(self, event: Any) -> None:
+        if event.seconds_left >= SILENCE:
+            self.line(f"step {event.step}/{event.steps}  {duration(event.seconds_left)} left")
 
     def logged(self, event: Any) -> None:
         left = duration(event.seconds_left)
@@ -148,6 +154,9 @@ class Live(Reporter):
         title = f"stage {event.stage}" if event.stage else "training"
         self.task = self.bar.add_task(title, total=event.steps, completed=event.step, speed="", losses="")
         self.bar.start()
+
+    def paced(self, event: Any) -> None:
+        self.bar.update(self.task, completed=event.step)
 
     def logged(self, event: Any) -> None:
         speed = f"{event.samples_per_second:.0f}/s"

@@ -6,22 +6,23 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from gankit.data.image_files import encoded
-from gankit.data.shard_catalogue import member_of, write_manifest
+from gankit.data.shard_catalogue import MANIFEST, manifest
 from gankit.data.shard_index import ENTRY
-from gankit.data.text import decode_text
+from gankit.data.shard_values import member_of, packed
 from gankit.dataset import read, stream_of
 from gankit.errors import GankitError, UsageError
 from gankit.events import OnEvent, Progress, ignore
-from gankit.plugin import Dataset, Key
+from gankit.files import write_whole
+from gankit.plugin import Dataset
 
 __all__ = ["pack"]
 
@@ -31,31 +32,35 @@ _AT_ONCE = 64
 def pack(
     splits: Mapping[str, Dataset[Any]], out: Path, *, shard_mib: int = 256, tell: OnEvent = ignore
 ) -> dict[str, dict[str, int]]:
-    """Writes the samples of `splits` (train and, if it has any, test) to the new directory `out`.
+    """Writes the samples of `splits` (train and test) to the new directory `out`.
 
-    Returns how many there are, by split and stream. A shard is closed once it has `shard_mib` MiB. Images are kept
-    without loss, PNG or, of 2 or more than 4 channels, TIFF. `out` is there once all is written, and not before.
-    :class:`UsageError` if it is a directory with something in it.
+    Returns how many there are, by split and stream. A shard is closed once it has `shard_mib` MiB. Values are kept as
+    they are, images as PNG or, of 2 or more than 4 channels, TIFF. `out` is there once all is written, and not before.
+    :class:`UsageError` if it is there already, if there is nothing to train on, or if a key cannot name a file.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists already and is not empty: give another directory, or remove it")
-    spec = splits["train"].spec
-    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    out = out.absolute()
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} exists already: give another directory, or remove it")
+    train = splits["train"]
+    if not all(train.streams().values()):
+        raise UsageError("the training split is empty: there is nothing to pack")
+    if odd := next((name for name in train.spec.keys if "/" in name or "\0" in name or not name), None):
+        raise UsageError(f"the key {odd!r} cannot be part of a file's name")
     unfinished = out.with_name(f".tmp-{out.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a kill
-    try:
+    with _written(out):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a kill
         unfinished.mkdir(parents=True)
+    try:
+        parts: dict[str, dict[str, dict[str, Any]]] = {}
         for split, dataset in splits.items():
             for stream, number in dataset.streams().items():
-                if number:
-                    stem = f"{split}-{stream}" if stream else split
-                    writer = _Writer(unfinished, stem, shard_mib << 20)
-                    _write(writer, dataset, stream, number, f"packing {stem}", tell)
-                    parts.setdefault(split, {})[stream] = writer.finish()
-        write_manifest(unfinished, spec, parts)
-        os.replace(unfinished, out)
-    except OSError as error:
-        raise GankitError(f"{out} cannot be written: {error.strerror or error}. Nothing is left of it") from error
+                stem = f"{split}-{stream}" if stream else split
+                writer = _Writer(unfinished, out, stem, shard_mib << 20)
+                _write(writer, dataset, stream, number, f"packing {stem}", tell)
+                parts.setdefault(split, {})[stream] = writer.finish()
+        with _written(out):
+            write_whole(unfinished / MANIFEST, manifest(train.spec, parts))
+            os.rename(unfinished, out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return {split: {stream: part["samples"] for stream, part in streams.items()} for split, streams in parts.items()}
@@ -70,48 +75,46 @@ def _write(writer: _Writer, dataset: Dataset[Any], stream: str, number: int, wha
         indices = torch.arange(start, min(start + _AT_ONCE, number))
         batch = read(dataset, {stream: indices})
         for row, index in enumerate(indices.tolist()):
-            writer.add(f"{index:09d}", {member_of(n, key): _content(key, batch[n][row]) for n, key in keys.items()})
-    tell(Progress(what=what, done=number, total=number))
+            writer.add(f"{index:09d}", {member_of(n, key): packed(key, batch[n][row]) for n, key in keys.items()})
+    if number:
+        tell(Progress(what=what, done=number, total=number))
 
 
-def _content(key: Key, value: Tensor) -> bytes:
-    """What stands in the member of one value of a key."""
-    if key.kind in ("image", "mask"):
-        pixels = np.ascontiguousarray(value.permute(1, 2, 0).numpy())
-        grey = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        return bytes(encoded(grey, "PNG" if pixels.shape[2] in (1, 3, 4) else "TIFF", opacity=pixels.shape[2] == 4))
-    if key.kind == "class":
-        return str(int(value)).encode()
-    if key.kind == "text":
-        return decode_text(value[None])[0].encode()
-    data = io.BytesIO()
-    np.save(data, value.numpy(), allow_pickle=False)
-    return data.getvalue()
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """While entered, an OSError is one of writing `out`."""
+    try:
+        yield
+    except OSError as error:
+        raise GankitError(f"{out} cannot be written: {error.strerror or error}. Nothing is left of it") from error
 
 
 class _Writer:
-    """Shards ``STEM-00000.tar``, ... of a directory, and where each sample stands in them."""
+    """Shards ``STEM-00000.tar``, ... in a `folder` that becomes `out`, and where each sample stands in them."""
 
-    def __init__(self, folder: Path, stem: str, most: int) -> None:
-        self.folder, self.stem, self.most = folder, stem, most
+    def __init__(self, folder: Path, out: Path, stem: str, most: int) -> None:
+        self.folder, self.out, self.stem, self.most = folder, out, stem, most
         self.names: list[str] = []
         self.sizes: list[int] = []
-        self.entries: list[np.ndarray] = []
+        self._entries: list[np.ndarray] = []
         self._rows: list[tuple[int, int, int]] = []
+        self._digest = blake2b(digest_size=16)
         self._tar: tarfile.TarFile | None = None
 
     def add(self, name: str, members: Mapping[str, bytes]) -> None:
-        if self._tar is None:
-            self.names.append(f"{self.stem}-{len(self.names):05d}.tar")
-            self._tar = tarfile.open(self.folder / self.names[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-        start = self._tar.offset
-        for extension, data in members.items():
-            about = tarfile.TarInfo(f"{name}.{extension}")
-            about.size, about.mode = len(data), 0o644
-            self._tar.addfile(about, io.BytesIO(data))
-        self._rows.append((start, self._tar.offset - start, len(self.names) - 1))
-        if self._tar.offset >= self.most:
-            self._close()
+        with _written(self.out):
+            if self._tar is None:
+                self.names.append(f"{self.stem}-{len(self.names):05d}.tar")
+                self._tar = tarfile.open(self.folder / self.names[-1], "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+            start = self._tar.offset
+            for extension, data in members.items():
+                about = tarfile.TarInfo(f"{name}.{extension}")
+                about.size, about.mode = len(data), 0o644
+                self._tar.addfile(about, io.BytesIO(data))
+                self._digest.update(f"{extension} {len(data)} ".encode() + data)
+            self._rows.append((start, self._tar.offset - start, len(self.names) - 1))
+            if self._tar.offset >= self.most:
+                self._close()
 
     def _close(self) -> None:
         """Ends a shard."""
@@ -119,12 +122,14 @@ class _Writer:
             self._tar.close()
             self._tar = None
             self.sizes.append((self.folder / self.names[-1]).stat().st_size)
-            self.entries.append(np.array(self._rows, dtype=ENTRY))
+            self._entries.append(np.array(self._rows, dtype=ENTRY))
             self._rows = []
 
     def finish(self) -> dict[str, Any]:
         """Closes the last shard and writes the index; what the manifest says of them."""
-        self._close()
-        index = np.concatenate(self.entries)
-        np.save(self.folder / f"{self.stem}.npy", index, allow_pickle=False)
-        return {"samples": len(index), "shards": self.names, "sizes": self.sizes, "index": f"{self.stem}.npy"}
+        with _written(self.out):
+            self._close()
+            index = np.concatenate([np.empty(0, dtype=ENTRY), *self._entries])
+            np.save(self.folder / f"{self.stem}.npy", index, allow_pickle=False)
+        about = {"shards": self.names, "sizes": self.sizes, "index": f"{self.stem}.npy"}
+        return about | {"samples": len(index), "digest": self._digest.hexdigest()}

@@ -1,16 +1,12 @@
-"""What a directory of shards holds: its ``shards.json`` and an index of each split, read, or made where they lack."""
+"""What a place of shards holds: the manifest that `gankit data pack` wrote, or what looking through them found."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
-import tarfile
-from array import array
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,22 +14,21 @@ from typing import Any
 import numpy as np
 
 from gankit.cache import cache_directory, keep
-from gankit.data.files import SUFFIXES, state_of
-from gankit.data.shard_files import content, is_remote, join, reached
-from gankit.data.shard_index import ENTRY, Sample, samples
+from gankit.data.files import state_of
+from gankit.data.shard_files import content, is_remote, join, reached, unread
+from gankit.data.shard_index import ENTRY
+from gankit.data.shard_scan import Scanned, scan
+from gankit.data.shard_values import member_of
 from gankit.data.spec_json import spec_from_json, spec_to_json
 from gankit.errors import UsageError
-from gankit.files import open_regular
 from gankit.json_file import parse_object
 from gankit.plugin import DataSpec, Key
 
-__all__ = ["MANIFEST", "Catalogue", "Part", "catalogue", "member_of", "write_manifest"]
+__all__ = ["MANIFEST", "Catalogue", "Part", "catalogue", "manifest"]
 
 MANIFEST = "shards.json"
-_SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
-_BARE = {"image": "image", "label": "cls", "text": "txt"}
-_IMAGES = tuple(sorted(suffix[1:] for suffix in SUFFIXES))
-_TEXTS = ("txt", "caption", "text")
+_MOST_FILES = 1_000_000
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,35 @@ class Part:
     """Paths or URLs."""
     sizes: tuple[int, ...]
     """Bytes of each shard."""
-    index: np.ndarray
-    """:data:`~gankit.data.shard_index.ENTRY` of each sample, mapped."""
+    number: int
+    """Of samples."""
+    digest: str
+    """Follows from the samples: another one, other samples."""
+    place: str
+    """The .npy file of the index."""
+
+    def index(self) -> np.ndarray:
+        """:data:`~gankit.data.shard_index.ENTRY` of each sample, mapped; of a URL from a copy in the cache.
+
+        :class:`UsageError` if it is damaged.
+        """
+        place = self.place
+        if is_remote(place):
+            known = repr((place, self.sizes, self.digest)).encode("utf-8", "surrogatepass")
+            copy = kept_in() / f"{blake2b(known, digest_size=16).hexdigest()}.npy"
+            if not copy.is_file():
+                if (data := content(place)) is None:
+                    raise UsageError(f"{place} is not there: pack the shards again")
+                keep(copy, data)
+            place = str(copy)
+        try:
+            index = np.load(place, mmap_mode="r", allow_pickle=False)
+            if index.dtype != ENTRY or index.shape != (self.number,):
+                raise ValueError(f"it holds {index.dtype} of {index.shape}")
+        except Exception as error:  # what numpy makes of other files
+            said = " ".join(str(error).split())[:200]
+            raise UsageError(f"the index {place} is damaged ({said}): remove it, or pack the shards again") from error
+        return index
 
 
 @dataclass(frozen=True)
@@ -53,110 +75,98 @@ class Catalogue:
     """All that is known of shards before a sample of them is read."""
 
     packed: bool
-    """Whether `gankit data pack` made them: then the spec is that of what was packed."""
+    """Whether `gankit data pack` made them: then values are as it wrote them, of the spec of what was packed."""
     spec: DataSpec
     extensions: Mapping[str, tuple[str, ...]]
-    """By key, the extensions under which its values stand in a sample."""
+    """By key, the extensions under which its values may stand in a sample."""
     parts: Mapping[str, Mapping[str, Part]]
     """By split and stream."""
+    version: str
+    """Changes with what is in the shards, as far as that can be known without reading them."""
     notes: tuple[str, ...] = ()
 
 
-def member_of(name: str, key: Key) -> str:
-    """The extension under which `gankit data pack` writes the key `name`: ``png``, ``a.png``, ``cls``, ``box.npy``."""
-    if key.kind in ("image", "mask"):
-        own = "png" if key.shape[0] in (1, 3, 4) else "tif"
-    else:
-        own = {"class": "cls", "text": "txt"}.get(key.kind, "npy")
-    return own if _BARE.get(name) in (own, "image") and (own in ("cls", "txt") or name == "image") else f"{name}.{own}"
-
-
-def write_manifest(
-    root: Path, spec: DataSpec, parts: Mapping[str, Mapping[str, Mapping[str, Any]]], **more: Any
-) -> None:
-    """Writes ``shards.json``, at last, beside shards and indices that are whole."""
-    about = {"shards": 1, "keys": spec_to_json(spec), "parts": parts, **more}
-    keep(root / MANIFEST, (json.dumps(about, indent=1) + "\n").encode())
+def manifest(spec: DataSpec, parts: Mapping[str, Mapping[str, Mapping[str, Any]]], **more: Any) -> bytes:
+    """The content of ``shards.json``. A part has ``shards``, ``sizes``, ``samples``, ``digest`` and ``index``."""
+    return (json.dumps({"shards": 1, "keys": spec_to_json(spec), "parts": parts, **more}, indent=1) + "\n").encode()
 
 
 def catalogue(root: str, test_fraction: float, text_length: int, shape: tuple[int, int, int]) -> Catalogue:
     """What the directory, URL or pattern of shards `root` holds. :class:`UsageError` if that is none, or is damaged.
 
     `shape`, of images, `text_length`, of texts, and `test_fraction`, what of them is held out, are for shards that
-    gankit did not pack. Their index is kept in the cache.
+    gankit did not pack. What is found in those is kept in the cache.
     """
-    if (found := content(join(root, MANIFEST))) is not None:
-        return _read(found, root, root)
+    if not _RANGE.search(root) and (found := content(join(root, MANIFEST))) is not None:
+        return _read(found, join(root, MANIFEST), root)
     places = _places(root)
-    states = [state_of(Path(place)) if not is_remote(place) else _size(place) for place in places]
-    known = repr((os.path.realpath(root) if not is_remote(root) else root, places, states, test_fraction))
-    folder = _kept() / blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    if (kept := content(str(folder / MANIFEST))) is None:
-        try:
-            _make(folder, root, places, test_fraction)
-        except OSError as error:
-            text = f"no index of the shards in {root} can be kept in {folder} ({error.strerror or error})"
-            raise UsageError(f"{text}: GANKIT_CACHE names another place") from error
-        kept = content(str(folder / MANIFEST)) or b""
-    made = _read(kept, root if is_remote(root) else os.path.dirname(places[0]), str(folder))
+    known = repr((places, [_state(place) for place in places], test_fraction))
+    version = blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    about = kept_in() / f"{version}.json"
+    if (kept := content(str(about))) is None:
+        kept = _keep(about, scan(places, [size_of(place) for place in places], test_fraction))
+    made = _read(kept, str(about), "")
     keys = dict(made.spec.keys)
     for name, key in made.spec.keys.items():
         if key.kind in ("image", "text"):
             keys[name] = Key(kind=key.kind, shape=shape if key.kind == "image" else (text_length,))
-    return Catalogue(False, DataSpec(keys=keys), made.extensions, made.parts, made.notes)
+    return Catalogue(False, DataSpec(keys=keys), made.extensions, made.parts, version, made.notes)
 
 
-def _read(text: bytes, root: str, indices: str) -> Catalogue:
-    """The manifest `text` of the shards of `root`, whose indices stand in `indices`."""
-    where = join(indices, MANIFEST)
+def _keep(about: Path, found: Scanned) -> bytes:
+    """Keeps what was found in the cache; the manifest."""
+    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    try:
+        for split, index in found.indices.items():
+            digest = blake2b(index.tobytes(), digest_size=16).hexdigest()
+            file = about.with_name(f"{about.stem}-{split}.npy")
+            about.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, index, allow_pickle=False)
+            part = {"shards": found.places, "sizes": found.sizes, "samples": len(index), "digest": digest}
+            parts[split] = {"": {**part, "index": str(file)}}
+        made = manifest(DataSpec(keys=found.keys), parts, extensions=found.extensions, notes=found.notes)
+        keep(about, made)
+    except OSError as error:
+        text = f"what is in the shards cannot be kept in {about.parent} ({error.strerror or error})"
+        raise UsageError(f"{text}: GANKIT_CACHE names another place") from error
+    return made
+
+
+def _read(text: bytes, where: str, root: str) -> Catalogue:
+    """The manifest `text`, which stands at `where`, of the shards of `root`; "" if it names full places."""
     try:
         about = parse_object(text)
         if about.get("shards") != 1:
-            raise ValueError("it is of another version of gankit")
+            raise ValueError("it is none of this gankit's")
         spec = spec_from_json(about.get("keys"))
         parts = {
-            split: {stream: _part(one, root, indices) for stream, one in streams.items()}
+            str(split): {str(stream): _part(one, root) for stream, one in streams.items()}
             for split, streams in about["parts"].items()
         }
+        if "train" not in parts or not parts["train"]:
+            raise ValueError("it has no training split")
         extensions = about.get("extensions") or {name: [member_of(name, key)] for name, key in spec.keys.items()}
-        if set(extensions) != set(spec.keys):
-            raise ValueError("its extensions are not those of its keys")
-        made = {name: tuple(map(str, extensions[name])) for name in extensions}
-        return Catalogue("extensions" not in about, spec, made, parts, tuple(map(str, about.get("notes", ()))))
+        made = {name: tuple(map(str, extensions[name])) for name in spec.keys}
+        version = " ".join(part.digest for streams in parts.values() for part in streams.values())
+        return Catalogue("extensions" not in about, spec, made, parts, version, tuple(map(str, about.get("notes", ()))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())[:200]
         raise UsageError(f"{where} is damaged ({type(error).__name__}: {said}). Remove it, or pack again") from error
 
 
-def _part(about: Mapping[str, Any], root: str, indices: str) -> Part:
+def _part(about: Mapping[str, Any], root: str) -> Part:
     names, sizes = [str(name) for name in about["shards"]], [int(size) for size in about["sizes"]]
-    own = indices != root  # made here, of shards wherever they are
-    if any(Path(name).name != name for name in [*([] if own else names), str(about["index"])]):
-        raise ValueError("it names files outside of its directory")
-    index = _mapped(join(indices, str(about["index"])))
-    if index.dtype != ENTRY or index.ndim != 1 or len(names) != len(sizes):
-        raise ValueError("its index is none")
-    if len(index) and int(index["shard"].max()) >= len(names):
-        raise ValueError("its index names shards that there are not")
-    return Part(tuple(name if is_remote(name) else join(root, name) for name in names), tuple(sizes), index)
+    index, digest, number = str(about["index"]), str(about["digest"]), int(about["samples"])
+    if len(names) != len(sizes) or number < 0 or not re.fullmatch(r"[0-9a-f]{32}", digest):
+        raise ValueError("it contradicts itself")
+    if root:
+        if any(Path(name).name != name for name in [*names, index]):
+            raise ValueError("it names files outside of its directory")
+        names, index = [join(root, name) for name in names], join(root, index)
+    return Part(tuple(names), tuple(sizes), number, digest, index)
 
 
-def _mapped(place: str) -> np.ndarray:
-    """The array in a .npy file, mapped from the disk; of a URL, from a copy in the cache."""
-    if is_remote(place):
-        if (data := content(place)) is None:
-            raise ValueError(f"{place} is not there")
-        path = _kept() / f"{blake2b(data, digest_size=16).hexdigest()}.npy"
-        if not path.is_file():
-            keep(path, data)
-        place = str(path)
-    try:
-        return np.load(place, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{place} cannot be read ({error})") from error
-
-
-def _kept() -> Path:
+def kept_in() -> Path:
     """Where indices are kept."""
     try:
         return cache_directory() / "shard-index"
@@ -166,113 +176,66 @@ def _kept() -> Path:
 
 def _places(root: str) -> list[str]:
     """The shards that a directory, a URL of one, or a pattern like ``s3://b/train-{0000..0123}.tar`` names."""
-    if found := re.search(r"\{(\d+)\.\.(\d+)\}", root):
-        first, last = found[1], found[2]
-        return [
-            f"{root[: found.start()]}{n:0{len(first)}d}{root[found.end() :]}" for n in range(int(first), int(last) + 1)
-        ]
-    if is_remote(root):
-        system, path = reached(root)
-        try:
-            names = sorted(str(name) for name in system.glob(f"{path.rstrip('/')}/*.tar"))
-        except Exception as error:  # of whatever library reaches it
-            raise UsageError(
-                f"{root} cannot be listed ({type(error).__name__}): give the shards as {{0000..0123}}"
-            ) from error
-        places = [system.unstrip_protocol(name) for name in names]
-    else:
-        places = sorted(str(path) for path in Path(root).glob("*.tar"))
-    if not places:
-        raise UsageError(f"data.root: no .tar files in {root}; `gankit data pack` makes them")
+    if _RANGE.search(root):
+        return _expanded(root)
+    try:
+        if is_remote(root):
+            system, path = reached(root)
+            places = [system.unstrip_protocol(str(name)) for name in system.glob(f"{path.rstrip('/')}/*.tar")]
+        else:
+            places = [str(path) for path in Path(root).glob("*.tar")]
+    except UsageError:
+        raise
+    except Exception as error:  # of whatever library reaches it; a web server has no list
+        remedy = "give the shards themselves, as .../train-{0000..0123}.tar"
+        raise UsageError(f"{root} cannot be listed ({type(error).__name__}): {remedy}") from error
+    if not (places := sorted(place for place in places if not place.rpartition("/")[2].startswith("."))):
+        raise UsageError(
+            f"data.root: no .tar files in {root} (compressed ones are not read); `gankit data pack` makes them"
+        )
     return places
 
 
-def _size(url: str) -> int:
-    system, path = reached(url)
+def _expanded(pattern: str) -> list[str]:
+    """All names of a pattern, the last range fastest."""
+    if (found := _RANGE.search(pattern)) is None:
+        return [pattern]
+    first, last = int(found[1]), int(found[2])
+    rest = _expanded(pattern[found.end() :])
+    if not 0 <= last - first < _MOST_FILES // len(rest):
+        raise UsageError(f"data.root: {pattern} names no files, or more than {_MOST_FILES}")
+    start, wide = pattern[: found.start()], len(found[1])
+    return [f"{start}{n:0{wide}d}{end}" for n in range(first, last + 1) for end in rest]
+
+
+def _state(place: str) -> object:
+    """What changes whenever the shard does."""
+    if not is_remote(place):
+        return state_of(Path(place))
+    system, path = reached(place)
     try:
-        return int(system.size(path))
+        return system.ukey(path)
     except Exception as error:  # of whatever library reaches it
-        raise UsageError(f"{url} cannot be read ({type(error).__name__})") from error
+        raise unread(place, error) from error
 
 
-@dataclass
-class _Found:
-    """What scanning shards has found so far."""
-
-    entries: dict[str, array[int]] = field(default_factory=lambda: {"train": array("Q"), "test": array("Q")})
-    """Of each split offset, length and shard, one after the other."""
-    classes: set[str] = field(default_factory=set)
-    extensions: Counter[str] = field(default_factory=Counter)
-    number: int = 0
-    without: int = 0
-
-
-def _make(folder: Path, root: str, places: Sequence[str], test_fraction: float) -> None:
-    """Looks through shards that others packed, and keeps what they hold in `folder`."""
-    named = {place: _SPLITS.get(re.split(r"[^a-z]", Path(place).name.lower())[0]) for place in places}
-    apart = "test" in named.values()
-    sizes = [_size(place) if is_remote(place) else os.path.getsize(place) for place in places]
-    found = _Found()
-    for number, place in enumerate(places):
-        for sample in _samples(place):
-            if not any(extension in _IMAGES for extension in sample.extensions):
-                found.without += 1
-                continue
-            found.number += 1
-            found.extensions.update(set(sample.extensions))
-            found.classes.update(sample.classes.get("cls", "").split("\n")[:1])
-            held = named[place] == "test" if apart else _share(sample.name) < test_fraction
-            found.entries["test" if held else "train"].extend((sample.offset, sample.end - sample.offset, number))
-    if not found.entries["train"]:
-        raise UsageError(f"data.root: no images in the {len(places)} shards of {root}; looked for {' '.join(_IMAGES)}")
-    keys, extensions, notes = _keys(found)
-    shards = [place if is_remote(place) else Path(place).name for place in places]
-    parts = {}
-    for split, entries in found.entries.items():
-        data = io.BytesIO()
-        rows = np.empty(len(entries) // 3, dtype=ENTRY)
-        for column, name in enumerate(("offset", "length", "shard")):
-            rows[name] = np.frombuffer(entries, dtype=np.uint64)[column::3]
-        np.save(data, rows, allow_pickle=False)
-        keep(folder / f"{split}.npy", data.getvalue())
-        parts[split] = {"": {"shards": shards, "sizes": sizes, "index": f"{split}.npy"}}
-    write_manifest(folder, DataSpec(keys=keys), parts, extensions=extensions, notes=notes)
-
-
-def _keys(found: _Found) -> tuple[dict[str, Key], dict[str, list[str]], list[str]]:
-    """Keys that all samples have, where they stand, and what the user should know of the rest."""
-    keys, extensions = {"image": Key(kind="image", shape=(3, 64, 64))}, {"image": list(_IMAGES)}
-    notes = []
-    if found.without:
-        notes.append(f"{found.without} of {found.without + found.number} samples hold no image and are left out")
-    if found.extensions["cls"] == found.number:
-        numbers = all(name.isdecimal() and len(name) < 7 for name in found.classes)
-        names = [str(n) for n in range(max(map(int, found.classes)) + 1)] if numbers else sorted(found.classes)
-        keys["label"], extensions["label"] = Key(kind="class", names=tuple(names)), ["cls"]
-    texts = [extension for extension in _TEXTS if found.extensions[extension] == found.number]
-    if texts:
-        keys["text"], extensions["text"] = Key(kind="text", shape=(256,)), texts
-    used = {extension for those in extensions.values() for extension in those}
-    if others := sorted(set(found.extensions) - used):
-        notes.append(f"not used, of what the shards hold: {', '.join(others[:8])}")
-    return keys, extensions, notes
-
-
-def _samples(place: str) -> Iterator[Sample]:
+def size_of(place: str) -> int:
+    """Bytes of a shard. :class:`UsageError` if it is not there."""
     try:
-        if is_remote(place):
-            system, path = reached(place)
-            with system.open(path, "rb") as file:
-                yield from samples(file)
-        else:
-            with open_regular(place) as file:
-                yield from samples(file)
-    except tarfile.TarError as error:
-        raise UsageError(f"{place} is no shard, or cut off ({error}): pack it again, or move it away") from error
-    except OSError as error:
-        raise UsageError(f"{place} cannot be read: {error.strerror or error}") from error
+        if not is_remote(place):
+            return os.path.getsize(place)
+        system, path = reached(place)
+        return int(system.size(path))
+    except UsageError:
+        raise
+    except Exception as error:  # of whatever library reaches it
+        raise unread(place, error) from error
 
 
-def _share(name: str) -> float:
-    """A number in [0, 1) that follows from a sample's name alone."""
-    return int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=7).digest(), "big") / (1 << 56)
+def listed(catalogue: Catalogue) -> Sequence[tuple[str, int]]:
+    """All shards with their sizes, those held out first."""
+    found: dict[str, int] = {}
+    for split in sorted(catalogue.parts):
+        for part in catalogue.parts[split].values():
+            found |= dict(zip(part.shards, part.sizes, strict=True))
+    return list(found.items())

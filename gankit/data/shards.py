@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import blake2b
-from threading import Lock
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -19,9 +16,10 @@ from gankit.options.spelling import give
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from gankit.data.shard_catalogue import Part
+    from gankit.data.shard_files import ShardFiles
     from gankit.events import OnEvent
     from gankit.plugin import Batch
 
@@ -67,45 +65,66 @@ class Shards(Dataset[ShardsConfig]):
     def __init__(self, config: ShardsConfig, split: Literal["train", "test"] = "train") -> None:
         super().__init__(config, split)
         from gankit.data.shard_catalogue import catalogue
-        from gankit.data.shard_files import ShardFiles, is_remote
 
         if not config.root:
             raise UsageError(f"data.root is not set; give a directory of shards: {give('data.root', 'DIR')}")
-        if not is_remote(config.root) and "{" not in config.root and not os.path.isdir(config.root):
+        if not any(sign in config.root for sign in ("://", "{")) and not os.path.isdir(config.root):
             wrong = "a file" if os.path.exists(config.root) else "not there"
-            raise UsageError(
-                f"data.root: {config.root} is {wrong}; give a directory of shards: {give('data.root', 'DIR')}"
-            )
+            raise UsageError(f"data.root: {config.root} is {wrong}; give a directory: {give('data.root', 'DIR')}")
         side = 64 if config.size is None else config.size
         shape = (config.channels, side, side if config.width is None else config.width)
         self._catalogue = catalogue(config.root, config.test_fraction, config.text_length, shape)
-        self._parts: Mapping[str, Part] = self._catalogue.parts.get(split) or {}
-        self._own = self._catalogue.parts.get("train") or {}
-        streams = self._parts or self._own
-        disk = int(config.cache_gib * (1 << 30)) // max(1, len(streams))
-        self._files = {stream: ShardFiles(part.shards, part.sizes, disk) for stream, part in streams.items()}
+        self._parts = self._catalogue.parts.get(split, {})
         self._spec = self._sized()
         self._broken: dict[tuple[str, int], str] = {}
-        self._lock = Lock()
 
     def _sized(self) -> DataSpec:
-        """The spec, with the size that is asked for."""
+        """The spec, with the size that is asked for of packed images."""
         c, spec = self.config, self._catalogue.spec
-        if c.size is None and c.width is None:
+        if not self._catalogue.packed or (c.size is None and c.width is None):
             return spec
-        keys = dict(spec.keys)
-        for name, key in spec.keys.items():
-            if key.kind in ("image", "mask"):
-                height = key.shape[1] if c.size is None else c.size
-                keys[name] = replace(key, shape=(key.shape[0], height, height if c.width is None else c.width))
-        return DataSpec(keys=keys)
+        pictures = {name: key for name, key in spec.keys.items() if key.kind in ("image", "mask")}
+        sides = {key.shape[1:] for key in pictures.values()}
+        if len(sides) != 1:
+            raise UsageError("data.size: these shards hold images of several sizes; pack them anew with others")
+        ((height, width),) = sides
+        asked = (c.size or height, c.width or c.size or width)
+        places = [name for name, key in spec.keys.items() if key.kind in ("box", "points")]
+        if places and c.fit != "stretch" and asked[0] * width != asked[1] * height:
+            what = f"{width}x{height} cut to {asked[1]}x{asked[0]}"
+            raise UsageError(f"data.size: {places[0]!r} does not hold of {what}: {give('data.fit', 'stretch')}")
+        resized = {name: replace(key, shape=(key.shape[0], *asked)) for name, key in pictures.items()}
+        return DataSpec(keys={**spec.keys, **resized})
+
+    @cached_property
+    def _files(self) -> Mapping[str, ShardFiles]:
+        """The shards of each stream. What may be kept of remote ones goes to the held-out ones first: they are few."""
+        from gankit.data.shard_catalogue import listed
+        from gankit.data.shard_files import ShardFiles, is_remote
+
+        disk = left = int(self.config.cache_gib * (1 << 30))
+        chosen = set()
+        for place, size in listed(self._catalogue):
+            if is_remote(place) and size <= left:
+                chosen.add(place)
+                left -= size
+        version = self._catalogue.version
+        return {
+            stream: ShardFiles(part.shards, part.sizes, version, frozenset(chosen), disk)
+            for stream, part in self._parts.items()
+        }
+
+    @cached_property
+    def _indices(self) -> Mapping[str, np.ndarray]:
+        return {stream: part.index() for stream, part in self._parts.items()}
 
     @property
     def spec(self) -> DataSpec:
         return self._spec
 
     def streams(self) -> Mapping[str, int]:
-        return {stream: len(part.index) for stream, part in self._parts.items()} or dict.fromkeys(self._own or [""], 0)
+        known = self._parts or dict.fromkeys(self._catalogue.parts["train"])
+        return {stream: part.number if part else 0 for stream, part in known.items()}
 
     def load(self, tell: OnEvent) -> None:
         for files in self._files.values():
@@ -121,95 +140,83 @@ class Shards(Dataset[ShardsConfig]):
     def _of_stream(self, stream: str, indices: Tensor) -> Batch:
         import torch
 
-        names = self._keys_of(stream)
-        rows = [self._nearest(stream, index, names) for index in indices.tolist()]
-        if rows:
-            return {name: torch.stack([row[name] for row in rows]) for name in names}
         from gankit.data.kinds import kind_of
-
-        return {name: torch.empty((0, *self.spec[name].shape), dtype=kind_of(self.spec[name]).dtype) for name in names}
-
-    def _keys_of(self, stream: str) -> list[str]:
         from gankit.dataset import stream_of
 
-        return [name for name in self.spec.keys if len(self._own) < 2 or stream_of(self, name) == stream]
+        several = len(self.streams()) > 1
+        keys = {name: key for name, key in self.spec.keys.items() if not several or stream_of(self, name) == stream}
+        rows = [self._nearest(stream, index, keys) for index in indices.tolist()]
+        if rows:
+            return {name: torch.stack([row[name] for row in rows]) for name in keys}
+        return {name: torch.empty((0, *key.shape), dtype=kind_of(key).dtype) for name, key in keys.items()}
 
-    def _nearest(self, stream: str, index: int, names: list[str]) -> dict[str, Tensor]:
-        """The sample at `index`, or the next after it that can be read. Errors of reaching a shard are errors."""
-        from gankit.data.images import ImageError
-
-        length = len(self._parts[stream].index)
+    def _nearest(self, stream: str, index: int, keys: Mapping[str, Key]) -> dict[str, Tensor]:
+        """The sample at `index`, or the next after it that can be decoded. A shard that cannot be read is an error."""
+        length = self._parts[stream].number
         for offset in range(length):
             here = (index + offset) % length
             if (stream, here) in self._broken:
                 continue
+            entry = self._indices[stream][here]
+            data = self._files[stream].read(int(entry["shard"]), int(entry["offset"]), int(entry["length"]))
             try:
-                return self._sample(stream, here, names)
-            except (ImageError, ValueError, KeyError, tarfile.TarError) as error:
-                with self._lock:
-                    self._broken[stream, here] = " ".join(str(error).split())[:200]
+                return self._sample(data, keys)
+            except Exception as error:  # decoders raise a dozen kinds on broken files
+                self._broken[stream, here] = " ".join(str(error).split())[:200] or type(error).__name__
         reason = next(iter(self._broken.values()))
         raise UsageError(f"none of the {length} samples in {self.config.root} can be read; {reason}")
 
-    def _sample(self, stream: str, index: int, names: list[str]) -> dict[str, Tensor]:
+    def _sample(self, data: bytes, keys: Mapping[str, Key]) -> dict[str, Tensor]:
+        """The values of a sample, from its bytes. Whatever a decoder raises."""
         from gankit.data.shard_index import members
 
-        entry = self._parts[stream].index[index]
-        shard, offset, length = int(entry["shard"]), int(entry["offset"]), int(entry["length"])
-        found = {member.extension: member.data for member in members(self._files[stream].read(shard, offset, length))}
+        extensions, packed = self._catalogue.extensions, self._catalogue.packed
+        found = members(data, {one for name in keys for one in extensions[name]}, lower=not packed)
         made = {}
-        for name in names:
-            extension = next((one for one in self._catalogue.extensions[name] if one in found), None)
-            if extension is None:
-                raise ValueError(f"sample {index} holds no {name!r}")
-            made[name] = self._value(
-                name, self.spec[name], found[extension], f"{self._files[stream].places[shard]}: {name}"
-            )
+        for name, key in keys.items():
+            if (extension := next((one for one in extensions[name] if one in found), None)) is None:
+                raise ValueError(f"it holds no {name!r}")
+            made[name] = self._value(name, key, found[extension])
         return made
 
-    def _value(self, name: str, key: Key, data: bytes, where: str) -> Tensor:
-        """What a member says of a key."""
-        import numpy as np
+    def _value(self, name: str, key: Key, data: bytes) -> Tensor:
+        """What a file of a sample says of a key."""
         import torch
 
         from gankit.data.images import Content
         from gankit.data.planes import decode_channels
+        from gankit.data.shard_index import class_said
+        from gankit.data.shard_values import unpacked
         from gankit.data.text import encode_text
 
+        if self._catalogue.packed and key.shape == self._catalogue.spec[name].shape:
+            return unpacked(key, data)
         if key.kind in ("image", "mask"):
-            channels, height, width = key.shape
-            image = decode_channels(Content(where, data), (height, width), channels, self.config.fit)
+            image = decode_channels(Content(name, data), (key.shape[1], key.shape[2]), key.shape[0], self.config.fit)
             return (image > 127) * image.new_tensor(255) if key.kind == "mask" else image
-        if key.kind == "text":
-            return encode_text([data.decode("utf-8", "replace")], key.shape[0])[0]
         if key.kind == "class":
-            said = data.decode("utf-8", "replace").strip()
-            named = not self._catalogue.packed and said in key.names
-            number = key.names.index(said) if named else int(said)
-            if not 0 <= number < len(key.names):
-                raise ValueError(f"{where} is {number}; there are {len(key.names)} classes")
-            return torch.tensor(number)
-        value = np.load(io.BytesIO(data), allow_pickle=False)
-        if value.shape != key.shape:
-            raise ValueError(f"{where} has the shape {value.shape}, not {key.shape}")
-        return torch.from_numpy(value.astype(np.float32))
+            return torch.tensor(self._numbers[class_said(data)])
+        return encode_text([data.decode("utf-8", "replace").strip()], key.shape[0])[0]
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        """Of the classes in shards of others, by name."""
+        return {name: number for number, name in enumerate(self.spec["label"].names)}
 
     def notes(self) -> list[str]:
-        notes = [*self._catalogue.notes, *(note for files in self._files.values() for note in files.notes())]
+        files = self._files.values() if "_files" in self.__dict__ else ()
+        notes = [*self._catalogue.notes, *(note for one in files for note in one.notes())]
         if self._broken:
-            first = next(iter(self._broken.values()))
-            notes.append(f"{self.split} split: {len(self._broken)} samples cannot be read, others stand in: {first}")
+            number, first = len(self._broken), next(iter(self._broken.values()))
+            be = "is 1 sample" if number == 1 else f"are {number} samples"
+            notes.append(f"{self.split} split: there {be} that cannot be read; others stand in ({first})")
         return notes
 
     def source(self, index: int, stream: str = "") -> str | None:
-        part = self._parts[stream if stream in self._parts else next(iter(self._parts))]
-        entry = part.index[index]
-        return f"{os.path.basename(part.shards[int(entry['shard'])])}:{int(entry['offset'])}"
+        stream = stream if stream in self._parts else next(iter(self._parts))
+        entry = self._indices[stream][index]
+        shard = self._parts[stream].shards[int(entry["shard"])]
+        return f"{shard.rpartition('/')[2]}:{int(entry['offset'])}"
 
     def fingerprint(self) -> str:
-        made = blake2b(digest_size=16)
-        for stream, part in self._parts.items():
-            names = [os.path.basename(place) for place in part.shards]
-            made.update(repr((stream, names, part.sizes, len(part.index))).encode("utf-8", "surrogatepass"))
-            made.update(part.index.tobytes())
-        return f"shards {made.hexdigest()}"
+        return " ".join(["shards", *(part.digest for part in self._parts.values())])

@@ -22,6 +22,7 @@ from gankit.events import (
     Logged,
     Note,
     OnEvent,
+    Paced,
     RunInterrupted,
     RunStarted,
     Sampled,
@@ -133,6 +134,8 @@ class Trainer:
             if index == 0 and session.diff_augment_unused:
                 self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
             step = index + 1
+            if step - first in (1, 4):
+                self._pace(step, first)
             if owed := called_for(run, step):
                 self._settle(step, owed)
             elif len(session.meter) >= DRAIN:
@@ -152,6 +155,16 @@ class Trainer:
         if self._interruption.requested and (stage := session.resolved.stage or 1) < session.variant.stages:
             text = f"stage {stage} is finished in {self.run_dir.path}, the next one is not begun"
             raise RunInterrupted(f"{text}. Go on with the same command and --resume")
+
+    def _pace(self, step: int, first: int) -> None:
+        """Tells after some steps how long the rest will take; without the first, which is slower than others."""
+        if self.session.device.type == "cuda":
+            torch.cuda.synchronize(self.session.device)
+        if step == first + 1:
+            self._clock.lap(step)
+        elif step // self.run.log_every == first // self.run.log_every:
+            left = self._clock.seconds_a_step(step) * (self.run.steps - step)
+            self.tell(Paced(step=step, steps=self.run.steps, seconds_left=left))
 
     def _settle(self, step: int, owed: Sequence[str]) -> None:
         """Does what step `step` called for. Where that is cut short, the step is saved with what is left to do."""

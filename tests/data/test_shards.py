@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
 from training_helpers import final, train
 
@@ -21,7 +18,7 @@ import gankit
 from gankit.data.made_up import MadeUp
 from gankit.data.pack import pack
 from gankit.data.shards import Shards, ShardsConfig
-from gankit.data.text import decode_text, encode_text
+from gankit.data.text import encode_text
 from gankit.errors import GankitError, UsageError
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
@@ -39,6 +36,8 @@ KEYS = {
     "points": Key(kind="points", shape=(3, 3), mirror=(0, 2, 1), of="image"),
     "code": Key(kind="vector", shape=(5,)),
     "number": Key(kind="vector", shape=()),
+    "Black_Hair": Key(kind="class", names=("no", "yes")),
+    "a.b c é" + "x" * 120: Key(kind="vector", shape=(2,)),
 }
 
 
@@ -49,7 +48,7 @@ def opened(root: Path | str, split: Any = "train", **options: Any) -> Shards:
 def test_every_kind_of_key_comes_back_as_it_was(tmp_path: Path) -> None:
     data = MadeUp(DataSpec(keys=KEYS), 70)
     data._rows["text"][:2] = encode_text(["ein grüner Kürbis 🎃", ""], 40)
-    data._rows["clear"][:, :3] = torch.where(data._rows["clear"][:, 3:] == 0, 255, data._rows["clear"][:, :3])
+    data._rows["clear"][0] = torch.tensor([90, 80, 70, 0], dtype=torch.uint8)[:, None, None]
     assert pack({"train": data}, tmp_path / "out", shard_mib=1) == {"train": {"": 70}}
     shards = opened(tmp_path / "out")
     assert shards.spec == data.spec
@@ -75,7 +74,7 @@ class Apart(Dataset[Config]):
         return DataSpec(keys={"a": Key(kind="image", shape=(1, 4, 4)), "b": Key(kind="image", shape=(3, 4, 4))})
 
     def streams(self) -> dict[str, int]:
-        return {"a": 5, "b": 9 if self.split == "train" else 2}
+        return {"a": 5, "b": 9 if self.split == "train" else 0}
 
     def batch(self, indices: Any) -> dict[str, torch.Tensor]:
         return {
@@ -88,7 +87,8 @@ def test_streams_stay_streams(tmp_path: Path) -> None:
     pack({"train": Apart(Config()), "test": Apart(Config(), "test")}, tmp_path / "out")
     train_split, test_split = opened(tmp_path / "out"), opened(tmp_path / "out", "test")
     assert train_split.streams() == {"a": 5, "b": 9}
-    assert test_split.streams() == {"a": 5, "b": 2}
+    assert test_split.streams() == {"a": 5, "b": 0}
+    assert set(test_split.batch({"a": torch.tensor([1])})) == {"a"}
     asked = {"a": torch.tensor([4, 0]), "b": torch.tensor([8, 8, 1])}
     for name, values in Apart(Config()).batch(asked).items():
         assert torch.equal(train_split.batch(asked)[name], values)
@@ -101,77 +101,6 @@ def test_a_run_from_shards_is_the_run_from_the_data(tmp_path: Path) -> None:
     packed = gankit.train(Tiny, opened(tmp_path / "shards"), out=tmp_path / "packed", **{**SMALL, "steps": 6})
     assert final(packed.path, 6) == final(plain.path, 6)
     assert final(plain.path, 6)
-
-
-def png(value: int, size: tuple[int, int] = (10, 14)) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(data, "PNG")
-    return data.getvalue()
-
-
-def tar(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as file:
-        for name, data in members.items():
-            about = tarfile.TarInfo(name)
-            about.size = len(data)
-            file.addfile(about, io.BytesIO(data))
-    return path
-
-
-@pytest.fixture
-def others(tmp_path: Path) -> Path:
-    """Two shards as others pack them, eight samples, with what is of no use."""
-    root = tmp_path / "others"
-    root.mkdir()
-    for shard in range(2):
-        members: dict[str, bytes] = {"README": b"hello", ".hidden.png": png(0)}
-        for number in range(shard * 4, shard * 4 + 4):
-            members |= {
-                f"dir/{number:04}.PNG": png(number * 20),
-                f"dir/{number:04}.cls": b"%d\n" % (number % 3),
-                f"dir/{number:04}.txt": f"number {number}".encode(),
-                f"dir/{number:04}.json": b"{}",
-            }
-        members["dir/none.txt"] = b"a caption of nothing"
-        tar(root / f"part-{shard:04}.tar", members)
-    return root
-
-
-def test_shards_of_others(others: Path) -> None:
-    shards = opened(others, size=16, width=24, test_fraction=0.0, text_length=20)
-    assert shards.spec.keys["image"].shape == (3, 16, 24)
-    assert shards.spec.keys["label"].names == ("0", "1", "2")
-    batch = shards.batch(torch.arange(8))
-    assert batch["label"].tolist() == [n % 3 for n in range(8)]
-    assert decode_text(batch["text"]) == [f"number {n}" for n in range(8)]
-    assert batch["image"][:, 0, 8, 12].tolist() == [n * 20 for n in range(8)]
-    assert shards.source(5) is not None
-    notes = " ".join(shards.notes())
-    assert "2 of 10 samples hold no image" in notes
-    assert "json" in notes
-    part = opened(f"{others}/part-{{0001..0001}}.tar", test_fraction=0.0)
-    assert part.batch(torch.tensor([0]))["label"].tolist() == [1]
-
-
-def test_what_is_held_out_of_them(others: Path) -> None:
-    both = [opened(others, split, test_fraction=0.5) for split in ("train", "test")]
-    texts = [decode_text(one.batch(torch.arange(len(one)))["text"]) for one in both]
-    assert sorted(texts[0] + texts[1]) == [f"number {n}" for n in range(8)]
-    assert texts[0]
-    assert texts[1]
-    (others / "part-0001.tar").rename(others / "test-0001.tar")
-    assert decode_text(opened(others, "test").batch(torch.arange(4))["text"]) == [f"number {n}" for n in range(4, 8)]
-
-
-def test_an_image_that_cannot_be_read_has_another_in_its_place(tmp_path: Path) -> None:
-    members = {f"{n}.png": png(n * 20) for n in range(4)} | {"1.png": png(20)[:30]}
-    tar(tmp_path / "a.tar", members)
-    shards = opened(tmp_path, test_fraction=0.0, size=8)
-    assert shards.batch(torch.tensor([0, 1, 2]))["image"][:, 0, 0, 0].tolist() == [0, 40, 40]
-    assert "1 samples cannot be read" in shards.notes()[0]
-    tar(tmp_path / "a.tar", {"1.png": b"nothing"})
-    with pytest.raises(UsageError, match="none of the 1 samples"):
-        opened(tmp_path, test_fraction=0.0).batch(torch.tensor([0]))
 
 
 @pytest.fixture
@@ -209,11 +138,56 @@ def test_shards_behind_a_url(remote: str, tmp_path: Path, cache: float, monkeypa
             again.batch(order)
 
 
-def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_shards_that_were_packed_anew_are_fetched_anew(tmp_path: Path) -> None:
+    """Both of one size, at one place."""
+    system = fsspec.filesystem("memory")
+    prints = []
+    for value in (3, 200):
+        data = MadeUp(DataSpec(keys={"image": Key(kind="image", shape=(1, 4, 4))}), 5)
+        data._rows["image"][:] = value
+        pack({"train": data}, tmp_path / str(value))
+        system.store.clear()
+        for path in (tmp_path / str(value)).iterdir():
+            system.pipe_file(f"/again/{path.name}", path.read_bytes())
+        shards = opened("memory://again")
+        shards.load(lambda event: None)
+        assert shards.batch(torch.tensor([4]))["image"].unique().tolist() == [value]
+        prints.append(shards.fingerprint())
+    assert prints[0] != prints[1]
+    assert prints[1] == opened(tmp_path / "200").fingerprint()
+
+
+def test_a_directory_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(UsageError, match="exists already"):
         pack({"train": Blobs(BlobsConfig())}, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_to_pack_and_keys_that_name_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the training split is empty"):
+        pack({"train": Blobs(BlobsConfig(count=0))}, tmp_path / "out")
+    odd = MadeUp(DataSpec(keys={"a/b": Key(kind="image", shape=(1, 4, 4))}), 3)
+    with pytest.raises(UsageError, match="'a/b' cannot be part of a file's name"):
+        pack({"train": odd}, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_sizes_of_packed_images(tmp_path: Path) -> None:
+    keys = {name: KEYS[name] for name in ("image", "mask", "label")}
+    pack({"train": MadeUp(DataSpec(keys=keys), 5)}, tmp_path / "plain")
+    batch = opened(tmp_path / "plain", size=6, width=10).batch(torch.arange(5))
+    assert batch["image"].shape == (5, 3, 6, 10)
+    assert batch["mask"].shape == (5, 1, 6, 10)
+    assert set(batch["mask"].unique().tolist()) <= {0, 255}
+    pack({"train": MadeUp(DataSpec(keys=keys | {"box": KEYS["box"]}), 5)}, tmp_path / "boxes")
+    assert opened(tmp_path / "boxes", size=6, width=10).spec["image"].shape == (3, 6, 10)
+    assert opened(tmp_path / "boxes", size=8, fit="stretch").spec["image"].shape == (3, 8, 8)
+    with pytest.raises(UsageError, match=r"'box' does not hold of 20x12 cut to 8x8: --data\.fit stretch"):
+        opened(tmp_path / "boxes", size=8)
+    pack({"train": MadeUp(DataSpec(keys={"image": KEYS["image"], "grey": KEYS["grey"]}), 5)}, tmp_path / "sizes")
+    with pytest.raises(UsageError, match="several sizes"):
+        opened(tmp_path / "sizes", size=8)
 
 
 def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,14 +235,18 @@ def test_a_shard_that_was_cut_off_or_is_gone(tmp_path: Path) -> None:
         opened(tmp_path / "out").batch(torch.tensor([0]))
 
 
-@pytest.mark.parametrize(("content", "reason"), [(b"", "is no shard"), (b"not a tar" * 200, "is no shard"), (b"\0" * 10240, "no images")])
-def test_what_is_no_shard(tmp_path: Path, content: bytes, reason: str) -> None:
-    (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(UsageError, match=reason):
-        opened(tmp_path)
-
-
-@pytest.mark.parametrize("root", ["", "nowhere", "nosuch://bucket", "memory://empty"])
-def test_a_place_without_shards(tmp_path: Path, root: str) -> None:
-    with pytest.raises(UsageError, match=r"data\.root|cannot be reached"):
-        opened(root if "://" in root or not root else tmp_path / root)
+@pytest.mark.parametrize("content", [b"", b"PK\3\4" + b"x" * 40, b"\x93NUMPY\1\0"])
+def test_a_broken_value_has_another_in_its_place(tmp_path: Path, content: bytes) -> None:
+    data = MadeUp(
+        DataSpec(keys={"image": Key(kind="image", shape=(1, 4, 4)), "code": Key(kind="vector", shape=(2,))}), 3
+    )
+    pack({"train": data}, tmp_path / "out")
+    shard = bytearray((tmp_path / "out" / "train-00000.tar").read_bytes())
+    at = shard.index(b"000000001.code.npy") + 512
+    shard[at : at + 136] = content.ljust(136, b"\0")
+    (tmp_path / "out" / "train-00000.tar").write_bytes(shard)
+    shards = opened(tmp_path / "out")
+    want = data.batch(torch.tensor([0, 2, 2]))
+    for name, values in shards.batch(torch.arange(3)).items():
+        assert torch.equal(values, want[name])
+    assert "1 sample that cannot be read" in shards.notes()[-1]

@@ -11,7 +11,7 @@ from training_helpers import train
 
 import gankit
 from gankit.errors import UsageError
-from gankit.events import Logged, RunStarted, Sampled
+from gankit.events import Logged, Paced, RunStarted, Sampled
 from gankit.plugin import DataSpec, Key, Optim, Variant
 
 
@@ -55,6 +55,21 @@ def test_events_come_in_order(tmp_path):
     assert next(e for e in events if isinstance(e, RunStarted)).parameters["generator"] > 0
     assert [e.step for e in events if isinstance(e, Sampled)] == [0, 6, 12]
     assert all(e.samples_per_second > 0 for e in events if isinstance(e, Logged))
+
+
+@pytest.mark.parametrize(("log_every", "told"), [(50, [4]), (4, []), (5, [4]), (1, [])])
+def test_how_long_it_takes_is_told_before_the_first_losses(tmp_path, log_every, told):
+    events = []
+    run = train(tmp_path, steps=9, log_every=log_every, checkpoint_every=6, on_event=events.append)
+    paced = [event for event in events if isinstance(event, Paced)]
+    assert [event.step for event in paced] == told
+    assert all(event.steps == 9 and event.seconds_left > 0 for event in paced)
+    before = events.index(paced[0]) if paced else 0
+    assert not any(isinstance(event, Logged) for event in events[:before])
+    events.clear()
+    run.resume(steps=20, on_event=events.append)
+    assert [event.step for event in events if isinstance(event, Paced)] == [9 + step for step in told if log_every > 5]
+
 
 
 def test_options_with_underscores_nested_and_from_a_file(tmp_path):

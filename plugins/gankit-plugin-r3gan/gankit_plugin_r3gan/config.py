@@ -44,6 +44,9 @@ class R3GANConfig(Config):
     """Gradient penalties by second derivatives, or by finite differences along one random direction."""
     penalty_step: float | None = Field(None, gt=0, le=1)
     """Length of a finite difference, as a standard deviation a pixel; none: 0.01, or 0.1 in 16 bits."""
+    penalty_every: int = Field(1, ge=1)
+    """Steps from one penalty to the next, each of which weighs as much as all of them would: 1 as published, some 4 for
+    steps of two thirds of the time (lazy regularisation, Karras et al. 2020)."""
     gamma: float | None = Field(None, ge=0)
     """Weight of the penalties at the start; none: that at 32x32, times as many pixels as the images have of those."""
     gamma_at_32: float = Field(1.0, ge=0)

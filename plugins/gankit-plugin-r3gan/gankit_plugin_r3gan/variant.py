@@ -139,14 +139,17 @@ class R3GAN(Variant[R3GANConfig]):
 
         judge, labels = step.networks["discriminator"], self._labels(step)
         gamma = self.gamma(step.spec, self.ramp(step))
-        real, real_features, r1 = self._judged(step, step.batch["image"])
-        fake, fake_features, r2 = self._judged(step, self._fakes(step).detach().float())
+        due = step.index % self.config.penalty_every == 0
+        real, real_features, r1 = self._judged(step, step.batch["image"], due)
+        fake, fake_features, r2 = self._judged(step, self._fakes(step).detach().float(), due)
         if self.config.adaptive:
             step.networks["ada"].adapt(real - fake)
             step.log("p", step.networks["ada"].p)
-        step.log("r1", r1)
-        step.log("r2", r2)
-        terms = {"pairs": relativistic_d_loss(real, fake), "penalty": gamma / 2 * (r1 + r2)}
+        terms = {"pairs": relativistic_d_loss(real, fake)}
+        if r1 is not None and r2 is not None:
+            step.log("r1", r1)
+            step.log("r2", r2)
+            terms["penalty"] = gamma / 2 * self.config.penalty_every * (r1 + r2)
         if labels is not None and self.config.captions and self.config.mismatch:
             wrong = judge.score(real_features, labels[mistaken(step, "near")])
             terms["mismatched"] = self.config.mismatch * relativistic_d_loss(real, wrong)
@@ -155,8 +158,8 @@ class R3GAN(Variant[R3GANConfig]):
             terms["direction"] = apart.mean()
         return terms
 
-    def _judged(self, step: Step, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, features, and the mean squared slope of the logits.
+    def _judged(self, step: Step, images: Tensor, due: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits, features, and, where it is `due`, the mean squared slope of the logits.
 
         The exact slope is that in the images, through their augmentation, as in the authors' code; a finite difference
         is taken of what the discriminator sees, where the augmentation is not drawn anew.
@@ -172,7 +175,10 @@ class R3GAN(Variant[R3GANConfig]):
             kept.append((logits, features))
             return logits
 
-        if self.config.penalty == "exact":
+        slope = None
+        if not due:
+            score(self._augment(step, images))
+        elif self.config.penalty == "exact":
             slope = r1_penalty(lambda images: score(self._augment(step, images)), images)
         else:
             seen = self._augment(step, images)

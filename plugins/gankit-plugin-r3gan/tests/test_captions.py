@@ -60,7 +60,7 @@ def test_captions_add_two_projections_and_no_table() -> None:
 
 def test_the_terms_are_those_that_are_described() -> None:
     made = session(mismatch=0.5, match=2.0)
-    step = made.new_step(0)
+    step = made.new_step(made.resolved.run.steps)  # where the ramp is over
     terms = made.variant._discriminator(step)
     judge, told = made.networks["discriminator"], embedded(step)
     own, wrong = judge(step.batch["image"], told), judge(step.batch["image"], told[others(told)])
@@ -72,6 +72,7 @@ def test_the_terms_are_those_that_are_described() -> None:
     step.generator.set_state(drew)
     images = step.shared("fakes", lambda: None).clamp(-1, 1)
     assert found["match"].item() == pytest.approx(2 * match_loss(step, images, told).item(), rel=1e-5)
+    assert made.variant._generator(made.new_step(0))["match"].item() == 0  # from there on it grows
     assert "mismatched" not in session(mismatch=0.0).variant._discriminator(step)
     assert "match" not in session(match=0.0).variant._generator(step)
 

@@ -80,6 +80,20 @@ def test_gamma_grows_with_pixels_and_everything_goes_its_way_by_one_ramp() -> No
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_lazy_penalties_come_now_and_then_and_weigh_as_much() -> None:
+    eager, lazy = session(), session(penalty_every=3)
+    each = [made.variant._discriminator(made.new_step(0)) for made in (eager, lazy)]
+    assert each[1]["pairs"].item() == each[0]["pairs"].item()
+    assert each[1]["penalty"].item() == pytest.approx(3 * each[0]["penalty"].item(), rel=1e-5)
+    terms = [set(lazy.variant._discriminator(lazy.new_step(index))) for index in range(1, 4)]
+    assert terms == [{"pairs"}, {"pairs"}, {"pairs", "penalty"}]
+    for index in range(4):
+        lazy.train_step(index)
+    lazy.meter.drain()
+    assert {"discriminator/penalty", "discriminator/r1"} <= set(lazy.meter.means())
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_augmentation_comes_in_with_the_ramp_or_follows_the_discriminator() -> None:
     made = session(augment={"diff": ("cutout",)}, augment_p=1.0)
     step = made.new_step(0)
@@ -159,6 +173,7 @@ def test_every_preset_runs_and_samples(preset: str, tmp_path: Path) -> None:
     [
         {"penalty": "approx", "augment": {"diff": ("translation", "cutout")}},
         {"adaptive": True, "conditional": True, "san": True, "augment": {"diff": ("color",)}},
+        {"penalty_every": 4},
     ],
 )
 def test_a_run_killed_and_resumed_is_the_run_never_stopped(
