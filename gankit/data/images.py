@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -120,12 +120,18 @@ def load_as(
 def readable(path: str | Path | Content) -> Iterator[io.BufferedReader]:
     """The file, open; whatever a decoder then raises becomes an :class:`ImageError` that names it."""
     try:
-        with io.BufferedReader(io.BytesIO(path.data)) if isinstance(path, Content) else open_regular(path) as file:
+        with _opened(path) as file:
             yield _not_empty(file)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except Exception as error:  # decoders raise a dozen kinds on broken files
         raise ImageError(f"{path}: {_reason(error)}") from error
+
+
+def _opened(path: str | Path | Content) -> io.BufferedReader:
+    if isinstance(path, Content):
+        return io.BufferedReader(cast(io.RawIOBase, io.BytesIO(path.data)))
+    return open_regular(path)
 
 
 def _not_empty(file: io.BufferedReader) -> io.BufferedReader:

@@ -53,7 +53,7 @@ def unpacked(key: Key, data: bytes) -> Tensor:
         if key.shape[0] in _PNG:
             pixels = np.array(Image.open(io.BytesIO(data), formats=("PNG",)))
         else:
-            deep = decode_deep(io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+            deep = decode_deep(io.BufferedReader(io.BytesIO(data)))
             pixels = np.empty(0) if deep is None else np.array(deep.pixels)
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.dtype != np.uint8 or pixels.shape != (*key.shape[1:], key.shape[0]):

@@ -16,7 +16,6 @@ from gankit.options.spelling import give
 from gankit.plugin import Config, Dataset, DataSpec, Key
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from gankit.data.shard_files import ShardFiles
@@ -76,6 +75,7 @@ class Shards(Dataset[ShardsConfig]):
         self._catalogue = catalogue(config.root, config.test_fraction, config.text_length, shape)
         self._parts = self._catalogue.parts.get(split, {})
         self._spec = self._sized()
+        self._indices = {stream: part.index() for stream, part in self._parts.items()}
         self._broken: dict[tuple[str, int], str] = {}
 
     def _sized(self) -> DataSpec:
@@ -113,10 +113,6 @@ class Shards(Dataset[ShardsConfig]):
             stream: ShardFiles(part.shards, part.sizes, version, frozenset(chosen), disk)
             for stream, part in self._parts.items()
         }
-
-    @cached_property
-    def _indices(self) -> Mapping[str, np.ndarray]:
-        return {stream: part.index() for stream, part in self._parts.items()}
 
     @property
     def spec(self) -> DataSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ BROKEN = {
 def test_what_is_damaged_is_named(tmp_path: Path, name: str, number: int) -> None:
     pack({"train": Blobs(BlobsConfig())}, tmp_path / "out")
     (tmp_path / "out" / name).write_bytes(BROKEN[name][number])
-    with pytest.raises(UsageError, match=r"shards\.json is damaged"):
+    with pytest.raises(UsageError, match=rf"{re.escape(name)} is damaged"):
         opened(tmp_path / "out")
 
 

@@ -71,7 +71,6 @@ def test_how_long_it_takes_is_told_before_the_first_losses(tmp_path, log_every, 
     assert [event.step for event in events if isinstance(event, Paced)] == [9 + step for step in told if log_every > 5]
 
 
-
 def test_options_with_underscores_nested_and_from_a_file(tmp_path):
     run = train(tmp_path, optim__lr=0.5, augment={"flip": True})
     assert run.config.options.optim == Optim(lr=0.5)
