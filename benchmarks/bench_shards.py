@@ -52,6 +52,9 @@ def made(root: Path, samples: int) -> None:
     pack({"train": MadeUp(DataSpec(keys=keys), 1000)}, root)
     index = np.load(root / "train.npy")
     np.save(root / "train.npy", np.resize(index, samples))
+    about = json.loads((root / "shards.json").read_text(encoding="utf-8"))
+    about["parts"]["train"][""]["samples"] = samples
+    (root / "shards.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def row(samples: int) -> dict[str, Any]:
