@@ -19,6 +19,7 @@ from gankit.ops._torch import transformed
 
 __all__ = ["ResNetGenerator"]
 
+Doubling = Literal["deconv", "deconv4", "resize"]
 LARGE = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Elements of a map from which memory counts for more than the calls that save it, which a GPU has to wait for."""
 
@@ -33,9 +34,10 @@ class ResNetGenerator(nn.Module):
         inputs, outputs: channels of the images.
         width: channels after the first layer.
         blocks: residual blocks.
-        doubling: ``deconv``, transposed convolutions as published, which reach some pixels more often than others; or
-            ``resize``, enlarged and convolved (`gankit.nn.UpsampleConv2d`), which leaves no checkerboards (Odena et
-            al. 2016) and has as many parameters.
+        doubling: transposed convolutions of 3x3, as published (``deconv``), which reach some pixels more often than
+            others; of 4x4 (``deconv4``), which reach all as often; or enlarged and convolved (``resize``,
+            `gankit.nn.UpsampleConv2d`), with as many parameters as the first. The last two leave no checkerboards
+            (Odena et al. 2016).
         norm: see `gankit.nn.norm_act`.
     """
 
@@ -46,7 +48,7 @@ class ResNetGenerator(nn.Module):
         width: int = 64,
         blocks: int = 9,
         *,
-        doubling: Literal["deconv", "resize"] = "deconv",
+        doubling: Doubling = "deconv",
         norm: Norm = "instance",
     ) -> None:
         super().__init__()
@@ -98,7 +100,8 @@ def _double(channels: int, how: str, bias: bool) -> nn.Module:
     """(N, channels, H, W) to (N, channels / 2, 2H, 2W)."""
     if how == "resize":
         return UpsampleConv2d(channels, channels // 2, bias=bias, padding_mode="replicate")
-    return nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
+    side = 4 if how == "deconv4" else 3
+    return nn.ConvTranspose2d(channels, channels // 2, side, stride=2, padding=1, output_padding=side % 2, bias=bias)
 
 
 class ResidualBlock(nn.Module):

@@ -41,8 +41,9 @@ def plain(width: int, blocks: int, norm: Callable[[int], nn.Module], bias: bool,
         layers += [nn.Conv2d(wide, 2 * wide, 3, 2, 1, bias=bias), norm(2 * wide), nn.ReLU()]
     layers += [PlainBlock(4 * width, norm, bias) for _ in range(blocks)]
     for wide in (4 * width, 2 * width):
-        if doubling == "deconv":
-            up = [nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1, bias=bias)]
+        if doubling != "resize":
+            side = 4 if doubling == "deconv4" else 3
+            up = [nn.ConvTranspose2d(wide, wide // 2, side, 2, 1, output_padding=side % 2, bias=bias)]
         else:
             up = [nn.Upsample(scale_factor=2), nn.ReplicationPad2d(1), nn.Conv2d(wide, wide // 2, 3, bias=bias)]
         layers += [*up, norm(wide // 2), nn.ReLU()]
@@ -60,7 +61,7 @@ class PlainBlock(nn.Module):
         return x + self.layers(x)
 
 
-@pytest.mark.parametrize("doubling", ["deconv", "resize"])
+@pytest.mark.parametrize("doubling", ["deconv", "deconv4", "resize"])
 @pytest.mark.parametrize(
     ("norm", "plain_norm", "bias"),
     [

@@ -29,9 +29,9 @@ class CUTConfig(Config):
     """Channels after the generator's first layer."""
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generator."""
-    doubling: Literal["deconv", "resize"] = "deconv"
-    """How the generator's maps become twice as large: as published, or enlarged and convolved, which leaves no
-    checkerboards."""
+    doubling: Literal["deconv", "deconv4", "resize"] = "deconv"
+    """How the generator's maps become twice as large: by kernels of 3x3, as published for CycleGAN; of 4x4; or enlarged
+    and convolved. The last two leave no checkerboards."""
     norm: Literal["instance", "layer", "batch"] = "instance"
     """Norm of the generator: instance, as published, forgets what colour an image has as a whole; layer keeps it, and
     so does batch, which is of all images of a batch, and of averages when samples are drawn."""
@@ -84,7 +84,7 @@ class Drawn:
 
 
 _SMALL = {  # 64x64 pixels on two cores
-    "steps": 2000,
+    "steps": 3000,
     "batch_size": 4,
     "sample_n": 8,
     "sample_every": 500,
@@ -93,7 +93,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "precision": "auto",
     "g_width": 32,
     "blocks": 4,
-    "doubling": "resize",
+    "doubling": "deconv4",
     "norm": "layer",
     "d_width": 32,
     "d_layers": 2,

@@ -39,9 +39,9 @@ class CycleGANConfig(Config):
     """Of resnet: residual blocks."""
     downs: int | None = Field(None, ge=2, le=12)
     """Of unet: how often the sides are halved; none: as often as they can be, up to 8 times."""
-    doubling: Literal["deconv", "resize"] = "deconv"
-    """Of resnet: how maps become twice as large: as published, or enlarged and convolved, which leaves no
-    checkerboards."""
+    doubling: Literal["deconv", "deconv4", "resize"] = "deconv"
+    """Of resnet: how maps become twice as large: by kernels of 3x3, as published; of 4x4; or enlarged and convolved.
+    The last two leave no checkerboards."""
     norm: Literal["instance", "layer"] = "instance"
     """Of resnet: norm of the generators; layer keeps the colour of a whole image, so that sea is told from forest."""
     kernel: Literal[3, 5] = 3
@@ -90,7 +90,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "sample_every": 250,
             "eval_every": 500,
             "ema": 0.99,
-            "doubling": "resize",
+            "doubling": "deconv4",
             "g_width": 16,
             "blocks": 3,
             "d_width": 32,
@@ -99,7 +99,7 @@ class CycleGAN(Variant[CycleGANConfig]):
         },
         # for photographs of 64x64 on a CPU
         "small": {
-            "steps": 1500,
+            "steps": 2500,
             "batch_size": 4,
             "sample_n": 8,
             "sample_every": 250,
@@ -109,7 +109,7 @@ class CycleGAN(Variant[CycleGANConfig]):
             "norm": "layer",
             "g_width": 32,
             "blocks": 4,
-            "doubling": "resize",
+            "doubling": "deconv4",
             "d_width": 32,
             "d_layers": 2,
             "optim.lr": 4e-4,
