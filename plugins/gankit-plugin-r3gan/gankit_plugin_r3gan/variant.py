@@ -158,7 +158,7 @@ class R3GAN(Variant[R3GANConfig]):
             terms["direction"] = apart.mean()
         return terms
 
-    def _judged(self, step: Step, images: Tensor, due: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _judged(self, step: Step, images: Tensor, due: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits, features, and, where it is `due`, the mean squared slope of the logits.
 
         The exact slope is that in the images, through their augmentation, as in the authors' code; a finite difference
