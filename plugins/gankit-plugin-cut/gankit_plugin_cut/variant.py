@@ -84,7 +84,7 @@ class Drawn:
 
 
 _SMALL = {  # 64x64 pixels on two cores
-    "steps": 3000,
+    "steps": 2000,
     "batch_size": 4,
     "sample_n": 8,
     "sample_every": 500,
@@ -93,7 +93,7 @@ _SMALL = {  # 64x64 pixels on two cores
     "precision": "auto",
     "g_width": 32,
     "blocks": 4,
-    "doubling": "deconv4",
+    "doubling": "resize",
     "norm": "layer",
     "d_width": 32,
     "d_layers": 2,
