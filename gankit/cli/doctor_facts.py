@@ -15,7 +15,7 @@ from gankit.cli import process
 from gankit.discovery.entry_points import datasets, load_dataset, load_variant, variants
 from gankit.errors import GankitError
 
-NEEDED = ("numpy", "pydantic", "typer", "rich", "safetensors", "pillow", "tomli-w")
+NEEDED = ("numpy", "pydantic", "typer", "rich", "safetensors", "pillow", "imagecodecs", "tomli-w", "fsspec")
 
 
 @dataclass(frozen=True)
