@@ -3,14 +3,13 @@
     python benchmarks/bench_shards.py [--samples N] [--json FILE]
 
 One packed shard stands for all: an index of `--samples` entries names its samples over and over, which no part of
-gankit can tell from as many of their own. Opening and reading is a process of its own, whose peak of memory is counted.
+gankit can tell from as many of their own. Opening and reading is a process of its own, which tells its peak of memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,8 +26,7 @@ from gankit.data.pack import pack
 from gankit.plugin import DataSpec, Key
 
 OPEN = """
-import json, sys, time
-import torch
+import json, resource, sys, time
 from gankit.data.loader import Loader
 from gankit.data.shards import Shards, ShardsConfig
 start = time.perf_counter()
@@ -42,7 +40,8 @@ start = time.perf_counter()
 for _ in range(20):
     loader.next()
 print(json.dumps({"samples": length, "open_seconds": round(opened, 3), "first_batch_seconds": round(first, 3),
-                  "batch_seconds": round((time.perf_counter() - start) / 20, 4)}))
+                  "batch_seconds": round((time.perf_counter() - start) / 20, 4),
+                  "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
 """
 
 
@@ -60,15 +59,8 @@ def made(root: Path, samples: int) -> None:
 def row(samples: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         made(Path(folder) / "shards", samples)
-        ran = subprocess.Popen([sys.executable, "-c", OPEN, f"{folder}/shards"], stdout=subprocess.PIPE)
-        assert ran.stdout is not None
-        printed = ran.stdout.read()
-        _, status, usage = os.wait4(ran.pid, 0)
-        ran.returncode = os.waitstatus_to_exitcode(status)
-        if ran.returncode:
-            raise SystemExit(f"exit code {ran.returncode}")
-    found = {"bench": "shards", **json.loads(printed), "peak_mib": round(usage.ru_maxrss / 1024)}
-    return found | machine(torch.device("cpu"))
+        ran = subprocess.run([sys.executable, "-c", OPEN, f"{folder}/shards"], stdout=subprocess.PIPE, check=True)
+    return {"bench": "shards", **json.loads(ran.stdout)} | machine(torch.device("cpu"))
 
 
 if __name__ == "__main__":

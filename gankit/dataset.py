@@ -202,9 +202,14 @@ def stream_of(dataset: Dataset[Any], name: str) -> str:
     raise UsageError(f"the key {name!r} belongs to none of the streams {', '.join(streams)}: name its image with `of`")
 
 
+def keys_of(dataset: Dataset[Any], stream: str) -> dict[str, Key]:
+    """The keys that belong to a stream of `dataset`."""
+    return {name: key for name, key in dataset.spec.keys.items() if stream_of(dataset, name) == stream}
+
+
 def read(dataset: Dataset[Any], indices: Mapping[str, Tensor]) -> Batch:
     """A batch of `dataset` at the indices of some or all of its streams, by stream, however many it has."""
     return dataset.batch(indices if len(dataset.streams()) > 1 else next(iter(indices.values())))
 
 
-__all__ = ["DataSpec", "Dataset", "Key", "Kind", "read", "stream_of"]
+__all__ = ["DataSpec", "Dataset", "Key", "Kind", "keys_of", "read", "stream_of"]

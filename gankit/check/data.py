@@ -14,7 +14,7 @@ from gankit.check.checker import Checker, Failed
 from gankit.data.faults import fault, spec_fault
 from gankit.data.kinds import KINDS
 from gankit.data.made_up import MadeUp
-from gankit.dataset import read, stream_of
+from gankit.dataset import keys_of, read, stream_of
 from gankit.discovery.entry_points import place
 from gankit.plugin import Dataset, DataSpec, Key, Variant
 
@@ -95,7 +95,7 @@ def _some(length: int) -> torch.Tensor:
 
 def _check_stream(dataset: Dataset[Any], stream: str, length: int) -> Batch:
     """Reads a stream by itself in several ways; one of the batches."""
-    keys = {name: key for name, key in dataset.spec.keys.items() if stream_of(dataset, name) == stream}
+    keys = keys_of(dataset, stream)
 
     several = len(dataset.streams()) > 1
 

@@ -57,7 +57,7 @@ def _write(path: Path, image: Tensor | np.ndarray, kind: str, overwrite: bool, o
         raise UsageError(f"{path} exists already; name another file or remove it") from None
 
 
-def encoded(pixels: np.ndarray, kind: str, opacity: bool = True) -> bytes | memoryview:
+def encoded(pixels: np.ndarray, kind: str, opacity: bool) -> bytes | memoryview:
     """The content of an image file of the `kind` PNG, TIFF, ... of `pixels`; see :func:`write_image`."""
     channels, bits = 1 if pixels.ndim == 2 else pixels.shape[2], 8 * pixels.itemsize
     if (bits == 16 and kind not in ("PNG", "TIFF")) or (channels in (2, 4) and kind in ("JPEG", "BMP")):

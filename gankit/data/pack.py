@@ -18,7 +18,7 @@ import torch
 from gankit.data.shard_catalogue import MANIFEST, manifest
 from gankit.data.shard_index import ENTRY
 from gankit.data.shard_values import member_of, packed
-from gankit.dataset import read, stream_of
+from gankit.dataset import keys_of, read
 from gankit.errors import GankitError, UsageError
 from gankit.events import OnEvent, Progress, ignore
 from gankit.files import write_whole
@@ -67,9 +67,7 @@ def pack(
 
 
 def _write(writer: _Writer, dataset: Dataset[Any], stream: str, number: int, what: str, tell: OnEvent) -> None:
-    spec = dataset.spec
-    several = len(dataset.streams()) > 1
-    keys = {name: key for name, key in spec.keys.items() if not several or stream_of(dataset, name) == stream}
+    keys = keys_of(dataset, stream)
     for start in range(0, number, _AT_ONCE):
         tell(Progress(what=what, done=start, total=number))
         indices = torch.arange(start, min(start + _AT_ONCE, number))

@@ -24,7 +24,7 @@ from gankit.errors import UsageError
 from gankit.json_file import parse_object
 from gankit.plugin import DataSpec, Key
 
-__all__ = ["MANIFEST", "Catalogue", "Part", "catalogue", "manifest"]
+__all__ = ["MANIFEST", "Catalogue", "Part", "catalogue", "listed", "manifest"]
 
 MANIFEST = "shards.json"
 _MOST_FILES = 1_000_000
@@ -54,7 +54,7 @@ class Part:
         place = self.place
         if is_remote(place):
             known = repr((place, self.sizes, self.digest)).encode("utf-8", "surrogatepass")
-            copy = kept_in() / f"{blake2b(known, digest_size=16).hexdigest()}.npy"
+            copy = _kept_in() / f"{blake2b(known, digest_size=16).hexdigest()}.npy"
             if not copy.is_file():
                 if (data := content(place)) is None:
                     raise UsageError(f"{place} is not there: pack the shards again")
@@ -102,9 +102,9 @@ def catalogue(root: str, test_fraction: float, text_length: int, shape: tuple[in
     places = _places(root)
     known = repr((places, [_state(place) for place in places], test_fraction))
     version = blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    about = kept_in() / f"{version}.json"
+    about = _kept_in() / f"{version}.json"
     if (kept := content(str(about))) is None:
-        kept = _keep(about, scan(places, [size_of(place) for place in places], test_fraction))
+        kept = _keep(about, scan(places, [_size_of(place) for place in places], test_fraction))
     made = _read(kept, str(about), "")
     keys = dict(made.spec.keys)
     for name, key in made.spec.keys.items():
@@ -166,7 +166,7 @@ def _part(about: Mapping[str, Any], root: str) -> Part:
     return Part(tuple(names), tuple(sizes), number, digest, index)
 
 
-def kept_in() -> Path:
+def _kept_in() -> Path:
     """Where indices are kept."""
     try:
         return cache_directory() / "shard-index"
@@ -219,7 +219,7 @@ def _state(place: str) -> object:
         raise unread(place, error) from error
 
 
-def size_of(place: str) -> int:
+def _size_of(place: str) -> int:
     """Bytes of a shard. :class:`UsageError` if it is not there."""
     try:
         if not is_remote(place):

@@ -137,10 +137,9 @@ class Shards(Dataset[ShardsConfig]):
         import torch
 
         from gankit.data.kinds import kind_of
-        from gankit.dataset import stream_of
+        from gankit.dataset import keys_of
 
-        several = len(self.streams()) > 1
-        keys = {name: key for name, key in self.spec.keys.items() if not several or stream_of(self, name) == stream}
+        keys = keys_of(self, stream)
         rows = [self._nearest(stream, index, keys) for index in indices.tolist()]
         if rows:
             return {name: torch.stack([row[name] for row in rows]) for name in keys}

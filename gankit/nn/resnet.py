@@ -36,8 +36,8 @@ class ResNetGenerator(nn.Module):
         blocks: residual blocks.
         doubling: transposed convolutions of 3x3, as published (``deconv``), which reach some pixels more often than
             others; of 4x4 (``deconv4``), which reach all as often; or enlarged and convolved (``resize``,
-            `gankit.nn.UpsampleConv2d`), with as many parameters as the first. The last two leave no checkerboards
-            (Odena et al. 2016).
+            `gankit.nn.UpsampleConv2d`), with as many parameters as the first. The last begins without checkerboards
+            (Odena et al. 2016); of the others even the second may learn a lattice.
         norm: see `gankit.nn.norm_act`.
     """
 

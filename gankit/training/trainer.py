@@ -134,9 +134,10 @@ class Trainer:
             if index == 0 and session.diff_augment_unused:
                 self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
             step = index + 1
-            if step - first in (1, 4):
+            owed = called_for(run, step)
+            if step - first in (1, 4) and "log" not in owed:
                 self._pace(step, first)
-            if owed := called_for(run, step):
+            if owed:
                 self._settle(step, owed)
             elif len(session.meter) >= DRAIN:
                 session.meter.drain()

@@ -71,6 +71,13 @@ def test_how_long_it_takes_is_told_before_the_first_losses(tmp_path, log_every, 
     assert [event.step for event in events if isinstance(event, Paced)] == [9 + step for step in told if log_every > 5]
 
 
+@pytest.mark.parametrize(("steps", "log_every"), [(1, 50), (1, 1), (3, 1), (4, 4)])
+def test_the_first_row_says_how_fast_it_was(tmp_path, steps, log_every):
+    rows = train(tmp_path, steps=steps, log_every=log_every, checkpoint_every=steps).log
+    assert all(row["samples_per_second"] > 0 for row in rows if "samples_per_second" in row)
+    assert any("samples_per_second" in row for row in rows)
+
+
 def test_options_with_underscores_nested_and_from_a_file(tmp_path):
     run = train(tmp_path, optim__lr=0.5, augment={"flip": True})
     assert run.config.options.optim == Optim(lr=0.5)

@@ -31,7 +31,7 @@ class CUTConfig(Config):
     """Residual blocks of the generator."""
     doubling: Literal["deconv", "deconv4", "resize"] = "deconv"
     """How the generator's maps become twice as large: by kernels of 3x3, as published for CycleGAN; of 4x4; or enlarged
-    and convolved. The last two leave no checkerboards."""
+    and convolved, which alone leaves no lattice."""
     norm: Literal["instance", "layer", "batch"] = "instance"
     """Norm of the generator: instance, as published, forgets what colour an image has as a whole; layer keeps it, and
     so does batch, which is of all images of a batch, and of averages when samples are drawn."""

@@ -40,8 +40,8 @@ class CycleGANConfig(Config):
     downs: int | None = Field(None, ge=2, le=12)
     """Of unet: how often the sides are halved; none: as often as they can be, up to 8 times."""
     doubling: Literal["deconv", "deconv4", "resize"] = "deconv"
-    """Of resnet: how maps become twice as large: by kernels of 3x3, as published; of 4x4; or enlarged and convolved.
-    The last two leave no checkerboards."""
+    """Of resnet: how maps become twice as large: by kernels of 3x3, as published, which leave checkerboards; of 4x4,
+    which may learn a lattice; or enlarged and convolved."""
     norm: Literal["instance", "layer"] = "instance"
     """Of resnet: norm of the generators; layer keeps the colour of a whole image, so that sea is told from forest."""
     kernel: Literal[3, 5] = 3
