@@ -18,10 +18,12 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import Dataset, Variant
+from gankit.processes import joined
 from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
 from gankit.training.launch import TrainRequest
+from gankit.training.leading import NothingToTrain, follow, launch_id, leading
 from gankit.training.plan import Plan, make_plan
 from gankit.training.session import Session
 from gankit.training.stages import read_config, read_names
@@ -50,9 +52,19 @@ def train(
     Raises :class:`UsageError` (:class:`PluginError` if the plugin is to blame) before anything is written if an option
     or the data is wrong, or if the first step or the first samples would fail; :class:`RunInterrupted` and
     :class:`TrainingDiverged`, which say what is kept, while it trains.
+
+    In a script that torchrun starts in several processes they train together, each calling this alike.
     """
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore)
-    trained = request.resume() if resume else request.train()
+    world = joined()
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world)
+    if not world.leads:
+        trained = follow(world, None if isinstance(variant, str) else variant, request.source)
+        if trained is None:
+            raise NothingToTrain("the run has all its steps already")
+    else:
+        with leading(world):
+            launch = launch_id()  # the run that these processes began, before one of them died
+            trained = request.resume(None if resume else launch) if resume or launch else request.train()
     return Run(trained.directory, trained.resolved, request.variant, request.source)
 
 

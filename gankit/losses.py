@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gankit import whole_batch
+
 
 def gradient_penalty(
     discriminator: Callable[[Tensor], Tensor],
@@ -30,7 +32,7 @@ def gradient_penalty(
     """
     _check_pairs(real, fake)
     shape = (real.shape[0], *(1,) * (real.dim() - 1))
-    mix = torch.rand(shape, generator=generator, device=real.device, dtype=real.dtype)
+    mix = whole_batch.rand(*shape, generator=generator, device=real.device, dtype=real.dtype)
     points = torch.lerp(real.detach(), fake.detach(), mix)
     return (_gradient_norm(discriminator, points, squared=False) - target).square().mean()
 
@@ -75,7 +77,7 @@ def approx_penalty(
     if not 0 < scale < float("inf"):
         raise ValueError(f"scale must be a positive number, got {scale}")
     points = points.detach()
-    noise = torch.randn(points.shape, generator=generator, device=points.device, dtype=points.dtype)
+    noise = whole_batch.randn(*points.shape, generator=generator, device=points.device, dtype=points.dtype)
     if logits is None:
         logits = discriminator(points)
     moved = discriminator(torch.add(points, noise, alpha=scale))
@@ -175,6 +177,7 @@ def sameness(images: Tensor) -> Tensor:
 
     The reciprocal of the mean absolute difference, as in mode seeking (Mao et al. 2019).
     """
+    images = whole_batch.gather(images)
     half = len(images) - len(images) // 2
     apart = (images[: len(images) - half] - images[half:]).float().abs().mean((1, 2, 3))
     return (1 / (apart + 0.02)).sum() / max(len(apart), 1)

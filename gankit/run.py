@@ -16,6 +16,7 @@ from gankit.events import Note, OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
+from gankit.processes import joined
 from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
@@ -26,6 +27,7 @@ from gankit.sampling.samples import Samples
 from gankit.sampling.translate import change, reconstruction, translation
 from gankit.sampling.translate_files import Fit, Size, change_files
 from gankit.training.changes import config_changes, explained
+from gankit.training.leading import follow, leading
 from gankit.training.networks import build_networks, load_saved
 from gankit.training.resume import resume
 from gankit.training.session import check_owner
@@ -298,7 +300,12 @@ class Run:
         nothing is changed, if the weights do not fit what config.toml or the data now say.
         """
         self._cache = None
-        self.config = resume(self.directory, type(self.variant), self._source, steps, on_event or ignore)
+        world = joined()
+        if not world.leads:
+            follow(world, type(self.variant), self._source)
+            return self
+        with leading(world):
+            self.config = resume(self.directory, type(self.variant), self._source, steps, on_event or ignore, world)
         self.variant = type(self.variant)(self.config.options)
         return self
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from gankit.check.checker import BATCH, Checker, Failed
 from gankit.check.drawing import check_codes, check_measures, check_samples
+from gankit.check.processes import check_processes
 from gankit.check.state import attributes, changed
 from gankit.plugin import Dataset, Variant
+from gankit.processes import ALONE, World
 from gankit.runs import checkpoint as checkpoints
 from gankit.training.networks import build_networks
 from gankit.training.requirements import check_requirements
@@ -38,11 +40,11 @@ def check_training(
     suffix = f", stage {stage}" if stage else ""
     made: list[Session] = []
 
-    def session(origin: Resolved) -> Session:
+    def session(origin: Resolved, size: int = BATCH, world: World = ALONE) -> Session:
         made_of = variant(origin.options)
         check_requirements(made_of, dataset, origin.dataset)
-        run = origin.run.model_copy(update={"batch_size": min(BATCH, len(dataset)), "workers": 0, "accumulate": 1})
-        return Session(made_of, dataset, replace(origin, run=run))
+        run = origin.run.model_copy(update={"batch_size": min(size, len(dataset)), "workers": 0, "accumulate": 1})
+        return Session(made_of, dataset, replace(origin, run=run), world)
 
     def networks() -> str:
         origin = resolve(stage)
@@ -77,6 +79,9 @@ def check_training(
     def saving() -> str:
         return _check_saving(made[0], lambda: session(resolve(stage)))
 
+    def processes() -> str:
+        return check_processes(made[0], lambda world: session(resolve(stage), min(BATCH, len(dataset)) // 2 * 2, world))
+
     def sixteen_bits() -> str:
         origin = resolve(stage)
         low = session(replace(origin, run=origin.run.model_copy(update={"precision": "bf16"})))
@@ -86,7 +91,7 @@ def check_training(
 
     steps = {"networks": networks, "phases": phases, "prepare": prepare, "losses": gradients}
     drawn = {"samples": samples, **({"metrics": measures} if variant.metrics else {})}
-    for name, check in {**steps, **drawn, "saving": saving, "bf16": sixteen_bits}.items():
+    for name, check in {**steps, **drawn, "saving": saving, "processes": processes, "bf16": sixteen_bits}.items():
         if not checker.run(name + suffix, check):
             return None
     return made[0]

@@ -13,7 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 import gankit
-from gankit.cli import animate, bench, data, doctor, evaluate, interpolate, plugins, process, sample, train, translate
+from gankit.cli import (
+    animate,
+    bench,
+    data,
+    doctor,
+    evaluate,
+    interpolate,
+    plugins,
+    process,
+    processes,
+    sample,
+    train,
+    translate,
+)
 from gankit.cli.explain import INTERRUPTED, explain
 from gankit.cli.output import warn
 from gankit.cli.streams import discard, forgive, only_data_on_stdout
@@ -66,6 +79,8 @@ def build() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code: 0 done, 1 failed, 2 wrong usage, 3 broken plugin, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    processes.command[:] = arguments
+    lost = False
     forgive()
     try:
         with only_data_on_stdout() if "--json" in arguments and "--help" not in arguments else nullcontext():
@@ -79,13 +94,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, arguments)
+        lost = type(error).__name__ == "ProcessLost"
         try:
             if os.environ.get("GANKIT_DEBUG", "0") not in ("", "0"):
                 warn(traceback.format_exc())
-            warn(message)
+            if _tells(error):
+                warn(message)
         except OSError:
             discard(sys.stderr)
-    return code if isinstance(code, int) else 0
+    return processes.ended(code if isinstance(code, int) else 0, lost=lost)
+
+
+def _tells(error: BaseException) -> bool:
+    """Whether this process tells `error`: of several it is the leader, or the first on another machine."""
+    if not processes.follows():
+        return True
+    told = type(error).__name__ in ("Follows", "NothingToTrain", "ProcessLost")
+    return not told and os.environ.get("LOCAL_RANK") == "0"
 
 
 def _dispatch(arguments: list[str]) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gankit.cli.processes import HELP
 from gankit.cli.streams import escaped
 from gankit.errors import UsageError
 from gankit.options.spelling import flag
@@ -85,6 +86,7 @@ def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[in
         option("config", path, None, "TOML file of options, such as the config.toml of a run."),
         option("out", path, Path("runs"), "Where runs are kept. [default: runs]"),
         option("resume", bool, False, f"Go on with the latest run of {name} on this dataset, if there is one."),
+        option("processes", int, 1, f"{HELP} [default: 1]"),
         option("dry_run", bool, False, "Print networks, phases, data and memory, and stop."),
         option("show", bool, False, "Draw each new sheet, or figure, on the terminal."),
         option("json", bool, False, "Print the result as JSON; all else goes to stderr."),

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gankit.cache import byte_size
+from gankit.cli import processes
 from gankit.cli.arguments import Json, RunArgument
 from gankit.cli.output import at_least, duration, emit, figures, say, shown, table, warn
 from gankit.cli.streams import escaped
@@ -121,9 +122,11 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
             say("\n\n".join(describe(plan) for plan in plans))
         return
 
+    processes.launch(settings["processes"])
     with watching(json=json, show=settings["show"]) as (report, tell):
         run = api.train(name, **what, out=settings["out"], resume=settings["resume"], on_event=tell, **options)
-        conclude(run, report, json=json)
+        if not processes.follows():
+            conclude(run, report, json=json)
 
 
 @contextmanager
@@ -145,10 +148,18 @@ def resume(
     run: RunArgument,
     steps: Annotated[int | None, typer.Option(help="Train up to this step, instead of the run's own end.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Draw each new sheet, or figure, on the terminal.")] = False,
+    number: Annotated[int, typer.Option("--processes", help=processes.HELP)] = 1,
     json: Json = False,
 ) -> None:
     """Go on with a run from its newest checkpoint."""
     at_least("--steps", steps, 1)
+    processes.launch(number)
+    if processes.follows():  # which need not see the run's disk
+        from gankit.processes import joined
+        from gankit.training.leading import follow
+
+        follow(joined())
+        return
     from gankit.api import open_run
 
     opened = open_run(run)

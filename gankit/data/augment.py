@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
+from gankit import whole_batch
 from gankit.data.moves import pick
 from gankit.errors import PluginError, UsageError
 
@@ -96,7 +97,7 @@ def _where(chosen: Tensor, apply: Callable[[Tensor], Tensor], images: Tensor) ->
 
 def _uniform(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` numbers in [0, 1) an image: (count, N, 1, 1, 1) float32."""
-    return torch.rand(count, len(images), 1, 1, 1, generator=generator, device=images.device)
+    return whole_batch.rand(count, len(images), 1, 1, 1, generator=generator, dim=1, device=images.device)
 
 
 def _color(images: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gankit import whole_batch
+
 __all__ = ["Distortion", "distort"]
 
 
@@ -33,7 +35,7 @@ def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Ten
         return images.float()
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(n, *shape, generator=generator, device=generator.device).to(images.device)
+        return whole_batch.rand(n, *shape, generator=generator, device=generator.device).to(images.device)
 
     def between(limit: float, *shape: int) -> Tensor:
         return (uniform(*shape) * 2 - 1) * limit
@@ -48,5 +50,5 @@ def distort(images: Tensor, most: Distortion, generator: torch.Generator) -> Ten
         grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
         moved = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     strength = uniform(1, 1, 1) * most.noise
-    noise = torch.randn(moved.shape, generator=generator, device=generator.device).to(images.device)
+    noise = whole_batch.randn(*moved.shape, generator=generator, device=generator.device).to(images.device)
     return moved.add_(noise * strength)

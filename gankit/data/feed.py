@@ -55,7 +55,7 @@ class Feed:
         else:
             batch = dict(batch)
         moves: dict[str | None, Moves] = {
-            group: Moves.draw(self.loader.batch_size, flip=self.flip, grid=grid, generator=self.generator)
+            group: Moves.draw(self.loader.size, flip=self.flip, grid=grid, generator=self.generator)
             for group, grid in self.grids.items()
         }
         for name, key, kind, group in self._keys:

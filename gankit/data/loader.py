@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gankit.data.faults import fault
 from gankit.errors import GankitError, UsageError
-from gankit.options.spelling import shown
+from gankit.options.spelling import give, shown
+from gankit.processes import ALONE, World
 
 if TYPE_CHECKING:
     from gankit.plugin import Batch, Dataset, DataSpec
@@ -85,6 +86,9 @@ class Loader:
     ends of epochs, so nothing is left over and a dataset may be smaller than a batch. If the dataset has several
     streams, each is gone through like that by itself, so that what stands beside a sample changes from epoch to epoch.
 
+    Of several processes of a `world` each gets its share of the rows of a batch, whose number they must divide: all go
+    through the same order, and stand at the same place.
+
     `workers` threads read ahead, `ahead` batches each; the order is that of one reader. With ``workers=0``, and for a
     dataset that says it is ``in_memory``, batches are read when asked for: handing one over costs more than copying it.
     `pin` puts them in page-locked memory. An error while reading comes out of :meth:`next`, which may be called again.
@@ -101,11 +105,17 @@ class Loader:
         *,
         pin: bool = False,
         ahead: int = 2,
+        world: World = ALONE,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, got {batch_size}")
         if workers < 0:
             raise UsageError(f"workers must be at least 0, got {workers}")
+        if batch_size % world.size:
+            near = give("batch_size", max(batch_size // world.size, 1) * world.size)
+            raise UsageError(
+                f"batch_size = {batch_size} cannot be shared evenly by {world.size} processes. Use {near}."
+            )
         streams = dict(dataset.streams())
         for stream, length in (streams or {"": 0}).items():
             if length < 1:
@@ -113,7 +123,10 @@ class Loader:
                 raise UsageError(f"the {named} {dataset.split} split is empty: there is nothing to load")
         self.dataset = dataset
         self.batch_size = batch_size
+        self.size = batch_size // world.size
+        """Samples of a batch that this process gets."""
         self.seed = seed
+        self._share = world.share(batch_size)
         self.workers = 0 if dataset.in_memory else workers
         self._pin = pin
         self._depth = self.workers * ahead
@@ -152,9 +165,8 @@ class Loader:
 
     def _take(self) -> Tensor | dict[str, Tensor]:
         """What to ask the dataset for next: indices, by stream if there are several."""
-        if len(self._orders) == 1:
-            return self._orders[0].take(self.batch_size)
-        return {order.stream: order.take(self.batch_size) for order in self._orders}
+        taken = {order.stream: order.take(self.batch_size)[self._share] for order in self._orders}
+        return taken if len(taken) > 1 else next(iter(taken.values()))
 
     def _reached(self) -> _Places:
         return [order.place for order in self._orders]
@@ -167,7 +179,7 @@ class Loader:
         except Exception as error:
             raise GankitError(f"reading samples failed: {type(error).__name__}: {error}") from error
         if not self._checked:
-            check_batch(batch, self.dataset.spec, self.batch_size)
+            check_batch(batch, self.dataset.spec, self.size)
             self._checked = True
         if self._pin:
             batch = {key: value.pin_memory() for key, value in batch.items()}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gankit import whole_batch
+
 __all__ = ["Grid", "Moves", "pick"]
 
 
@@ -45,9 +47,9 @@ class Moves:
         device = generator.device
         flips = shift = None
         if flip:
-            flips = torch.rand(number, generator=generator, device=device) < 0.5
+            flips = whole_batch.rand(number, generator=generator, device=device) < 0.5
         if any(grid.reach):
-            uniform = torch.rand(2, number, generator=generator, device=device)
+            uniform = whole_batch.rand(2, number, generator=generator, dim=1, device=device)
             steps = [(u * (2 * reach + 1)).long() - reach for u, reach in zip(uniform, grid.reach, strict=True)]
             shift = torch.stack(steps, 1)
         return cls(flips, shift, grid)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gankit import whole_batch
+
 
 class AdaptiveProbability(nn.Module):
     """Adaptive discriminator augmentation, ADA: a probability in a buffer, for ``step.augment(images, p=ada.p)``.
@@ -55,10 +57,10 @@ class AdaptiveProbability(nn.Module):
 
         Of a relativistic discriminator, whose logits have no zero: ``adapt(on_reals - on_fakes)``.
         """
-        number = len(logits)
+        number = whole_batch.whole(len(logits))
         if logits.numel() == 0:
             return
-        self.signs.add_(logits.sign().float().mean() * number)
+        self.signs.add_(whole_batch.mean(logits.sign().float().mean()) * number)
         self.seen.add_(number)
         self.calls.add_(1)
         due = self.calls % self.every == 0

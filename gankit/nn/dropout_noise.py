@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gankit import whole_batch
+
 __all__ = ["DropoutNoise"]
 
 
@@ -28,7 +30,7 @@ class DropoutNoise(nn.Module):
         """`generator`, on the device of `x`: ``step.generator`` or ``request.generator``; None: torch's global one."""
         if self.p == 0:
             return x
-        kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.p
+        kept = whole_batch.rand(*x.shape, generator=generator, device=x.device) >= self.p
         return x * kept.to(x.dtype).div_(1 - self.p)
 
     def extra_repr(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gankit import whole_batch
+
 
 class ImagePool(nn.Module):
     """Up to `size` images of `shape` (C, H, W), float32, in buffers: a run that is resumed has the same ones.
@@ -41,6 +43,8 @@ class ImagePool(nn.Module):
         number, device = len(fakes), fakes.device
         if self.size == 0 or number == 0:
             return fakes
+        fakes = whole_batch.gather(fakes)
+        number = len(fakes)
         swap = torch.rand(number, generator=generator, device=device) < 0.5
         slot = torch.randint(self.size, (number,), generator=generator, device=device)
         place = self.filled + torch.arange(number, device=device)
@@ -55,7 +59,7 @@ class ImagePool(nn.Module):
         older = torch.where(_broad(earlier.any(1), new), new[_last(earlier)], stored)
         self.images.index_copy_(0, slot, torch.where(_broad(same.any(1), new), new[_last(same)], stored))
         self.filled.add_(number).clamp_(max=self.size)
-        return torch.where(_broad(fills | ~swap, new), fakes, older.to(fakes.dtype))
+        return whole_batch.rows(torch.where(_broad(fills | ~swap, new), fakes, older.to(fakes.dtype)))
 
     def extra_repr(self) -> str:
         return f"size={self.size}, shape={tuple(self.images.shape[1:])}"

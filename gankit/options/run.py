@@ -90,7 +90,7 @@ class RunConfig(Config):
 
 RESERVED = frozenset(RunConfig.model_fields) | {
     *("variant", "dataset", "preset", "whole", "data"),
-    *("out", "config", "dry_run", "resume", "show", "json", "help"),
+    *("out", "config", "dry_run", "resume", "show", "json", "help", "processes"),
 }
 """Names that a variant's own options cannot have."""
 

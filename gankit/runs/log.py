@@ -16,6 +16,7 @@ from gankit.events import TrainingDiverged
 from gankit.files import open_regular, read_regular
 from gankit.json_file import finite, parse_object
 from gankit.options.spelling import shown
+from gankit.processes import ALONE, World
 
 
 class Meter:
@@ -23,9 +24,11 @@ class Meter:
 
     :meth:`add` only keeps the tensors; :meth:`drain` reads all of them back at once, looks for NaN and infinity among
     the loss terms, and adds them up. So a step waits for nothing, and the watch still names the step and the term.
+    Of several processes of a `world`, which drain at the same steps, the means count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self._world = world
         self._pending: list[tuple[int, str, dict[str, Tensor], dict[str, Tensor]]] = []
         self._sums: dict[str, list[float]] = {}
 
@@ -42,7 +45,8 @@ class Meter:
             return
         pending, self._pending = self._pending, []
         tensors = [term for _, _, *both in pending for terms in both for term in terms.values()]
-        values = iter(torch.stack([t if t.dtype is torch.float32 else t.float() for t in tensors]).tolist())
+        stacked = torch.stack([t if t.dtype is torch.float32 else t.float() for t in tensors])
+        values = iter((self._world.sum_(stacked) / self._world.size).tolist())
         for step, phase, terms, logged in pending:
             for name in terms:
                 value = next(values)

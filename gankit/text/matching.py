@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gankit import whole_batch
 from gankit.data.distort import Distortion, distort
 from gankit.nn import LeakyReLU
 from gankit.plugin import Step
@@ -79,7 +80,8 @@ class ImageEncoder(nn.Module):
 
         Each image is seen a little distorted. Else a generator learns to please the encoder more than real images do.
         """
-        return self.find(self.distorted(images, generator), F.normalize(texts.float(), dim=1), self.bank)
+        seen, texts = self.distorted(images, generator), F.normalize(texts.float(), dim=1)
+        return self.find(whole_batch.gather(seen), whole_batch.gather(texts), self.bank)
 
     def contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """Symmetric InfoNCE of unit vectors (N, size), row to row: scalar, in nats."""
@@ -130,13 +132,14 @@ def match_loss(step: Step, images: Tensor, texts: Tensor) -> Tensor:
     return encoder.match(images, texts, step.generator)
 
 
-def mistaken(step: Step, mismatch: str) -> Tensor:
-    """Of each sample of the batch, the one whose caption it is not to be taken for: indices, int64 (N,).
+def mistaken(step: Step, values: Tensor, mismatch: str) -> Tensor:
+    """Of `values` (N, ...) of the samples of the batch, those of the one whose caption each is not to be taken for.
 
-    `mismatch`: ``any`` other one, or the ``near``est.
+    `mismatch`: ``any`` other one, or the ``near``est, of the whole batch.
     """
-    texts = embedded(step)
-    return others(texts) if mismatch == "near" else torch.arange(len(texts), device=texts.device).roll(1)
+    texts = whole_batch.gather(embedded(step))
+    found = others(texts) if mismatch == "near" else torch.arange(len(texts), device=texts.device).roll(1)
+    return whole_batch.gather(values)[whole_batch.rows(found)]
 
 
 def others(texts: Tensor) -> Tensor:

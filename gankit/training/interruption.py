@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from gankit.events import Note, OnEvent, RunInterrupted
+from gankit.processes import started_together
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -19,14 +21,20 @@ class Interruption:
     """While entered, SIGINT, SIGTERM and SIGHUP set `requested`; a SIGINT after that raises KeyboardInterrupt.
 
     Outside the main thread, where Python allows no handlers, it changes nothing. `path` is the run that they interrupt.
+    Of a process that torchrun started `requested` is set as well once torchrun is gone.
     """
 
     def __init__(self, tell: OnEvent, path: object) -> None:
-        self.requested = False
+        self._signalled = False
+        self._parent = os.getppid() if started_together() else None
         self._tell = tell
         self._path = path
         self._at_once = False
         self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        return self._signalled or (self._parent is not None and os.getppid() != self._parent)
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -76,11 +84,11 @@ class Interruption:
         return RunInterrupted(f"stopped {when}. Go on with: gankit resume {quote(str(self._path))}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._signalled:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             return
-        self.requested = True
+        self._signalled = True
         if self._at_once:
             raise self.stopped("before the first step")
         # the stream may be closed, or be in the middle of a write that this interrupts: saving matters more

@@ -13,28 +13,23 @@ from pydantic import BaseModel
 
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
-from gankit.errors import UsageError
+from gankit.errors import GankitError, UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
+from gankit.json_file import read_object
 from gankit.options.effect import idle
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
+from gankit.processes import ALONE, World
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
 from gankit.training.changes import names_in, not_taken_over
+from gankit.training.leading import TrainedRun, launch_id
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run on disk, and its config as it was read or written last."""
-
-    directory: RunDir
-    resolved: Resolved
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,7 @@ class TrainRequest:
     """By dotted name."""
     out: Path
     tell: OnEvent
+    world: World = ALONE
 
     @classmethod
     def make(
@@ -64,6 +60,7 @@ class TrainRequest:
         options: Mapping[str, Any],
         out: Path,
         tell: OnEvent,
+        world: World = ALONE,
     ) -> TrainRequest:
         """From the arguments of :func:`gankit.train`; plugins are loaded by name."""
         file = Path(config) if config is not None else None
@@ -81,7 +78,7 @@ class TrainRequest:
         said = frozenset(names_in(options_of(content, label)))
         if isinstance(dataset, Dataset):  # what the file says is left to it, so that a contradiction shows
             flat = {**{key: value for key, value in _its_options(dataset.config) if key not in said}, **flat}
-        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell)
+        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world)
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         """The options, of `stage` if given; `implied_by`: the stage asked for, if this is one that leads to it."""
@@ -126,7 +123,7 @@ class TrainRequest:
 
     def open(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
         """A training with these options, with everything open, and loaded if there is somebody to `tell`."""
-        return make_ready(self.variant, self.source, resolved, tell)
+        return make_ready(self.variant, self.source, resolved, tell, self.world)
 
     def ready(self, resolved: Resolved, tell: OnEvent | None = None) -> Ready:
         """The same, once it was seen to take a step and to draw."""
@@ -196,6 +193,7 @@ class TrainRequest:
         config = session.resolved.to_toml()
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)
+        described |= {"processes": self.world.size, "launch": launch_id()} if self.world.size > 1 else {}
         if earlier is not None:
             origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
             described["previous_stage"] = origin
@@ -206,15 +204,15 @@ class TrainRequest:
             Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
         return directory
 
-    def resume(self) -> TrainedRun:
+    def resume(self, launch: str | None = None) -> TrainedRun:
         """Go on with the latest run of this variant and dataset, and train the stages that are missing after it.
 
         Of a variant with stages, with the latest that is of no later stage than the one asked for. If there is none,
-        as :meth:`train`.
+        as :meth:`train`. With `launch` only those count that processes of this :func:`launch_id` have begun.
         """
         asked = self.resolve().stage
         last = asked or self.variant.stages
-        run = self._latest(last)
+        run = self._latest(last, launch)
         if run is None:
             return self.train()
         current = run.resolved.stage or 1
@@ -223,15 +221,17 @@ class TrainRequest:
         if left := self._left_out(run, asked, steps):
             text += f" Of those given now it does not take over {', '.join(left)}."
         self.tell(Note(text=text))
-        resolved = resume.resume(run.directory, self.variant, self.source, steps, self.tell)
+        resolved = resume.resume(run.directory, self.variant, self.source, steps, self.tell, self.world)
         run = TrainedRun(run.directory, resolved)
         for stage in range(current + 1, last + 1) if asked is None else [last] if current < last else []:
             run = self._of_stage(stage).train()
         return run
 
-    def _latest(self, last: int) -> TrainedRun | None:
+    def _latest(self, last: int, launch: str | None) -> TrainedRun | None:
         """The newest run of none but the stages up to `last`."""
         for directory in runs_in(self.out / "-".join(self.names)):
+            if launch is not None and _launched(directory) != launch:
+                continue
             resolved = read_config(directory, self.variant, self.source.cls)
             if (resolved.stage or 1) <= last:
                 return TrainedRun(directory, resolved)
@@ -272,7 +272,16 @@ class TrainRequest:
             {**self.options, "stage": stage},
             self.out,
             self.tell,
+            self.world,
         )
+
+
+def _launched(directory: RunDir) -> object:
+    """The :func:`launch_id` of the processes that began a run, if it is known."""
+    try:
+        return read_object(directory.path / "environment.json", "").get("launch")
+    except GankitError:
+        return None
 
 
 def _its_options(config: BaseModel, prefix: str = "data.") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from gankit.data.source import DataSource
 from gankit.events import Note, OnEvent
 from gankit.options.resolve import Resolved
 from gankit.plugin import Dataset, Variant
+from gankit.processes import ALONE, World
 from gankit.training.requirements import check_requirements
 from gankit.training.session import Session
 
@@ -24,11 +25,16 @@ class Ready:
 
 
 def make_ready(
-    variant: type[Variant[Any]], source: DataSource, resolved: Resolved, tell: OnEvent | None = None
+    variant: type[Variant[Any]],
+    source: DataSource,
+    resolved: Resolved,
+    tell: OnEvent | None = None,
+    world: World = ALONE,
 ) -> Ready:
     """Opens both splits and builds the networks. :class:`UsageError` if the options or the data are wrong.
 
-    The data is loaded if there is somebody to `tell` how far that is: first, since its length may depend on it.
+    The data is loaded if there is somebody to `tell` how far that is: first, since its length may depend on it. The
+    session is that of one process of `world`.
     """
     train, test = source.open(resolved.data, "train"), source.open(resolved.data, "test")
     made = variant(resolved.options)
@@ -36,7 +42,7 @@ def make_ready(
     if tell is not None:
         train.load(tell)
         test.load(tell)
-    return Ready(Session(made, train, resolved), test)
+    return Ready(Session(made, train, resolved, world), test)
 
 
 def tell_data_notes(ready: Ready, tell: OnEvent) -> None:

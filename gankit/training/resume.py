@@ -14,6 +14,7 @@ from gankit.files import not_regular, replace_text
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Variant
+from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes, explained
@@ -24,7 +25,12 @@ from gankit.training.trainer import Trainer
 
 
 def resume(
-    directory: RunDir, variant: type[Variant[Any]], source: DataSource, steps: int | None, tell: OnEvent
+    directory: RunDir,
+    variant: type[Variant[Any]],
+    source: DataSource,
+    steps: int | None,
+    tell: OnEvent,
+    world: World = ALONE,
 ) -> Resolved:
     """Train the run in `directory` to its end, or to `steps` in all; its config then.
 
@@ -44,7 +50,7 @@ def resume(
             directory.repair(saved)
             tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return resolved
-        ready = _ready(directory, variant, source, resolved, saved, edits, tell)
+        ready = _ready(directory, variant, source, resolved, saved, edits, tell, world)
         earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
         if saved is None:  # else the trainer writes it, once it has restored what is saved
             replace_text(config, resolved.to_toml())
@@ -60,13 +66,14 @@ def _ready(
     saved: Checkpoint | None,
     edits: Sequence[str],
     tell: OnEvent,
+    world: World,
 ) -> Ready:
     """The training that goes on from `saved`, once it was seen that it can; says what has changed since."""
     config = directory.path / "config.toml"
     changes: list[str] = []
     with explained(config, edits, changes):
         with given_as(in_file(config)):
-            ready = make_ready(variant, source, resolved, tell)
+            ready = make_ready(variant, source, resolved, tell, world)
         prints = fingerprints(ready)
         changes += directory.data_changes(prints)
         directory.keep_spec(ready.session.spec, prints)

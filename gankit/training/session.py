@@ -15,7 +15,9 @@ from gankit.data.loader import Loader
 from gankit.device import make_generator, memory_format, resolve_device, resolve_precision
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.events import Note, OnEvent, TrainingDiverged, ignore
+from gankit.nn.whole_batch_norm import of_whole_batch
 from gankit.plugin import Dataset, Variant
+from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import PARTS, Checkpoint
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
@@ -26,11 +28,14 @@ from gankit.training.random_part import RandomPart
 from gankit.training.step import TrainStep
 from gankit.training.turns import Turns
 from gankit.version import __version__
+from gankit.whole_batch import shared
 
 if TYPE_CHECKING:
     from gankit.options.resolve import Resolved
 
 
+DRAIN = 500
+"""Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""
 WITHOUT_IT = "Move that folder away: gankit resume then goes on from the checkpoint before it."
 
 
@@ -47,8 +52,9 @@ class Part(Protocol):
 class Session:
     """Networks, optimisers, averages, data stream and random state of one training: each a :class:`Part`."""
 
-    def __init__(self, variant: Variant[Any], dataset: Dataset[Any], resolved: Resolved) -> None:
+    def __init__(self, variant: Variant[Any], dataset: Dataset[Any], resolved: Resolved, world: World = ALONE) -> None:
         run = resolved.run
+        self.world = world
         self.variant, self.dataset, self.resolved = variant, dataset, resolved
         self.spec = dataset.spec
         self.device = resolve_device(run.device)
@@ -60,14 +66,17 @@ class Session:
         for network in self.networks.values():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
+            if world.size > 1:
+                of_whole_batch(network)
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
         self.weights = Weights(self.networks)
-        self.turns = Turns(variant, self.networks, self.precision, self.device)
-        self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=self.device.type == "cuda")
+        self.turns = Turns(variant, self.networks, self.precision, self.device, world)
+        pin = self.device.type == "cuda"
+        self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=pin, world=world)
         self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
-        self.meter = Meter()
+        self.meter = Meter(world)
         self.random = RandomPart(self.generator, self.device)
         # a step's first turns see the same batches; the further ones of a repeated phase see batches of their own
         self._main = [self._make_step() for _ in range(run.accumulate)]
@@ -114,16 +123,17 @@ class Session:
         """Step `index`: every phase's turns, `most` of each if given, then the averages. Waits for nothing."""
         run = self.resolved.run
         self._fill(self._main, index)
-        for turn in self.turns:
-            repeats = turn.repeats(index) if most is None else min(turn.repeats(index), most)
-            if repeats:
-                turn.schedule(index, run.steps)
-            for repetition in range(repeats):
-                if repetition:
-                    self._fill(self._further, index)
-                steps = self._further if repetition else self._main
-                for terms, step in zip(turn.run(steps), steps, strict=True):
-                    self.meter.add(index, turn.name, terms, step.take_logged())
+        with shared(self.world, self.loader.size):
+            for turn in self.turns:
+                repeats = turn.repeats(index) if most is None else min(turn.repeats(index), most)
+                if repeats:
+                    turn.schedule(index, run.steps)
+                for repetition in range(repeats):
+                    if repetition:
+                        self._fill(self._further, index)
+                    steps = self._further if repetition else self._main
+                    for terms, step in zip(turn.run(steps), steps, strict=True):
+                        self.meter.add(index, turn.name, terms, step.take_logged())
         if self.ema is not None:
             if run.ema_start is not None:
                 self.ema.decay = scheduled_ema(run, index)
@@ -149,7 +159,7 @@ class Session:
         return step
 
     def _make_step(self) -> TrainStep:
-        size, steps = self.loader.batch_size, self.resolved.run.steps
+        size, steps = self.loader.size, self.resolved.run.steps
         return TrainStep(
             steps, size, self.device, self.networks, self.generator, self.feed, self.spec, self.diff_augment
         )
@@ -160,6 +170,29 @@ class Session:
             return dict(self.networks)
         self.ema.sync_buffers()
         return {**self.networks, **self.ema.networks}
+
+    def look_back(self, step: int, owed: Sequence[str]) -> None:
+        """After step `step`, of several processes in all: reads the loss terms back where it is time to.
+
+        :class:`TrainingDiverged` if one is not finite; :class:`PluginError` if, where a checkpoint is due, the weights
+        of the processes are no longer the same.
+        """
+        if owed or len(self.meter) >= DRAIN:
+            self.meter.drain()
+        if "save" in owed and self.world.size > 1:
+            self._check_together(step)
+
+    def _check_together(self, step: int) -> None:
+        tensors = {key: t for key, t in self.weights.state_dict().items() if t.numel()}
+        norms = torch.stack([t.detach().double().norm().cpu() for t in tensors.values()])
+        apart = self.world.spread(norms.nan_to_num(posinf=0.0, neginf=0.0)).tolist()
+        if (worst := max(apart, default=0.0)) > 0:
+            name = list(tensors)[apart.index(worst)]
+            text = f"step {step}: {name} is no longer the same in all processes"
+            raise PluginError(
+                f"{text}. A variant draws for the samples of a batch with step.noise or gankit.whole_batch, and keeps "
+                "no state that depends on the samples of one process."
+            )
 
     def check_finite(self, step: int) -> None:
         """:class:`TrainingDiverged` if a weight is NaN or infinite: such a state must not replace a good checkpoint."""

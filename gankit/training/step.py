@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from gankit import whole_batch
 from gankit.data.augment import DiffAugment, check_along, check_p
 from gankit.errors import PluginError
 from gankit.plugin import DataSpec, Step
@@ -78,13 +79,14 @@ class TrainStep(Step):
         """The n-th one asked for in a step lies where the n-th one of the step before lay, if it is as large."""
         number = self._noises
         self._noises = number + 1
+        wide = (whole_batch.whole(shape[0]), *shape[1:]) if shape else shape
         if number < len(self._noise):
             kept = self._noise[number]
-            if kept.shape == shape and not kept.requires_grad:  # a loss may have asked for its gradient
-                return torch.randn(shape, generator=self.generator, out=kept)
-        fresh = torch.randn(shape, generator=self.generator, device=self.device)
+            if kept.shape == wide and not kept.requires_grad:  # a loss may have asked for its gradient
+                return whole_batch.randn(*shape, generator=self.generator, out=kept)
+        fresh = torch.randn(wide, generator=self.generator, device=self.device)
         self._noise[number : number + 1] = [fresh]
-        return fresh
+        return whole_batch.rows(fresh)
 
     def shared(self, key: str, draw: Callable[[], Any]) -> Any:
         if key not in self._shared:

@@ -41,13 +41,11 @@ from gankit.sampling.drawer import Drawer
 from gankit.training.after_step import called_for, still_owed
 from gankit.training.clock import Clock
 from gankit.training.interruption import Interruption
+from gankit.training.leading import Leading
 from gankit.training.listener import Listener
 from gankit.training.preparation import PreparationStore
 from gankit.training.session import Session
 from gankit.training.validation import evaluate_now, improves
-
-DRAIN = 500
-"""Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""
 
 
 class Trainer:
@@ -81,7 +79,7 @@ class Trainer:
         torch's global random state is this training's meanwhile: other threads that need it get it between two steps.
         The lock of the run is the caller's, who has read and written its files before.
         """
-        with self._random, self._interruption:
+        with self._random, self._interruption, Leading(self.session, self.run_dir.path) as self._others:
             self._clock.start()
             self.run_dir.clean()
             torch.manual_seed(derive_seed(self.run.seed, "global"))
@@ -99,6 +97,7 @@ class Trainer:
                         store = PreparationStore(self.run_dir, self._interruption)
                         self.session.begin(self.tell, inherited, store)
                     owed = ["sample", "save"]
+                self._others.begin(first)
                 with closing(self._open_log(first)) as self._log:
                     self._train(first, owed)
             except TrainingDiverged as error:
@@ -130,20 +129,23 @@ class Trainer:
         self._settle(first, owed)
         self._clock.lap(first)
         for index in range(first, run.steps):
-            session.train_step(index)
+            if self._others.agreed_to_stop(self._interruption.requested or self.tell.gone is not None):
+                session.meter.drain()
+                self._stop(index)
+            with self._others.in_step():
+                session.train_step(index)
             if index == 0 and session.diff_augment_unused:
                 self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
             step = index + 1
             owed = called_for(run, step)
             if step - first in (1, 4) and "log" not in owed:
                 self._pace(step, first)
+            session.look_back(step, owed)
             if owed:
                 self._settle(step, owed)
-            elif len(session.meter) >= DRAIN:
-                session.meter.drain()
-            if (self._interruption.requested and step < run.steps) or self.tell.gone is not None:
-                self._stop(step)
             self._random.give_way()
+        if self.tell.gone is not None:
+            self._stop(run.steps)
         self.tell(
             Finished(
                 path=self.run_dir.path,
@@ -227,7 +229,6 @@ class Trainer:
             raise _Stopped
 
     def _write_log(self, step: int) -> None:
-        self.session.meter.drain()
         pace = self._clock.seconds_a_step(step)
         speed = self.run.batch_size * self.run.accumulate / pace if pace else 0.0
         self._clock.lap(step)
@@ -254,7 +255,6 @@ class Trainer:
 
     def _sample(self, step: int) -> None:
         session, n, seed = self.session, self.run.sample_n, self.run.seed
-        session.meter.drain()
         rows = [split for split in (self.test, session.dataset) if split is not None]
         drawer = Drawer(session.variant, session.sampling_networks(), session.spec, lambda: rows, session.device)
         first = self._asked is None
@@ -271,7 +271,6 @@ class Trainer:
     def _evaluate(self, step: int) -> None:
         """Evaluates, and remembers whether this is the best so far."""
         session = self.session
-        session.meter.drain()
         with fork_rng(session.device):
             self.metrics = evaluate_now(
                 session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self._tell_unless_stopped
@@ -285,7 +284,6 @@ class Trainer:
 
     def _save(self, step: int) -> None:
         session = self.session
-        session.meter.drain()
         session.check_finite(step)
         owed = [] if self._owed == ["save"] else list(self._owed)
         best = self.best is not None and self.best["step"] == step

@@ -13,6 +13,7 @@ from torch.autograd.graph import increment_version
 from gankit.device import Precision, autocast
 from gankit.errors import PluginError
 from gankit.plugin import Optim, Phase
+from gankit.processes import ALONE, World
 from gankit.training.graphs import explain
 from gankit.training.optim import ScheduledOptimizer, scheduled_lr
 from gankit.training.step import TrainStep
@@ -23,8 +24,9 @@ class Turn:
 
     Gradients are taken with respect to the phase's own parameters only (``backward(inputs=...)``): nothing has to be
     frozen, no other network gathers gradients, and the weight gradients of the networks in between are not computed.
-    `earlier` are the turns of the phases before it, whose optimisers it may share. :class:`PluginError` if the phase
-    cannot be: it names the phase and what is wrong with it.
+    `earlier` are the turns of the phases before it, whose optimisers it may share. Of several processes of a `world`
+    the gradients are averaged, once for each step of the optimisers. :class:`PluginError` if the phase cannot be: it
+    names the phase and what is wrong with it.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Turn:
         precision: Precision,
         device: torch.device,
         earlier: Sequence[Turn] = (),
+        world: World = ALONE,
     ) -> None:
         self.phase = phase
+        self._world = world
         self.name = phase.name
         self.precision: Precision = precision
         self.device = device
@@ -117,6 +121,7 @@ class Turn:
             if all(p.grad is None for p in self.parameters):
                 raise self._error(self._complaint({}))
             self._seen_to_train = True
+        self._world.average_([p.grad for p in self.parameters if p.grad is not None])
         if self.scaler is None:
             for one in self.optimizers:
                 one.optimizer.step()

@@ -11,6 +11,7 @@ from torch import nn
 from gankit.device import Precision
 from gankit.errors import PluginError
 from gankit.plugin import Variant
+from gankit.processes import ALONE, World
 from gankit.training.turn import Turn
 
 
@@ -18,13 +19,18 @@ class Turns:
     """The turns of a variant's phases, in order. :class:`PluginError` if there are none, or two of one name."""
 
     def __init__(
-        self, variant: Variant[Any], networks: Mapping[str, nn.Module], precision: Precision, device: torch.device
+        self,
+        variant: Variant[Any],
+        networks: Mapping[str, nn.Module],
+        precision: Precision,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self._turns: dict[str, Turn] = {}
         for phase in variant.phases():
             if phase.name in self._turns:
                 raise PluginError(f"{type(variant).__name__} has two phases of the name {phase.name!r}")
-            self._turns[phase.name] = Turn(phase, networks, precision, device, list(self._turns.values()))
+            self._turns[phase.name] = Turn(phase, networks, precision, device, list(self._turns.values()), world)
         if not self._turns:
             raise PluginError(f"{type(variant).__name__} has no phases: there is nothing to train")
 

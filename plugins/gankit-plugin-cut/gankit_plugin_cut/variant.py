@@ -201,13 +201,14 @@ class CUT(Variant[CUTConfig]):
     def _draw(self, step: Step) -> Drawn:
         import torch
 
+        from gankit import whole_batch
         from gankit_plugin_cut.heads import at_places, draw_places
 
         c, generator, source = self.config, step.networks["generator"], step.batch[self.source]
         further = [step.batch[self.target]] if c.identity else []
         mirrored = None
         if c.equivariant:
-            mirrored = torch.rand(step.size, 1, 1, 1, generator=step.generator, device=step.device) < 0.5
+            mirrored = whole_batch.rand(step.size, 1, 1, 1, generator=step.generator, device=step.device) < 0.5
             images = generator(torch.cat([torch.where(mirrored, source.flip(3), source), *further]))
             with torch.no_grad():  # of the sources as they are: the maps of the mirrored ones are turned back
                 maps = generator.features(torch.cat([source, *further]), c.layers)

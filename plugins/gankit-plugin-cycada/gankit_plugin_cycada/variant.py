@@ -139,9 +139,11 @@ class CyCADA(CycleGAN):
     def _source(self, step: Step) -> dict[str, Tensor]:
         from torch.nn import functional as F
 
+        from gankit import whole_batch
+
         loss = F.cross_entropy(step.networks["source"](self._images(step, "a")).float(), step.batch["label_a"])
         kept = step.networks["progress"].loss
-        now = loss.detach()
+        now = whole_batch.mean(loss.detach())
         kept.copy_(now.where(kept.isinf(), kept.lerp(now, 0.02)))
         return {"loss": loss}
 
@@ -203,12 +205,14 @@ def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
     """
     import torch
 
+    from gankit import whole_batch
+
     if images.shape[1] == 4:  # opacity is no colour
         return torch.cat([recoloured(images[:, :3], generator), images[:, 3:]], 1)
     n, channels = images.shape[:2]
 
     def drawn(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, device=images.device)
+        return whole_batch.rand(*shape, generator=generator, device=images.device)
 
     sign = (drawn(n, 1, 1, 1) < 0.5).to(images.dtype) * 2 - 1
     gain = sign * (0.3 + 0.7 * drawn(n, 1, 1, 1)) * (0.8 + 0.4 * drawn(n, channels, 1, 1))

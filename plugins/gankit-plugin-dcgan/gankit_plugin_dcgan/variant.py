@@ -121,9 +121,9 @@ class DCGAN(Variant[DCGANConfig]):
     def _noise(self, source: Step | SampleRequest, number: int) -> Tensor:
         if self.config.noise == "normal":
             return source.noise(number, self.config.z)
-        import torch
+        from gankit import whole_batch
 
-        draw = torch.rand(number, self.config.z, generator=source.generator, device=source.device)
+        draw = whole_batch.rand(number, self.config.z, generator=source.generator, device=source.device)
         return draw.mul_(2).sub_(1)
 
     def _fake(self, step: Step) -> Tensor:

@@ -103,18 +103,19 @@ class GAN(Variant[GANConfig]):
 
     def _noise(self, number: int, generator: torch.Generator) -> Tensor:
         """(number, z), on the generator's device."""
-        import torch
+        from gankit import whole_batch
 
         if self.config.prior == "normal":
-            return torch.randn(number, self.config.z, generator=generator, device=generator.device)
-        return torch.rand(number, self.config.z, generator=generator, device=generator.device).mul_(2).sub_(1)
+            return whole_batch.randn(number, self.config.z, generator=generator, device=generator.device)
+        return whole_batch.rand(number, self.config.z, generator=generator, device=generator.device).mul_(2).sub_(1)
 
     def _noisy(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        import torch
+        from gankit import whole_batch
 
         if not self.config.noise:
             return images
-        return images + self.config.noise * torch.randn(images.shape, generator=generator, device=images.device)
+        noise = whole_batch.randn(*images.shape, generator=generator, device=images.device)
+        return images + self.config.noise * noise
 
     def _fake(self, step: Step) -> Tensor:
         """Generated images; both phases see the same ones."""

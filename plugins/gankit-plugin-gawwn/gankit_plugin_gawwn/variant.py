@@ -128,6 +128,7 @@ class GAWWN(Variant[GAWWNConfig]):
         return step.shared("fake", draw)
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
+        from gankit import whole_batch
         from gankit.ops import patchgan_g_loss
         from gankit.text.matching import embedded, mistaken
 
@@ -140,10 +141,11 @@ class GAWWN(Variant[GAWWNConfig]):
         terms = {
             "real": patchgan_g_loss(judge(real, embedding, place), "bce"),
             "fake": reject(judge(fake, embedding, place)) / 2,
-            "mismatched": reject(judge(real, embedding[mistaken(step, self.config.mismatch)], place)) / 2,
+            "mismatched": reject(judge(real, mistaken(step, embedding, self.config.mismatch), place)) / 2,
         }
         if self.config.misplaced:
-            terms["misplaced"] = self.config.misplaced * reject(judge(real, embedding, place.roll(1, 0)))
+            elsewhere = whole_batch.rows(whole_batch.gather(place).roll(1, 0))
+            terms["misplaced"] = self.config.misplaced * reject(judge(real, embedding, elsewhere))
         if self.config.patches:
             told_apart = (patchgan_g_loss(real[2], "bce") + reject(fake[2])) / 2
             terms["patches"] = self.config.patches * told_apart

@@ -119,10 +119,12 @@ class InfoGAN(Variant[InfoGANConfig]):
         """Images, and the categorical and continuous codes that they were drawn from; both phases see the same."""
         import torch
 
+        from gankit import whole_batch
+
         def draw() -> tuple[Tensor, Tensor, Tensor]:
             c, n = self.config, step.size
-            code = torch.randint(c.classes, (n,), generator=step.generator, device=step.device)
-            uniform = torch.rand(n, len(c.continuous), generator=step.generator, device=step.device)
+            code = whole_batch.randint(c.classes, n, generator=step.generator, device=step.device)
+            uniform = whole_batch.rand(n, len(c.continuous), generator=step.generator, device=step.device)
             continuous = uniform * 2 - 1
             image = step.networks["generator"](torch.cat([step.noise(n, c.z), continuous], 1), code)
             return image, code, continuous
@@ -143,6 +145,8 @@ class InfoGAN(Variant[InfoGANConfig]):
         """
         from torch.nn import functional as F
 
+        from gankit import whole_batch
+
         c = self.config
         logits, mean, log_deviation = step.networks["reader"](features)
         missing = F.cross_entropy(logits, code)
@@ -156,7 +160,7 @@ class InfoGAN(Variant[InfoGANConfig]):
         else:
             unlikely = 0.5 * square
             # of the Gaussian whose deviation fits best: with 1 even what is read without error has less than 0 nats
-            bound = math.log(2) - 0.5 * (2 * math.pi * math.e * square.mean(0)).log()
+            bound = math.log(2) - 0.5 * (2 * math.pi * math.e * whole_batch.mean(square.detach().mean(0))).log()
         for name, nats in zip(c.continuous, bound, strict=True):
             step.log(f"nats of {name}", nats)
         return {

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gankit import whole_batch
+
 DEGREES, SCALE, SHEAR, SHIFT = 10.0, 0.15, 0.3, 0.06
 """How far a view is turned, sized, sheared and moved (as a fraction of the image) at most, each way."""
 BENDS, BEND = 5, 0.05
@@ -19,14 +21,14 @@ def view(images: Tensor, generator: torch.Generator) -> Tensor:
     n, _, height, width = images.shape
 
     def between(limit: float) -> Tensor:
-        return (torch.rand(n, generator=generator, device=images.device) * 2 - 1) * limit
+        return (whole_batch.rand(n, generator=generator, device=images.device) * 2 - 1) * limit
 
     angle, size, aspect = between(math.radians(DEGREES)), 1 + between(SCALE), 1 + between(SCALE)
     cos, sin, square = angle.cos() * size, angle.sin() * size, height / width
     top = torch.stack([cos * aspect, (between(SHEAR) - sin) * square, 2 * between(SHIFT)], 1)
     bottom = torch.stack([sin / square, cos, 2 * between(SHIFT)], 1)
     grid = F.affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
-    moves = torch.randn(n, 2, BENDS, BENDS, generator=generator, device=images.device) * (2 * BEND)
+    moves = whole_batch.randn(n, 2, BENDS, BENDS, generator=generator, device=images.device) * (2 * BEND)
     bends = F.interpolate(moves, (height, width), mode="bicubic", align_corners=True)
     grid = grid + bends.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -38,7 +40,7 @@ def shared_information(one: Tensor, other: Tensor) -> Tensor:
     log K if every class is as frequent, sure, and the same in both. Ji et al. 2019, "Invariant Information Clustering",
     equation 3.
     """
-    together = (one[:, :, None] * other[:, None, :]).mean(0)
+    together = whole_batch.mean((one[:, :, None] * other[:, None, :]).mean(0))
     together = ((together + together.t()) / 2).clamp_min(1e-8)
     apart = together.sum(0, keepdim=True) * together.sum(1, keepdim=True)
     return (together * (together.log() - apart.log())).sum()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gankit import whole_batch
 from gankit.errors import UsageError
 from gankit.nn import LeakyReLU, UpsampleConv2d
 from gankit.options.spelling import give
@@ -174,7 +175,8 @@ class GatedFiller(nn.Module):
         """
         if self.spread:
             hidden = mask.expand_as(images)
-            errors = [((drawn - images).abs() * hidden).sum() / hidden.sum().clamp_min(1) for drawn in stages]
+            number = whole_batch.mean(hidden.sum()).clamp_min(1)
+            errors = [((drawn - images).abs() * hidden).sum() / number for drawn in stages]
         else:
             errors = [(drawn - images).abs().mean() for drawn in stages]
         return dict(zip(("coarse", "fine"), errors, strict=True))

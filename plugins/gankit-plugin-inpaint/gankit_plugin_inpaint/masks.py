@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gankit import whole_batch
+
 __all__ = ["Holes", "boxes", "centre", "draw_holes", "strokes"]
 
 VERTICES = 4, 12
@@ -51,7 +53,7 @@ def centre(number: int, size: tuple[int, int], rim: tuple[int, int], device: tor
 
 def boxes(number: int, size: tuple[int, int], sides: tuple[float, float], generator: torch.Generator) -> Tensor:
     """A box in each mask, anywhere inside of it, whose sides are uniform between the two fractions `sides`."""
-    uniform = torch.rand(2, 2, number, generator=generator, device=generator.device)
+    uniform = whole_batch.rand(2, 2, number, generator=generator, dim=2, device=generator.device)
     inside = []
     for (extent, place), pixels in zip(uniform, size, strict=True):
         long = ((sides[0] + extent * (sides[1] - sides[0])) * pixels).round().clamp(1, pixels)
@@ -75,13 +77,14 @@ def strokes(
     scale = math.hypot(height, width) / 8
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(number, count[1], *shape, generator=generator, device=device)
+        return whole_batch.rand(number, count[1], *shape, generator=generator, device=device)
 
     start = uniform(2) * torch.tensor([height, width], device=device)
     # zigzag: every second direction is turned by half a circle
     turn = 2 * math.pi / 5 * (1 + (2 * uniform(most) - 1) / 3)
     turn = turn + math.pi * (torch.arange(most, device=device) % 2) + 2 * math.pi * uniform(1)
-    length = (scale * (1 + 0.5 * torch.randn(turn.shape, generator=generator, device=device))).clamp(0, 2 * scale)
+    wander = whole_batch.randn(*turn.shape, generator=generator, device=device)
+    length = (scale * (1 + 0.5 * wander)).clamp(0, 2 * scale)
     steps = torch.stack([turn.sin() * length, turn.cos() * length], -1)
     corners = torch.cat([start[:, :, None], steps], 2).cumsum(2)
     limit = torch.tensor([height - 1.0, width - 1.0], device=device)

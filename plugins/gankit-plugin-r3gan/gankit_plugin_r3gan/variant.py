@@ -151,7 +151,7 @@ class R3GAN(Variant[R3GANConfig]):
             step.log("r2", r2)
             terms["penalty"] = gamma / 2 * self.config.penalty_every * (r1 + r2)
         if labels is not None and self.config.captions and self.config.mismatch:
-            wrong = judge.score(real_features, labels[mistaken(step, "near")])
+            wrong = judge.score(real_features, mistaken(step, labels, "near"))
             terms["mismatched"] = self.config.mismatch * relativistic_d_loss(real, wrong)
         if self.config.san:
             apart = judge.direction(fake_features, labels) - judge.direction(real_features, labels)

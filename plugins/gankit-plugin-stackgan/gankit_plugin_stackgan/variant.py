@@ -137,13 +137,14 @@ class StackGAN(Variant[StackGANConfig]):
 
     def _asked(self, step: Step) -> Tensor:
         """Embeddings (N, E) of what is drawn: the batch's captions, or half of them twice where modes are sought."""
+        from gankit import whole_batch
         from gankit.text.matching import embedded
 
-        embedding = embedded(step)
         if not self.config.seek:
-            return embedding
+            return embedded(step)
+        embedding = whole_batch.gather(embedded(step))
         half = (len(embedding) + 1) // 2
-        return embedding[:half].repeat(2, 1)[: len(embedding)]
+        return whole_batch.rows(embedding[:half].repeat(2, 1)[: len(embedding)])
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         import torch
@@ -168,7 +169,7 @@ class StackGAN(Variant[StackGANConfig]):
         terms = {
             "real": accept(judge.matched(real, condition)),
             "fake": reject(judge.matched(fake, asked)),
-            "mismatched": reject(judge.matched(real, condition[mistaken(step, self.config.mismatch)])),
+            "mismatched": reject(judge.matched(real, mistaken(step, condition, self.config.mismatch))),
         }
         if self.stage == 1:
             return {"real": terms["real"], "fake": terms["fake"] / 2, "mismatched": terms["mismatched"] / 2}

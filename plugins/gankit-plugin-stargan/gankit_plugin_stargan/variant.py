@@ -174,24 +174,33 @@ class StarGAN(Variant[StarGANConfig]):
         return step.batch[step.networks["generator"].domain.key]
 
     def _order(self, step: Step) -> Tensor:
-        """Images of the batch are to become what others of it are: in this order."""
+        """Images of the whole batch are to become what others of it are: in this order."""
         import torch
 
-        return step.shared("order", lambda: torch.randperm(step.size, generator=step.generator, device=step.device))
+        from gankit import whole_batch
+
+        number = whole_batch.whole(step.size)
+        return step.shared("order", lambda: torch.randperm(number, generator=step.generator, device=step.device))
+
+    def _ordered(self, step: Step, values: Tensor) -> Tensor:
+        """Of the other images of the batch, in that order, what `values` (N, ...) are of its own."""
+        from gankit import whole_batch
+
+        return whole_batch.rows(whole_batch.gather(values)[self._order(step)])
 
     def _fakes(self, step: Step) -> Tensor:
         """The discriminator's first turn sees those that the generator is to learn from."""
         generate = step.networks["generator"]
-        return step.shared("fakes", lambda: generate(step.batch["image"], self._labels(step)[self._order(step)]))
+        return step.shared("fakes", lambda: generate(step.batch["image"], self._ordered(step, self._labels(step))))
 
     def _discriminator(self, step: Step) -> dict[str, Tensor]:
         from gankit.losses import gradient_penalty, r1_penalty
         from gankit.ops import patchgan_d_loss
 
         c, judge = self.config, step.networks["discriminator"]
-        domain, labels, order = step.networks["generator"].domain, self._labels(step), self._order(step)
+        domain, labels = step.networks["generator"].domain, self._labels(step)
         told = domain.planes(labels)
-        wanted = told[order]
+        wanted = self._ordered(step, told)
         real, fake = step.augment(step.batch["image"]), step.augment(self._fakes(step).detach())
         terms: dict[str, Tensor] = {}
         kept: list[tuple[Tensor, Tensor | None]] = []
@@ -202,7 +211,8 @@ class StarGAN(Variant[StarGANConfig]):
 
         if c.penalty and c.loss == "wgan":
             # on lines to reals of the domain that the fakes are said to be of
-            slope = gradient_penalty(lambda x: judge.real(x, wanted), real[order], fake, generator=step.generator)
+            others = self._ordered(step, real)
+            slope = gradient_penalty(lambda x: judge.real(x, wanted), others, fake, generator=step.generator)
             terms["penalty"] = c.penalty * slope
         elif c.penalty:
             terms["penalty"] = c.penalty / 2 * r1_penalty(score, real)
@@ -216,7 +226,7 @@ class StarGAN(Variant[StarGANConfig]):
         from gankit.ops import patchgan_g_loss
 
         c, image, labels = self.config, step.batch["image"], self._labels(step)
-        generate, fake, wanted = step.networks["generator"], self._fakes(step), labels[self._order(step)]
+        generate, fake, wanted = step.networks["generator"], self._fakes(step), self._ordered(step, labels)
         source, classes = step.networks["discriminator"](step.augment(fake), generate.domain.planes(wanted))
         terms = {"adversarial": patchgan_g_loss(source, c.loss)}
         if classes is not None:

@@ -88,7 +88,9 @@ class AE(Variant[AEConfig]):
         return {"squared_error": total / pixels}
 
     def _loss(self, step: Step) -> dict[str, Tensor]:
+        from gankit import whole_batch
+
         image = step.batch["image"]
         code = step.networks["encoder"](image)
-        step.networks["gaussian"].update(code, step.index)
+        step.networks["gaussian"].update(whole_batch.gather(code.detach()), step.index)
         return {"squared_error": (step.networks["decoder"](code).float() - image).square().mean()}

@@ -1,0 +1,174 @@
+"""Trainings in processes that torchrun starts: what they leave on disk, what kills and signals do to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_gan
+from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
+from training_helpers import final, numbers
+
+import gankit
+from gankit.runs import checkpoint
+
+STARTED: list[subprocess.Popen[str]] = []
+SCRIPT = [tiny_gan.__file__]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on_training():
+    """A test that fails must not leave its processes behind."""
+    yield
+    for process in STARTED:
+        for one in (*children(process.pid), process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        process.wait()
+    STARTED.clear()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started, and those."""
+    try:
+        own = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [grown for one in own for grown in (one, *children(one))]
+
+
+def torchrun(*arguments: object, number: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
+    launch = ["--standalone", f"--nproc-per-node={number}", f"--max-restarts={restarts}", "--monitor-interval=0.1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *launch, *SCRIPT, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    STARTED.append(process)
+    return process
+
+
+def wait_for(condition, process, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
+
+
+def workers(process) -> list[int]:
+    return [one for one in children(process.pid) if tiny_gan.__file__ in Path(f"/proc/{one}/cmdline").read_text()]
+
+
+def newest(run: Path) -> str:
+    place = run / "checkpoints" / "latest"
+    return place.read_text().strip() if place.exists() else ""
+
+
+def rows(run: Path) -> list[dict]:
+    return numbers([json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()])
+
+
+def test_one_run_as_of_one_process(tmp_path):
+    """One directory, one log with the figures of one process, and a checkpoint that one process goes on from."""
+    process = torchrun("train", tmp_path / "two", 24)
+    assert process.wait(120) == 0, process.stdout.read()
+    two = tmp_path / "two" / "tiny-blobs"
+    assert [path.name for path in two.iterdir()] == ["0001"]
+    two = two / "0001"
+    options = {**SMALL, "steps": 24, "repeat": 2, "checkpoint_every": 3, "sample_every": 0}
+    one = gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path / "one", **options).path
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+    assert [row["step"] for row in rows(one)] == [row["step"] for row in rows(two)]
+    for of_one, of_two in zip(rows(one), rows(two), strict=True):
+        for key in ("discriminator/real", "discriminator/fake", "generator/adversarial"):
+            assert of_two[key] == pytest.approx(of_one[key], rel=1e-3)
+    assert gankit.open_run(two, Tiny, Blobs).resume(30).steps == 30
+
+
+def test_workers_killed_again_and_again(tmp_path):
+    """SIGKILL of one or other at random moments; torchrun starts all anew, and the end is that of a run undisturbed.
+
+    As often as GANKIT_KILLS says.
+    """
+    steps, draw, most = 120, random.Random(3), int(os.environ.get("GANKIT_KILLS", "1"))
+    process = torchrun("train", tmp_path / "whole", steps)
+    assert process.wait(240) == 0, process.stdout.read()
+    process = torchrun("train", tmp_path / "killed", steps, restarts=50)
+    run, kills, seen = tmp_path / "killed" / "tiny-blobs" / "0001", 0, ""
+    while process.poll() is None and kills < most:
+        wait_for(lambda seen=seen: newest(run) != seen and len(workers(process)) == 2, process)
+        seen = newest(run)
+        time.sleep(draw.uniform(0, 0.1))
+        if len(both := workers(process)) == 2:
+            os.kill(draw.choice(both), signal.SIGKILL)
+            kills += 1
+    assert process.wait(240) == 0, process.stdout.read()
+    assert kills == most
+    assert [path.name for path in run.parent.iterdir()] == ["0001"]
+    assert final(run, steps) == final(tmp_path / "whole" / "tiny-blobs" / "0001", steps)
+
+
+def test_the_launcher_is_killed(tmp_path):
+    """Its processes notice, stop at one step and save it; in two others the run goes on."""
+    process = torchrun("train", tmp_path, 100_000)
+    run = tmp_path / "tiny-blobs" / "0001"
+    wait_for(lambda: newest(run) >= "step-000030", process)
+    both = workers(process)
+    process.kill()
+    end = time.monotonic() + 60
+    while any(Path(f"/proc/{one}").exists() for one in both):
+        assert time.monotonic() < end, "they train on"
+        time.sleep(0.05)
+    step = int(newest(run).removeprefix("step-"))
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("steps = 100000", f"steps = {step + 10}"))
+    process = torchrun("resume", run)
+    assert process.wait(120) == 0, process.stdout.read()
+    assert newest(run) == f"step-{step + 10:06d}"
+    logged = [row["step"] for row in rows(run)]
+    assert logged == sorted(set(logged))
+
+
+def test_a_signal_to_any_of_them(tmp_path):
+    process = torchrun("train", tmp_path, 100_000)
+    run = tmp_path / "tiny-blobs" / "0001"
+    wait_for(lambda: newest(run) >= "step-000003", process)
+    os.kill(workers(process)[1], signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert output.count(f"Go on with: gankit resume {run}") == 1
+    assert f"stopped after step {int(newest(run).removeprefix('step-'))}." in output
+    checkpoint.verify(run / "checkpoints" / newest(run))
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gankit", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_command(tmp_path):
+    """`--processes 2`: one output, one run; what is wrong is told once, with its exit code, and not tried again."""
+    options = ["--batch-size", 8, "--steps", 6, "--out", tmp_path, "--device", "cpu", "--checkpoint-every", 3]
+    done = command("run", "gan", "--processes", 2, *options, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["steps"] == 6
+    described = json.loads((Path(result["run"]) / "environment.json").read_text())
+    assert described["processes"] == 2
+    odd = command("run", "gan", "--processes", 2, *options, "--batch-size", 7)
+    assert odd.returncode == 2
+    assert odd.stderr.count("batch_size = 7 cannot be shared evenly by 2 processes. Use --batch-size 6.") == 1
+    assert "Traceback" not in odd.stderr
+    wrong = command("run", "gan", "--processes", 0, *options)
+    assert wrong.returncode == 2
+    assert "--processes 0: must be at least 1" in wrong.stderr

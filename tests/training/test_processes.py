@@ -1,0 +1,130 @@
+"""N processes are one: after some steps the weights of 2 and of 4 are those of one process with the whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from in_double import apart, in_double, trained
+from tiny_gan import Blobs, BlobsConfig, Tiny
+
+from gankit.check.data import stand_in
+from gankit.data.made_up import MadeUp
+from gankit.discovery.entry_points import load_dataset, load_variant, variants
+from gankit.errors import UsageError
+from gankit.options.resolve import resolve
+from gankit.processes import World
+from gankit.training.session import Session
+
+SMALL: dict[str, dict[str, object]] = {
+    "cgan": {"hidden": 16},
+    "cut": {"g_width": 4, "d_width": 4, "blocks": 2, "layers": "0,2,4", "patches": 16, "data.size": 32},
+    "cycada": {"g_width": 4, "d_width": 4, "blocks": 1, "width": 4, "answer_width": 16, "features_from": 0},
+    "cyclegan": {"g_width": 4, "d_width": 4, "blocks": 1, "data.size": 32},
+    "inpaint": {"g_width": 4, "d_width": 4, "neck": 16, "data.size": 32},
+    "pix2pix": {"g_width": 4, "d_width": 4, "data.size": 32},
+    "r3gan": {"width": 16},
+    "stackgan": {"g1_width": 4, "g2_width": 4, "d_width": 4},
+    "stargan": {"g_width": 4, "d_width": 4, "d_layers": 2, "blocks": 1, "data.size": 32},
+    "wgan": {"g_width": 4, "d_width": 4},
+}
+"""In 64 bits convolutions take their time."""
+CASES: dict[str, tuple[dict[str, object], ...]] = {
+    "cgan": ({}, {"preset": "conv"}),
+    "cyclegan": ({}, {"preset": "wasserstein"}),
+    "gan": ({"dropout": 0.3},),
+    "gawwn": ({}, {"misplaced": 0.5, "d_norm": "batch"}),
+    "infogan": ({"consistency": 1.0},),
+    "inpaint": ({}, {"preset": "context-encoder"}),
+    "pix2pix": ({"norm": "batch"},),
+    "r3gan": ({"adaptive": True, "augment.diff": "color,translation,cutout"}, {"penalty": "approx"}),
+    "stackgan": ({"stage": 1, "d_norm": "batch", "seek": 0.1}, {"stage": 2}),
+    "stargan": ({}, {"loss": "wgan"}),
+    "vae": ({"likelihood": "squared"},),
+    "wgan": ({}, {"lipschitz": "approx"}),
+}
+"""Options of which a variant has more than its default; of every other one the default."""
+
+
+def cases():
+    both = ((name, options) for name in variants() for options in CASES.get(name, ({},)))
+    return [pytest.param(*one, id="-".join([one[0], *map(str, one[1].values())])) for one in both]
+
+
+@pytest.mark.parametrize(("name", "options"), cases())
+def test_every_variant(name, options):
+    options = dict(options)
+    variant = load_variant(name)
+    dataset = load_dataset(variant.dataset)
+    preset = options.pop("preset", None)
+    given = {**variant.check_options, **SMALL.get(name, {}), **options}
+    resolved = resolve(variant, dataset, variant=name, dataset=variant.dataset, preset=preset, options=given)
+    try:
+        spec = dataset(resolved.data, "train").spec
+    except UsageError:  # without a directory of the user's own
+        spec = stand_in(variant).spec
+    data = MadeUp(spec, 24)
+    # a bias before a norm has no gradient but what rounding leaves of second derivatives; Adam makes steps of that
+    close = 1e-7 if preset == "wasserstein" else 1e-9
+    with in_double():
+        for accumulate in (1, 2):
+            run = {"batch_size": 4, "accumulate": accumulate}
+            (alone,) = trained(variant, data, resolved, 1, 3, **run)
+            for one in trained(variant, data, resolved, 2, 3, **run):
+                off, where = apart(alone, one)
+                assert off < close, where
+        for one in trained(variant, data, resolved, 4, 3, **run):
+            off, where = apart(alone, one)
+            assert off < close, where
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("augment", [{}, {"flip": True, "crop": 0.25, "diff": ("color", "translation", "cutout")}])
+def test_batch_norm_dropout_and_augmentation(size, augment):
+    resolved = resolve(Tiny, Blobs, variant="tiny", dataset="blobs", options={"augment": augment, "repeat": 2})
+    data = Blobs(BlobsConfig(count=21), "train")  # batches run across the ends of epochs
+    with in_double():
+        (alone,) = trained(Tiny, data, resolved, 1, 50, batch_size=8)
+        for one in trained(Tiny, data, resolved, size, 50, batch_size=8):
+            off, where = apart(alone, one)
+            assert off < 1e-9, where
+
+
+def test_every_process_has_rows_of_its_own():
+    """Else they would agree without having shared anything."""
+    seen = []
+
+    class Watched(Blobs):
+        def batch(self, indices):
+            seen.append(sorted(indices.tolist()))
+            return super().batch(indices)
+
+    resolved = resolve(Tiny, Blobs, variant="tiny", dataset="blobs", options={})
+    trained(Tiny, Watched(BlobsConfig(count=8), "train"), resolved, 4, 1, batch_size=8)
+    assert sorted(index for rows in seen for index in rows) == list(range(8))
+    assert [len(rows) for rows in seen] == [2] * 4
+
+
+def test_a_batch_that_cannot_be_shared():
+    resolved = resolve(Tiny, Blobs, variant="tiny", dataset="blobs", options={"batch_size": 10})
+    with pytest.raises(UsageError, match=r"10 cannot be shared evenly by 4 processes. Use --batch-size 8"):
+        Session(Tiny(resolved.options), Blobs(BlobsConfig(), "train"), resolved, World(0, 4))
+    small = replace(resolved, run=resolved.run.model_copy(update={"batch_size": 1}))
+    with pytest.raises(UsageError, match="Use --batch-size 2"):
+        Session(Tiny(small.options), Blobs(BlobsConfig(), "train"), small, World(0, 2))
+
+
+def test_a_nan_is_seen_by_all():
+    from gankit.check.simulated import together
+    from gankit.events import TrainingDiverged
+    from gankit.runs.log import Meter
+
+    def work(world):
+        meter = Meter(world)
+        meter.add(3, "generator", {"loss": torch.tensor(float("nan") if world.rank else 1.0)})
+        with pytest.raises(TrainingDiverged, match="step 4: phase 'generator', loss term 'loss' is nan"):
+            meter.drain()
+        return world.rank
+
+    assert together(3, work) == [0, 1, 2]
