@@ -95,23 +95,20 @@ class World:
             self.sum_(flat).div_(self.size)
             torch._foreach_copy_([_in_memory(one) for one in bucket], list(flat.split([one.numel() for one in bucket])))
 
-    @_talks
     def most(self, *values: int) -> tuple[int, ...]:
         """The largest of each of `values` over all processes."""
-        if self.size == 1:
-            return values
-        tensor = torch.tensor(values, dtype=torch.int64)
-        dist.all_reduce(tensor, dist.ReduceOp.MAX)
-        return tuple(tensor.tolist())
+        return tuple(self._of_all(torch.tensor(values)).amax(0).tolist())
 
-    @_talks
     def spread(self, values: Tensor) -> Tensor:
-        """How far `values`, float64 on the CPU, are apart: the largest less the smallest of each over all processes."""
-        high, low = values.clone(), values.clone()
-        if self.size > 1:
-            dist.all_reduce(high, dist.ReduceOp.MAX)
-            dist.all_reduce(low, dist.ReduceOp.MIN)
-        return high - low
+        """How far `values` (N,) on the CPU are apart: the largest less the smallest of each over all processes."""
+        found = self._of_all(values)
+        return found.amax(0) - found.amin(0)
+
+    def _of_all(self, values: Tensor) -> Tensor:
+        """Those of all processes, (size, N)."""
+        found = values.new_zeros(self.size, len(values))
+        found[self.rank] = values
+        return self.sum_(found)
 
     @_talks
     def send(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:

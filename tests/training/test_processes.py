@@ -8,13 +8,21 @@ import pytest
 import torch
 from in_double import apart, in_double, trained
 from tiny_gan import Blobs, BlobsConfig, Tiny
+from torch import nn
+from torch.nn import functional as F
 
+from gankit import whole_batch
+from gankit.check.checker import Failed
 from gankit.check.data import stand_in
+from gankit.check.processes import check_processes
+from gankit.check.simulated import together
 from gankit.data.made_up import MadeUp
 from gankit.discovery.entry_points import load_dataset, load_variant, variants
-from gankit.errors import UsageError
+from gankit.errors import PluginError, UsageError
+from gankit.events import TrainingDiverged
 from gankit.options.resolve import resolve
-from gankit.processes import World
+from gankit.processes import ALONE, World
+from gankit.runs.log import Meter
 from gankit.training.session import Session
 
 SMALL: dict[str, dict[str, object]] = {
@@ -115,11 +123,83 @@ def test_a_batch_that_cannot_be_shared():
         Session(Tiny(small.options), Blobs(BlobsConfig(), "train"), small, World(0, 2))
 
 
-def test_a_nan_is_seen_by_all():
-    from gankit.check.simulated import together
-    from gankit.events import TrainingDiverged
-    from gankit.runs.log import Meter
+def sessions(variant, world):
+    resolved = resolve(variant, Blobs, variant="tiny", dataset="blobs", options={"batch_size": 8, "device": "cpu"})
+    return Session(variant(resolved.options), Blobs(BlobsConfig(), "train"), resolved, world)
 
+
+class Drawn(Tiny):
+    """Draws for its own samples what the other process draws for its."""
+
+    def fake(self, step):
+        label = F.one_hot(step.batch["label"], self.classes).float()
+        noise = torch.randn(step.size, 4, generator=step.generator)
+        return step.networks["generator"](torch.cat([noise, label], 1))
+
+
+class Coupled(Tiny):
+    """Compares samples with those of one process alone."""
+
+    def generator_loss(self, step):
+        fake = step.shared("fake", lambda: self.fake(step))
+        return {"alike": fake.flatten(1).var(0).log().mean()}
+
+
+class Kept(Tiny):
+    """Keeps what it has seen of its own samples."""
+
+    def networks(self, spec):
+        seen = nn.Module()
+        seen.register_buffer("mean", torch.zeros(()))
+        return {**super().networks(spec), "seen": seen}
+
+    def discriminator_loss(self, step):
+        step.networks["seen"].mean.copy_(step.batch["label"].float().mean())
+        return super().discriminator_loss(step)
+
+
+class Uneven(Tiny):
+    """Asks for what depends on the samples of one process."""
+
+    def generator_loss(self, step):
+        terms = super().generator_loss(step)
+        if whole_batch.rows(torch.arange(whole_batch.whole(1)))[0] == 0:  # of the first process
+            terms["more"] = whole_batch.mean(terms["adversarial"])
+        return terms
+
+
+@pytest.mark.parametrize(
+    ("variant", "complaint"),
+    [
+        (Drawn, r"phase 'discriminator': the gradient of 'discriminator' is \d+% off"),
+        (Coupled, r"phase 'generator': the gradient of 'generator' is \d+% off"),
+        (Kept, r"the buffer seen.mean is \d+% off"),
+        (Uneven, "two processes do not train together"),
+    ],
+)
+def test_the_check_tells_authors(variant, complaint):
+    with pytest.raises(Failed, match=complaint) as caught:
+        check_processes(sessions(variant, ALONE), lambda world: sessions(variant, world))
+    assert "whole_batch" in str(caught.value)
+    assert "agree" in check_processes(sessions(Tiny, ALONE), lambda world: sessions(Tiny, world))
+
+
+def test_processes_that_have_come_apart():
+    """Seen by all at once, where the next checkpoint is due."""
+
+    def work(world):
+        session = sessions(Kept, world)
+        session.begin()
+        session.train_step(0)
+        session.look_back(1, ["log"])
+        with pytest.raises(PluginError, match=r"step 1: seen\.mean is no longer the same in all processes"):
+            session.look_back(1, ["log", "save"])
+        return True
+
+    assert together(2, work) == [True, True]
+
+
+def test_a_nan_is_seen_by_all():
     def work(world):
         meter = Meter(world)
         meter.add(3, "generator", {"loss": torch.tensor(float("nan") if world.rank else 1.0)})
