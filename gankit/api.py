@@ -23,7 +23,7 @@ from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
 from gankit.training.launch import TrainRequest
-from gankit.training.leading import NothingToTrain, follow, launch_id, leading
+from gankit.training.leading import follow, lead
 from gankit.training.plan import Plan, make_plan
 from gankit.training.session import Session
 from gankit.training.stages import read_config, read_names
@@ -59,12 +59,11 @@ def train(
     request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world)
     if not world.leads:
         trained = follow(world, None if isinstance(variant, str) else variant, request.source)
-        if trained is None:
-            raise NothingToTrain("the run has all its steps already")
     else:
-        with leading(world):
-            launch = launch_id()  # the run that these processes began, before one of them died
+        with lead(world) as done:
+            launch = request.launch  # of a run that these processes began, before one of them died
             trained = request.resume(None if resume else launch) if resume or launch else request.train()
+            done.append(trained)
     return Run(trained.directory, trained.resolved, request.variant, request.source)
 
 

@@ -74,12 +74,13 @@ class Step(ABC):
     steps: int
     """Number of steps of the run."""
     size: int
-    """Number of samples in a batch."""
+    """Number of samples in a batch; of several processes that share it, of this one's share."""
     spec: DataSpec
     device: torch.device
     networks: Networks
     generator: torch.Generator
-    """The run's random generator, on `device`. Draw all randomness from it, or the run cannot be resumed exactly."""
+    """The run's random generator, on `device`. Draw all randomness from it, or the run cannot be resumed exactly; what
+    is drawn for samples with `gankit.whole_batch`, or processes that share a batch draw the same."""
 
     @property
     @abstractmethod
@@ -88,7 +89,7 @@ class Step(ABC):
 
     @abstractmethod
     def noise(self, *shape: int) -> Tensor:
-        """Standard normal noise, float32, on `device`."""
+        """Standard normal noise, float32, on `device`; the first dimension counts samples."""
 
     @abstractmethod
     def shared(self, key: str, draw: Callable[[], Any]) -> Any:

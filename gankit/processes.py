@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from gankit.errors import GankitError
+from gankit.errors import GankitError, out_of_memory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +45,8 @@ def _talks(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:  # gloo's are plain; DistBackendError of NCCL is one
+            if out_of_memory(error):
+                raise
             reason = str(error).strip().splitlines()
             text = f"another process of this training is gone ({reason[-1][:200] if reason else 'no reason given'})"
             raise ProcessLost(text) from error
@@ -67,8 +71,8 @@ class World:
         return self.size == 1 or dist.is_initialized()
 
     def abandon(self) -> None:
-        """Ends the connection: whatever the others wait for fails, now."""
-        if self.size > 1 and dist.is_initialized():
+        """Ends the connection: whatever the others wait for fails, now; on GPUs once this process has ended."""
+        if self.size > 1 and dist.is_initialized() and not dist.is_nccl_available():
             dist.destroy_process_group()
 
     def share(self, count: int) -> slice:
@@ -95,9 +99,9 @@ class World:
             self.sum_(flat).div_(self.size)
             torch._foreach_copy_([_in_memory(one) for one in bucket], list(flat.split([one.numel() for one in bucket])))
 
-    def most(self, *values: int) -> tuple[int, ...]:
-        """The largest of each of `values` over all processes."""
-        return tuple(self._of_all(torch.tensor(values)).amax(0).tolist())
+    def largest(self, value: int) -> int:
+        """The largest `value` of all processes."""
+        return int(self._of_all(torch.tensor([value])).amax())
 
     def spread(self, values: Tensor) -> Tensor:
         """How far `values` (N,) on the CPU are apart: the largest less the smallest of each over all processes."""
@@ -139,6 +143,22 @@ class World:
 
 
 ALONE = World()
+_launch: str | None = None
+_calls = 0
+
+
+def launch_id() -> str | None:
+    """A name for what the processes that torchrun started train next, the same once it has started them anew.
+
+    None without torchrun. Each call is another name, so that a script may train several runs, one after another.
+    """
+    global _calls
+    run = os.environ.get("TORCHELASTIC_RUN_ID")
+    if run is None:
+        return None
+    _calls += 1
+    # where processes do not share the agent's store its own process is what stays
+    return f"{_launch or f'{run}-{socket.gethostname()}-{os.getppid()}'}/{_calls}"
 
 
 def started_together() -> bool:
@@ -171,22 +191,43 @@ def _meeting() -> dict[str, Any]:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return {}
+    global _launch
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=PATIENCE)
+    _launch = store.compare_set("gankit/launch", "", uuid4().hex).decode()
     name = uuid4().hex
     if rank == 0:
-        store.set("gankit", name)
+        store.set("gankit/leader", name)
         for other in range(1, size):  # each says a name of its own, so that no answer to one who is dead can be meant
-            store.set(f"{name}/{other}/{store.get(f'{name}/{other}').decode()}", "")
+            place = f"{name}/{other}"
+            _wait_for(partial(store.check, [place]))
+            store.set(f"{place}/{store.get(place).decode()}", "")
         return {"store": dist.PrefixStore(name, store), "rank": rank, "world_size": size}
-    store.wait(["gankit"])
-    while True:
-        leaders = store.get("gankit").decode()
-        store.set(f"{leaders}/{rank}", name)
-        for _ in range(20):
-            if store.check([f"{leaders}/{rank}/{name}"]):
-                return {"store": dist.PrefixStore(leaders, store), "rank": rank, "world_size": size}
-            time.sleep(0.05)
+    leaders = ""
+
+    def answered() -> bool:
+        nonlocal leaders
+        if store.check(["gankit/leader"]) and leaders != (now := store.get("gankit/leader").decode()):
+            leaders = now
+            store.set(f"{leaders}/{rank}", name)
+        return bool(leaders) and store.check([f"{leaders}/{rank}/{name}"])
+
+    _wait_for(answered)
+    return {"store": dist.PrefixStore(leaders, store), "rank": rank, "world_size": size}
+
+
+def _wait_for(done: Callable[[], bool]) -> None:
+    """Until it is; :class:`ProcessLost` if another process has told an error in the meantime."""
+    while not done():
+        if (told := told_errors()) and told.exists():
+            raise ProcessLost("another process of this training has ended before it began")
+        time.sleep(0.05)
+
+
+def told_errors() -> Path | None:
+    """The file in which a process that ``--processes`` started leaves the exit code of an error that it has told."""
+    place = os.environ.get("GANKIT_EXIT")
+    return Path(f"{place}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}") if place else None
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
@@ -213,4 +254,4 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1).view(torch.uint8)
 
 
-__all__ = ["ALONE", "ProcessLost", "World", "joined", "started_together"]
+__all__ = ["ALONE", "ProcessLost", "World", "joined", "launch_id", "started_together", "told_errors"]

@@ -27,7 +27,7 @@ from gankit.sampling.samples import Samples
 from gankit.sampling.translate import change, reconstruction, translation
 from gankit.sampling.translate_files import Fit, Size, change_files
 from gankit.training.changes import config_changes, explained
-from gankit.training.leading import follow, leading
+from gankit.training.leading import TrainedRun, follow, lead
 from gankit.training.networks import build_networks, load_saved
 from gankit.training.resume import resume
 from gankit.training.session import check_owner
@@ -304,8 +304,9 @@ class Run:
         if not world.leads:
             follow(world, type(self.variant), self._source)
             return self
-        with leading(world):
+        with lead(world) as done:
             self.config = resume(self.directory, type(self.variant), self._source, steps, on_event or ignore, world)
+            done.append(TrainedRun(self.directory, self.config))
         self.variant = type(self.variant)(self.config.options)
         return self
 

@@ -6,6 +6,7 @@ for all of them, from a generator that stands at the same place in each process,
 own functions is the same in each process. With one process, and outside of a training step, these are torch's own.
 
 Several batches behind one another, as ``torch.cat([real, fake])``, are that in the whole as well: all reals, all fakes.
+So several rows a sample stand as a dimension of their own, (N, P, ...), and not among the rows, (N * P, ...).
 """
 
 from __future__ import annotations
@@ -127,4 +128,4 @@ def _wide(shape: Sequence[int], dim: int) -> list[int]:
 
 def _summed(dtype: torch.dtype) -> torch.dtype:
     """A type that can be added up, and sent: truth values as bytes."""
-    return torch.uint8 if dtype is torch.bool else dtype
+    return {torch.bool: torch.uint8, torch.int16: torch.int32}.get(dtype, dtype)

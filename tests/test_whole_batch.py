@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from gankit import whole_batch
 from gankit.check.simulated import Apart, together
+from gankit.errors import PluginError
 from gankit.nn import AdaptiveProbability, DropoutNoise, ImagePool
 from gankit.nn.whole_batch_norm import of_whole_batch
 from gankit.whole_batch import shared
@@ -36,7 +37,7 @@ def test_draws_are_rows_of_one(draw, dim):
     assert torch.equal(torch.cat(parts, dim), draw(*shape, generator=torch.Generator().manual_seed(3)))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.int16, torch.uint8, torch.bool])
 def test_gathered_rows(dtype):
     rows = torch.arange(24).view(6, 2, 2).to(dtype)
     for gathered in each(3, lambda rank: whole_batch.gather(rows[2 * rank : 2 * rank + 2])):
@@ -177,18 +178,29 @@ def test_one_process_has_torchs_own():
     assert gradgradcheck(norm, x)
 
 
-@pytest.mark.parametrize("kind", [lambda: nn.Dropout(0.4), lambda: DropoutNoise(0.4)])
+class AlwaysOn(nn.Dropout):
+    def train(self, mode=True):
+        return super().train()
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, AlwaysOn, DropoutNoise])
 def test_dropout(kind):
-    x = torch.randn(6, 4)
+    x = torch.randn(6, 4, *[3] * int(kind.__name__[7:8] if kind.__name__[7:8].isdigit() else 1))
 
     def run(rows):
         torch.manual_seed(5)
-        module = kind()
+        module = kind(0.4)
         of_whole_batch(module)
         return module(x[rows])
 
     parts = each(3, lambda rank: run(slice(2 * rank, 2 * rank + 2)))
     assert torch.equal(torch.cat(parts), run(slice(None)))
+
+
+@pytest.mark.parametrize("kind", [nn.SyncBatchNorm(3), nn.AlphaDropout(0.5), nn.Sequential(nn.FeatureAlphaDropout())])
+def test_what_cannot_be_shared(kind):
+    with pytest.raises(PluginError, match="sees the samples of one process alone"):
+        of_whole_batch(kind)
 
 
 def test_pool_and_adaptive_probability():

@@ -80,37 +80,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code: 0 done, 1 failed, 2 wrong usage, 3 broken plugin, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     processes.command[:] = arguments
-    lost = False
     forgive()
     try:
         with only_data_on_stdout() if "--json" in arguments and "--help" not in arguments else nullcontext():
             code = _dispatch(arguments or ["--help"])
         sys.stdout.flush()
-        if code == INTERRUPTED:  # typer makes a code of Ctrl-C, and says nothing
+        if code == INTERRUPTED and not processes.launched:  # typer makes a code of Ctrl-C, and says nothing
             raise KeyboardInterrupt
     except BrokenPipeError:
         # the reader of our output is gone; python would complain once more when it closes stdout
         discard(sys.stdout)
-        return 1
+        return processes.ended(1, BrokenPipeError())[1]
     except (Exception, KeyboardInterrupt) as error:
         code, message = explain(error, arguments)
-        lost = type(error).__name__ == "ProcessLost"
+        tells, code = processes.ended(code, error)
         try:
             if os.environ.get("GANKIT_DEBUG", "0") not in ("", "0"):
                 warn(traceback.format_exc())
-            if _tells(error):
+            if tells:
                 warn(message)
         except OSError:
             discard(sys.stderr)
-    return processes.ended(code if isinstance(code, int) else 0, lost=lost)
-
-
-def _tells(error: BaseException) -> bool:
-    """Whether this process tells `error`: of several it is the leader, or the first on another machine."""
-    if not processes.follows():
-        return True
-    told = type(error).__name__ in ("Follows", "NothingToTrain", "ProcessLost")
-    return not told and os.environ.get("LOCAL_RANK") == "0"
+    return code if isinstance(code, int) else 0
 
 
 def _dispatch(arguments: list[str]) -> Any:

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,20 +15,22 @@ from gankit.errors import GankitError, UsageError
 
 RESTARTS = 3
 """How often all are started anew when one has died."""
-PATIENCE = 5.0
-"""Seconds in which a process that ends with an error has told it."""
-EXIT = "GANKIT_EXIT"
-"""Where a launched process leaves the code of an error that it has told."""
+SAVING = "110"
+"""Seconds in which those that a signal ends may save, before they are killed."""
+GRACE = 5.0
+"""Seconds in which a process that ends with an error has told it, once others notice that it is gone."""
 
 command: list[str] = []
 """The arguments of the command that is run."""
+launched: list[int] = []
+"""The exit code of what was launched, once it has ended: all is told then."""
 
 HELP = "Train in so many processes on this machine, a GPU each where there are. For more machines: torchrun."
 
 
 def started() -> bool:
-    """Whether this process is one of those that torchrun has started."""
-    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and "RANK" in os.environ
+    """Whether this process is one of those that torchrun has started to train."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and "RANK" in os.environ and command[:1] in (["run"], ["resume"])
 
 
 def follows() -> bool:
@@ -47,12 +48,14 @@ def launch(processes: int) -> None:
         raise UsageError(f"--processes {processes}: must be at least 1")
     if processes == 1 or started():
         return
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # each its share of the cores: torchrun would give each a single one, on two cores or on sixty-four
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SAVING)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -63,44 +66,68 @@ def launch(processes: int) -> None:
         max_restarts=RESTARTS,
         monitor_interval=0.2,
     )
+    code = 0
     with tempfile.TemporaryDirectory(prefix="gankit-") as folder:
-        os.environ[EXIT] = str(Path(folder) / "exit")
+        os.environ["GANKIT_EXIT"] = str(Path(folder) / "exit")
         try:
             elastic_launch(config, sys.executable)("-m", "gankit", *command)
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
-            raise typer.Exit(failure.exitcode if failure.exitcode > 0 else 1) from None
+            code = failure.exitcode if failure.exitcode > 0 else 1
+        except SignalException as error:
+            code = 128 + error.sigval
         except RuntimeError as error:
             raise GankitError(f"the processes could not be started: {error}") from error
         finally:
-            code = _told(os.environ.pop(EXIT), 0.0)
-    raise typer.Exit(code or 0)
+            del os.environ["GANKIT_EXIT"]
+        told = sorted(Path(folder).glob("exit-*"), key=lambda place: int(place.name[5:]))
+        code = int(told[-1].read_text()) if told else code
+    launched.append(code)
+    raise typer.Exit(code)
 
 
-def ended(code: int, *, lost: bool) -> int:
-    """With what a process ends that has told its error, if there was any: those who launched it learn it from a file.
+def ended(code: int, error: BaseException | None = None) -> tuple[bool, int]:
+    """Whether this process tells the `error` that it ends with, and its exit code.
 
-    `lost`: it failed since another one is gone, which may have told its error.
+    Of those that ``--processes`` has started the first to have an error tells it, and leaves its code in a file; they
+    all end well then, since torchrun would start them anew. Of others that torchrun has started the leader tells it,
+    and each one what it alone has met.
     """
-    place = os.environ.get(EXIT)
-    if code == 0 or place is None or not started():
-        return code
-    if lost:
-        return code if _told(place, PATIENCE) is None else 0
-    if not follows():
-        Path(place).write_text(str(code))
-    return 0
+    if error is None or not started():
+        return True, code
+    from gankit.processes import told_errors
+
+    kind = type(error).__name__
+    place = told_errors()
+    if kind == "Follows":
+        return False, 0 if place else code
+    if place is None:
+        return not follows() or (kind != "ProcessLost" and _joined()), code
+    if kind == "ProcessLost":  # what became of the other one is told by it, or torchrun starts all anew
+        gone = not _appears(place)
+        return gone and not follows(), code if gone else 0
+    try:
+        with place.open("x") as file:
+            file.write(str(code))
+    except FileExistsError:
+        return False, 0
+    return True, 0
 
 
-def _told(place: str, patience: float) -> int | None:
-    """The code that a process has left; None if none has for so many seconds."""
-    until = time.monotonic() + patience
-    while True:
-        with suppress(OSError, ValueError):
-            return int(Path(place).read_text())
+def _joined() -> bool:
+    from torch import distributed
+
+    return distributed.is_initialized()
+
+
+def _appears(place: Path) -> bool:
+    """Whether the file is there, or comes soon."""
+    until = time.monotonic() + GRACE
+    while not place.exists():
         if time.monotonic() >= until:
-            return None
+            return False
         time.sleep(0.1)
+    return True
 
 
-__all__ = ["HELP", "ended", "follows", "launch", "started"]
+__all__ = ["HELP", "ended", "follows", "launch", "launched", "started"]

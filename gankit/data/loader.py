@@ -165,8 +165,10 @@ class Loader:
 
     def _take(self) -> Tensor | dict[str, Tensor]:
         """What to ask the dataset for next: indices, by stream if there are several."""
-        taken = {order.stream: order.take(self.batch_size)[self._share] for order in self._orders}
-        return taken if len(taken) > 1 else next(iter(taken.values()))
+        own = self._share
+        if len(self._orders) == 1:
+            return self._orders[0].take(self.batch_size)[own]
+        return {order.stream: order.take(self.batch_size)[own] for order in self._orders}
 
     def _reached(self) -> _Places:
         return [order.place for order in self._orders]

@@ -5,23 +5,42 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gankit import whole_batch
+from gankit.errors import PluginError
 
 __all__ = ["of_whole_batch"]
+
+_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+_DROPOUTS = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
+_OTHERS = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
 
 
 def of_whole_batch(network: nn.Module) -> None:
     """Makes the batch norms of `network` see the rows of all processes, and dropout draw for all of them, in place.
 
     Parameters, buffers and their names stay, and so does what they do in eval mode, and with one process.
+    :class:`PluginError` for other kinds, a SyncBatchNorm or an AlphaDropout, which would see one process's rows alone.
     """
-    for module in network.modules():
-        if (kind := _KINDS.get(type(module))) is not None:
-            module.__class__ = kind
+    for name, module in network.named_modules():
+        if isinstance(module, (_WholeBatchNorm, _WholeBatchDropout)):
+            continue
+        if isinstance(module, (*_NORMS, *_DROPOUTS)):
+            kind: type[nn.Module] = type(module)
+            module.__class__ = _of_whole_batch(kind)  # type: ignore[arg-type, assignment]
+        elif isinstance(module, _OTHERS):
+            what = f"{type(module).__name__} {name!r} sees the samples of one process alone"
+            raise PluginError(f"{what}. Of several processes only torch's own BatchNorm and Dropout can be shared.")
+
+
+@cache
+def _of_whole_batch(kind: type[nn.Module]) -> type[nn.Module]:
+    whole = _WholeBatchNorm if issubclass(kind, _NORMS) else _WholeBatchDropout
+    return type(kind.__name__, (whole, kind), {})
 
 
 class _WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -60,31 +79,11 @@ class _WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_((variance * (count / max(count - 1, 1))).to(self.running_var.dtype), weight)
 
 
-class _WholeBatchNorm1d(_WholeBatchNorm, nn.BatchNorm1d):
-    pass
-
-
-class _WholeBatchNorm2d(_WholeBatchNorm, nn.BatchNorm2d):
-    pass
-
-
-class _WholeBatchNorm3d(_WholeBatchNorm, nn.BatchNorm3d):
-    pass
-
-
-class _WholeBatchDropout(nn.Dropout):
+class _WholeBatchDropout(nn.modules.dropout._DropoutNd):
     """What is dropped is drawn from torch's global state for all rows, which stands at one place in all processes."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or whole_batch.whole(1) == 1:
             return super().forward(input)
-        factors = F.dropout(input.new_ones(whole_batch.whole(len(input)), *input.shape[1:]), self.p)
-        return input * whole_batch.rows(factors)
-
-
-_KINDS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: _WholeBatchNorm1d,
-    nn.BatchNorm2d: _WholeBatchNorm2d,
-    nn.BatchNorm3d: _WholeBatchNorm3d,
-    nn.Dropout: _WholeBatchDropout,
-}
+        ones = input.new_ones(whole_batch.whole(len(input)), *input.shape[1:])
+        return input * whole_batch.rows(super().forward(ones))

@@ -12,7 +12,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from gankit.events import Note, OnEvent, RunInterrupted
-from gankit.processes import started_together
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -26,7 +25,7 @@ class Interruption:
 
     def __init__(self, tell: OnEvent, path: object) -> None:
         self._signalled = False
-        self._parent = os.getppid() if started_together() else None
+        self._parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._tell = tell
         self._path = path
         self._at_once = False

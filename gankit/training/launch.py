@@ -20,12 +20,12 @@ from gankit.json_file import read_object
 from gankit.options.effect import idle
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.plugin import Dataset, Variant
-from gankit.processes import ALONE, World
+from gankit.processes import ALONE, World, launch_id
 from gankit.runs.directory import RunDir, runs_in
 from gankit.runs.environment import environment
 from gankit.training import resume
 from gankit.training.changes import names_in, not_taken_over
-from gankit.training.leading import TrainedRun, launch_id
+from gankit.training.leading import TrainedRun
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
@@ -49,6 +49,8 @@ class TrainRequest:
     out: Path
     tell: OnEvent
     world: World = ALONE
+    launch: str | None = None
+    """See :func:`gankit.processes.launch_id`."""
 
     @classmethod
     def make(
@@ -78,7 +80,7 @@ class TrainRequest:
         said = frozenset(names_in(options_of(content, label)))
         if isinstance(dataset, Dataset):  # what the file says is left to it, so that a contradiction shows
             flat = {**{key: value for key, value in _its_options(dataset.config) if key not in said}, **flat}
-        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world)
+        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world, launch_id())
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         """The options, of `stage` if given; `implied_by`: the stage asked for, if this is one that leads to it."""
@@ -193,7 +195,7 @@ class TrainRequest:
         config = session.resolved.to_toml()
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)
-        described |= {"processes": self.world.size, "launch": launch_id()} if self.world.size > 1 else {}
+        described |= {"processes": self.world.size, "launch": self.launch} if self.launch else {}
         if earlier is not None:
             origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
             described["previous_stage"] = origin
@@ -208,7 +210,7 @@ class TrainRequest:
         """Go on with the latest run of this variant and dataset, and train the stages that are missing after it.
 
         Of a variant with stages, with the latest that is of no later stage than the one asked for. If there is none,
-        as :meth:`train`. With `launch` only those count that processes of this :func:`launch_id` have begun.
+        as :meth:`train`. With `launch` only those count that were begun under that name.
         """
         asked = self.resolve().stage
         last = asked or self.variant.stages
@@ -273,11 +275,12 @@ class TrainRequest:
             self.out,
             self.tell,
             self.world,
+            self.launch,
         )
 
 
 def _launched(directory: RunDir) -> object:
-    """The :func:`launch_id` of the processes that began a run, if it is known."""
+    """The `launch` of the request that began a run, if it is known."""
     try:
         return read_object(directory.path / "environment.json", "").get("launch")
     except GankitError:

@@ -7,10 +7,8 @@ signal to any of them, and whatever goes wrong between two steps, stops all at t
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,9 +51,8 @@ class Leading:
         self._in_step = False
 
     def __enter__(self) -> Leading:
-        resolved = self.session.resolved
-        names = {"variant": resolved.variant, "dataset": resolved.dataset}
-        self.world.send({**names, "options": resolved.to_dict(), "run": str(self.run)})
+        self.world.send(_order(self.session.resolved, self.run))
+        self.world.largest(GO)  # the others have their data
         return self
 
     def __exit__(
@@ -63,69 +60,72 @@ class Leading:
     ) -> None:
         if self._in_step or isinstance(error, ProcessLost):  # they wait for something else, which does not come
             self.world.abandon()
-        else:
-            self.world.most(LEFT)
+            return
+        with suppress(ProcessLost) if error is not None else nullcontext():  # `error` is what the user is to hear of
+            self.world.largest(LEFT)
 
     def begin(self, step: int) -> None:
         """The others go on from where this process stands, after `step` steps."""
-        self.world.most(GO)
-        if self.world.size > 1:
-            saved = self.session.checkpoint(step, 0.0, None)
-            tensors = {f"{part}/{name}": one for part, all_ in saved.tensors.items() for name, one in all_.items()}
+        if self.world.size == 1:
+            return
+        saved = self.session.checkpoint(step, 0.0, None)
+        tensors = {f"{part}/{name}": one for part, all_ in saved.tensors.items() for name, one in all_.items()}
+        with self.in_step():
+            self.world.largest(GO)
             self.world.send({"step": step, "state": saved.state}, tensors)
 
     def agreed_to_stop(self, wanted: bool) -> bool:
         """Before each step: whether this process, or another, wants to stop."""
-        (code,) = self.world.most(STOP if wanted else GO)
-        return code != GO
+        return self.world.largest(STOP if wanted else GO) != GO
 
     @contextmanager
-    def in_step(self) -> Iterator[None]:
+    def in_step(self, agreed: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        """Around what all do together. An error in it leaves the others waiting, but for one that all have `agreed`."""
         self._in_step = True
-        yield
+        try:
+            yield
+        except agreed as error:
+            self._in_step = isinstance(error, ProcessLost)
+            raise
         self._in_step = False
 
 
 @contextmanager
-def leading(world: World) -> Iterator[None]:
-    """Around all that is trained: at its end the others hear that there is nothing more to do, or what went wrong."""
-    code = 1
+def lead(world: World) -> Iterator[list[TrainedRun]]:
+    """Around all that is trained: at its end the others hear what was, the last of the list, or that it went wrong."""
+    trained: list[TrainedRun] = []
+    end: dict[str, Any] = {"end": 1}
     try:
-        yield
-        code = 0
+        yield trained
+        end = {"end": 0, **_order(trained[-1].resolved, trained[-1].directory.path)}
     except GankitError as error:
-        code = error.exit_code
+        end = {"end": error.exit_code}
         raise
     finally:
         with suppress(ProcessLost):  # those who are gone need not be told
             if world.connected:
-                world.send({"end": code})
+                world.send(end)
+
+
+def _order(resolved: Resolved, run: Path) -> dict[str, Any]:
+    """What the others need to know of a training."""
+    names = {"variant": resolved.variant, "dataset": resolved.dataset}
+    return {**names, "options": resolved.to_dict(), "run": str(run)}
 
 
 class Follows(GankitError):
     """The leader has ended with an error, which it tells itself."""
 
 
-class NothingToTrain(Follows):
-    """The leader had nothing to train, as it tells itself."""
-
-    exit_code = 0
-
-
-def follow(
-    world: World, variant: type[Variant[Any]] | None = None, source: DataSource | None = None
-) -> TrainedRun | None:
-    """Trains with the leader what it trains, until it says that it is done; the last of it, if there was any.
+def follow(world: World, variant: type[Variant[Any]] | None = None, source: DataSource | None = None) -> TrainedRun:
+    """Trains with the leader what it trains, until it says that it is done; the last of it.
 
     `variant` and `source` are needed only for what is not installed as a plugin. :class:`Follows`, with the leader's
     exit code, if that ended with an error.
     """
-    trained = None
     while True:
         order, _ = world.receive()
-        if (code := order.get("end")) is not None:
-            if code == 0:
-                return trained
+        if code := order.get("end", 0):
             ended = Follows("the process that leads has ended")
             ended.exit_code = code
             raise ended
@@ -133,8 +133,9 @@ def follow(
         cls = variant or load_variant(names["variant"])
         data = source or DataSource(load_dataset(names["dataset"]))
         resolved = resolve(cls, data.cls, **names, options=order["options"])
+        if "end" in order:
+            return TrainedRun(RunDir(Path(order["run"])), resolved)
         _train_along(make_ready(cls, data, resolved, ignore, world).session)
-        trained = TrainedRun(RunDir(Path(order["run"])), resolved)
 
 
 def _train_along(session: Session) -> None:
@@ -143,12 +144,13 @@ def _train_along(session: Session) -> None:
     with fork_rng(session.device), Interruption(ignore, "") as interruption:
         try:
             torch.manual_seed(derive_seed(run.seed, "global"))
-            if world.most(GO) != (GO,):
-                return
+            for _ in ("all are ready", "the leader has prepared"):
+                if world.largest(GO) != GO:
+                    return
             first = _take_over(session)
             code, step = GO, first
             while code != LEFT:
-                (code,) = world.most(STOP if interruption.requested else GO)
+                code = world.largest(STOP if interruption.requested else GO)
                 if code == GO and step < run.steps:
                     step += 1
                     _step_along(session, step)
@@ -185,12 +187,4 @@ def _take_over(session: Session) -> int:
     return int(about["step"])
 
 
-def launch_id(environment: Mapping[str, str] = os.environ) -> str | None:
-    """What torchrun calls the processes that it started together, and starts anew if one dies; None if it did not."""
-    given = environment.get("TORCHELASTIC_RUN_ID")
-    if given is None or given != "none":
-        return given
-    return f"{socket.gethostname()}-{os.getppid()}"
-
-
-__all__ = ["Follows", "Leading", "NothingToTrain", "TrainedRun", "follow", "launch_id", "leading"]
+__all__ = ["Follows", "Leading", "TrainedRun", "follow", "lead"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,7 @@ from gankit.device import make_generator, memory_format, resolve_device, resolve
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.events import Note, OnEvent, TrainingDiverged, ignore
 from gankit.nn.whole_batch_norm import of_whole_batch
+from gankit.options.spelling import give
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import PARTS, Checkpoint
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 DRAIN = 500
 """Turns whose loss terms are kept before they are read back, logged or not: how far behind the NaN watch can be."""
+APART = 1e-6
+"""By what part the norms of weights may differ among processes: unlike processors add up in another order."""
 WITHOUT_IT = "Move that folder away: gankit resume then goes on from the checkpoint before it."
 
 
@@ -58,6 +62,8 @@ class Session:
         self.variant, self.dataset, self.resolved = variant, dataset, resolved
         self.spec = dataset.spec
         self.device = resolve_device(run.device)
+        if world.size > 1:
+            _check_device(run.device, self.device)
         self.precision = resolve_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, self.spec, run.seed)
@@ -186,8 +192,10 @@ class Session:
         tensors = {key: t for key, t in self.weights.state_dict().items() if t.numel()}
         norms = torch.stack([t.detach().double().norm().cpu() for t in tensors.values()])
         apart = self.world.spread(norms.nan_to_num(posinf=0.0, neginf=0.0)).tolist()
-        if (worst := max(apart, default=0.0)) > 0:
-            name = list(tensors)[apart.index(worst)]
+        sizes = norms.abs().clamp_min(1e-12).tolist()
+        off = [one / size for one, size in zip(apart, sizes, strict=True)]
+        if (worst := max(off, default=0.0)) > APART:
+            name = list(tensors)[off.index(worst)]
             text = f"step {step}: {name} is no longer the same in all processes"
             raise PluginError(
                 f"{text}. A variant draws for the samples of a batch with step.noise or gankit.whole_batch, and keeps "
@@ -261,6 +269,16 @@ class Session:
 
     def close(self) -> None:
         self.loader.close()
+
+
+def _check_device(choice: str, device: torch.device) -> None:
+    """:class:`UsageError` if the processes of a machine cannot each have such a device of their own."""
+    if device.type == "mps" or ":" in choice:
+        raise UsageError(f"device {choice!r} is one for all processes. Use {give('device', 'auto')}, cuda or cpu.")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    if device.type == "cuda" and here > torch.cuda.device_count():
+        text = f"{here} processes on this machine need a GPU each; there are {torch.cuda.device_count()}"
+        raise UsageError(f"{text}. Start fewer, or use {give('device', 'cpu')}.")
 
 
 def check_owner(checkpoint: Checkpoint, resolved: Resolved) -> None:

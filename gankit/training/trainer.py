@@ -130,17 +130,18 @@ class Trainer:
         self._clock.lap(first)
         for index in range(first, run.steps):
             if self._others.agreed_to_stop(self._interruption.requested or self.tell.gone is not None):
-                session.meter.drain()
+                with self._others.in_step(GankitError):
+                    session.meter.drain()
                 self._stop(index)
+            step, owed = index + 1, called_for(run, index + 1)
             with self._others.in_step():
                 session.train_step(index)
+            with self._others.in_step(GankitError):
+                session.look_back(step, owed)
             if index == 0 and session.diff_augment_unused:
                 self._note("augment.diff is on, but no loss calls step.augment: nothing is augmented by it.")
-            step = index + 1
-            owed = called_for(run, step)
             if step - first in (1, 4) and "log" not in owed:
                 self._pace(step, first)
-            session.look_back(step, owed)
             if owed:
                 self._settle(step, owed)
             self._random.give_way()

@@ -15,7 +15,7 @@ from gankit.data.feed import Feed
 from gankit.data.images import to_float
 from gankit.options.resolve import Resolved
 from gankit.plugin import Dataset, Variant
-from gankit.processes import World
+from gankit.processes import ALONE, World
 from gankit.training.session import Session
 
 
@@ -37,15 +37,27 @@ def in_double() -> Iterator[None]:
 
 
 def trained(
-    variant: type[Variant[Any]], data: Dataset[Any], resolved: Resolved, size: int, steps: int, **run: Any
+    variant: type[Variant[Any]],
+    data: Dataset[Any],
+    resolved: Resolved,
+    size: int,
+    steps: int,
+    start: dict[str, Tensor] | None = None,
+    **run: Any,
 ) -> list[dict[str, Tensor]]:
-    """What each of `size` processes has after `steps` steps: weights, averages, means of the losses, random state."""
+    """What each of `size` processes has after `steps` steps: weights, averages, means of the losses, random state.
+
+    `start`: weights to begin with, as :func:`prepared` gives them, where a variant prepares.
+    """
 
     def work(world: World) -> dict[str, Tensor]:
-        options = resolved.run.model_copy(update={"workers": 0, "device": "cpu", "precision": "float32", **run})
-        session = Session(variant(resolved.options), data, replace(resolved, run=options), world)
+        session = _session(variant, data, resolved, world, **run)
         torch.manual_seed(0)
-        session.begin()
+        if start is None:
+            session.begin()
+        else:
+            session.weights.load_state_dict(start)
+            session._start_averages()
         for index in range(steps):
             session.train_step(index)
         session.meter.drain()
@@ -56,6 +68,18 @@ def trained(
         return found | {"random": torch.cat([session.generator.get_state(), torch.get_rng_state()])}
 
     return together(size, work)
+
+
+def prepared(variant: type[Variant[Any]], data: Dataset[Any], resolved: Resolved) -> dict[str, Tensor]:
+    """The weights before the first step, as a leader sends them to the others."""
+    session = _session(variant, data, resolved, ALONE)
+    session.begin()
+    return {key: value.clone() for key, value in session.weights.state_dict().items()}
+
+
+def _session(variant: type[Variant[Any]], data: Dataset[Any], resolved: Resolved, world: World, **run: Any) -> Session:
+    options = resolved.run.model_copy(update={"workers": 0, "device": "cpu", "precision": "float32", **run})
+    return Session(variant(resolved.options), data, replace(resolved, run=options), world)
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> tuple[float, str]:

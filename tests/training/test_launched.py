@@ -172,3 +172,37 @@ def test_the_command(tmp_path):
     wrong = command("run", "gan", "--processes", 0, *options)
     assert wrong.returncode == 2
     assert "--processes 0: must be at least 1" in wrong.stderr
+    nowhere = command("resume", tmp_path / "nowhere", "--processes", 2)
+    assert nowhere.returncode == 2 or nowhere.returncode == 1
+    assert len([line for line in nowhere.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_a_signal_to_the_launcher(tmp_path):
+    """It is passed on, and the run is saved; one message, and the exit code of an interrupted command."""
+    arguments = [
+        "--batch-size",
+        "8",
+        "--steps",
+        "100000",
+        "--out",
+        tmp_path,
+        "--device",
+        "cpu",
+        "--checkpoint-every",
+        "50",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gankit", "run", "gan", "--processes", "2", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    STARTED.append(process)
+    run = tmp_path / "gan-mnist" / "0001"
+    wait_for(lambda: newest(run) >= "step-000050", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert len([line for line in errors.splitlines() if line.startswith("error: ")]) == 1
+    assert f"stopped after step {int(newest(run).removeprefix('step-'))}. Go on with: gankit resume" in errors
+    assert "interrupted" not in errors
