@@ -152,8 +152,7 @@ def main() -> None:
         **machine(torch.device("cpu")),
     }
     print(json.dumps(row, indent=1))
-    if given.json:
-        append(given.json, row)
+    append(row, given.json)
 
 
 if __name__ == "__main__":

@@ -160,8 +160,7 @@ def main() -> None:
         **machine(torch.device("cpu")),
     }
     print(json.dumps(row, indent=1))
-    if given.json:
-        append(given.json, row)
+    append(row, given.json)
     if same is False:
         raise SystemExit("the run that lost a process ended elsewhere")
 

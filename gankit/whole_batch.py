@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gankit.processes import ALONE, World
 
-__all__ = ["gather", "mean", "rand", "randint", "randn", "rows", "shared", "whole"]
+__all__ = ["current", "gather", "mean", "rand", "randint", "randn", "rows", "shared", "whole"]
 
 _WORLD: ContextVar[World] = ContextVar("world", default=ALONE)
 _SIZE: ContextVar[int] = ContextVar("size", default=0)
@@ -37,6 +37,11 @@ def shared(world: World, size: int = 0) -> Iterator[None]:
     finally:
         _WORLD.reset(tokens[0])
         _SIZE.reset(tokens[1])
+
+
+def current() -> tuple[World, int]:
+    """What :func:`shared` was entered with."""
+    return _WORLD.get(), _SIZE.get()
 
 
 def whole(count: int) -> int:
