@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,24 +39,29 @@ def _nothing_goes_on_training():
 
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started, and those."""
-    try:
-        own = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    own = [int(one) for one in told(f"/proc/{pid}/task/{pid}/children").split()]
     return [grown for one in own for grown in (one, *children(one))]
 
 
 def torchrun(*arguments: object, number: int = 2, restarts: int = 0) -> subprocess.Popen[str]:
     launch = ["--standalone", f"--nproc-per-node={number}", f"--max-restarts={restarts}", "--monitor-interval=0.1"]
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115  a pipe that nobody empties would stop who writes into it
     process = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *launch, *SCRIPT, *map(str, arguments)],
-        stdout=subprocess.PIPE,
+        stdout=log,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    process.stdout = log
     STARTED.append(process)
     return process
+
+
+def said(process) -> str:
+    """All that it has printed."""
+    process.stdout.seek(0)
+    return process.stdout.read()
 
 
 def wait_for(condition, process, seconds=120.0):
@@ -66,7 +72,15 @@ def wait_for(condition, process, seconds=120.0):
 
 
 def workers(process) -> list[int]:
-    return [one for one in children(process.pid) if tiny_gan.__file__ in Path(f"/proc/{one}/cmdline").read_text()]
+    return [one for one in children(process.pid) if tiny_gan.__file__ in told(f"/proc/{one}/cmdline")]
+
+
+def told(place: str) -> str:
+    """What /proc says of a process; nothing of one that has ended meanwhile."""
+    try:
+        return Path(place).read_text()
+    except OSError:
+        return ""
 
 
 def newest(run: Path) -> str:
@@ -81,7 +95,7 @@ def rows(run: Path) -> list[dict]:
 def test_one_run_as_of_one_process(tmp_path):
     """One directory, one log with the figures of one process, and a checkpoint that one process goes on from."""
     process = torchrun("train", tmp_path / "two", 24)
-    assert process.wait(120) == 0, process.stdout.read()
+    assert process.wait(120) == 0, said(process)
     two = tmp_path / "two" / "tiny-blobs"
     assert [path.name for path in two.iterdir()] == ["0001"]
     two = two / "0001"
@@ -102,7 +116,7 @@ def test_workers_killed_again_and_again(tmp_path):
     """
     steps, draw, most = 120, random.Random(3), int(os.environ.get("GANKIT_KILLS", "1"))
     process = torchrun("train", tmp_path / "whole", steps)
-    assert process.wait(240) == 0, process.stdout.read()
+    assert process.wait(240) == 0, said(process)
     process = torchrun("train", tmp_path / "killed", steps, restarts=50)
     run, kills, seen = tmp_path / "killed" / "tiny-blobs" / "0001", 0, ""
     while process.poll() is None and kills < most:
@@ -112,7 +126,7 @@ def test_workers_killed_again_and_again(tmp_path):
         if len(both := workers(process)) == 2:
             os.kill(draw.choice(both), signal.SIGKILL)
             kills += 1
-    assert process.wait(240) == 0, process.stdout.read()
+    assert process.wait(240) == 0, said(process)
     assert kills == most
     assert [path.name for path in run.parent.iterdir()] == ["0001"]
     assert final(run, steps) == final(tmp_path / "whole" / "tiny-blobs" / "0001", steps)
@@ -133,7 +147,7 @@ def test_the_launcher_is_killed(tmp_path):
     config = run / "config.toml"
     config.write_text(config.read_text().replace("steps = 100000", f"steps = {step + 10}"))
     process = torchrun("resume", run)
-    assert process.wait(120) == 0, process.stdout.read()
+    assert process.wait(120) == 0, said(process)
     assert newest(run) == f"step-{step + 10:06d}"
     logged = [row["step"] for row in rows(run)]
     assert logged == sorted(set(logged))
@@ -144,7 +158,8 @@ def test_a_signal_to_any_of_them(tmp_path):
     run = tmp_path / "tiny-blobs" / "0001"
     wait_for(lambda: newest(run) >= "step-000003", process)
     os.kill(workers(process)[1], signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    process.wait(60)
+    output = said(process)
     assert output.count(f"Go on with: gankit resume {run}") == 1
     assert f"stopped after step {int(newest(run).removeprefix('step-'))}." in output
     checkpoint.verify(run / "checkpoints" / newest(run))
@@ -165,10 +180,6 @@ def test_the_command(tmp_path):
     assert result["steps"] == 6
     described = json.loads((Path(result["run"]) / "environment.json").read_text())
     assert described["processes"] == 2
-    odd = command("run", "gan", "--processes", 2, *options, "--batch-size", 7)
-    assert odd.returncode == 2
-    assert odd.stderr.count("batch_size = 7 cannot be shared evenly by 2 processes. Use --batch-size 6.") == 1
-    assert "Traceback" not in odd.stderr
     wrong = command("run", "gan", "--processes", 0, *options)
     assert wrong.returncode == 2
     assert "--processes 0: must be at least 1" in wrong.stderr
