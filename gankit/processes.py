@@ -101,6 +101,8 @@ class World:
 
     def largest(self, value: int) -> int:
         """The largest `value` of all processes."""
+        if self.size == 1:
+            return value
         return int(self._of_all(torch.tensor([value])).amax())
 
     def spread(self, values: Tensor) -> Tensor:

@@ -109,17 +109,27 @@ def test_one_run_as_of_one_process(tmp_path):
     assert gankit.open_run(two, Tiny, Blobs).resume(30).steps == 30
 
 
-def test_workers_killed_again_and_again(tmp_path):
-    """SIGKILL of one or other at random moments; torchrun starts all anew, and the end is that of a run undisturbed.
+STEPS = 240
+KILLS = int(os.environ.get("GANKIT_KILLS", "1"))
+"""How often a run is disturbed."""
+TAKES_LONG = pytest.mark.skipif("GANKIT_KILLS" not in os.environ, reason="takes a minute: set GANKIT_KILLS=1")
 
-    As often as GANKIT_KILLS says.
-    """
-    steps, draw, most = 120, random.Random(3), int(os.environ.get("GANKIT_KILLS", "1"))
-    process = torchrun("train", tmp_path / "whole", steps)
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, bytes]:
+    """The end of a run of two processes that nobody kills."""
+    out = tmp_path_factory.mktemp("whole")
+    process = torchrun("train", out, STEPS)
     assert process.wait(240) == 0, said(process)
-    process = torchrun("train", tmp_path / "killed", steps, restarts=50)
-    run, kills, seen = tmp_path / "killed" / "tiny-blobs" / "0001", 0, ""
-    while process.poll() is None and kills < most:
+    return final(out / "tiny-blobs" / "0001", STEPS)
+
+
+def test_workers_killed_again_and_again(tmp_path, undisturbed):
+    """SIGKILL of one or other at random moments: torchrun starts all anew."""
+    draw = random.Random(3)
+    process = torchrun("train", tmp_path, STEPS, restarts=50)
+    run, kills, seen = tmp_path / "tiny-blobs" / "0001", 0, ""
+    while process.poll() is None and kills < KILLS:
         wait_for(lambda seen=seen: newest(run) != seen and len(workers(process)) == 2, process)
         seen = newest(run)
         time.sleep(draw.uniform(0, 0.1))
@@ -127,28 +137,30 @@ def test_workers_killed_again_and_again(tmp_path):
             os.kill(draw.choice(both), signal.SIGKILL)
             kills += 1
     assert process.wait(240) == 0, said(process)
-    assert kills == most
+    assert kills == KILLS
     assert [path.name for path in run.parent.iterdir()] == ["0001"]
-    assert final(run, steps) == final(tmp_path / "whole" / "tiny-blobs" / "0001", steps)
+    assert final(run, STEPS) == undisturbed
 
 
-def test_the_launcher_is_killed(tmp_path):
-    """Its processes notice, stop at one step and save it; in two others the run goes on."""
-    process = torchrun("train", tmp_path, 100_000)
-    run = tmp_path / "tiny-blobs" / "0001"
-    wait_for(lambda: newest(run) >= "step-000030", process)
-    both = workers(process)
-    process.kill()
-    end = time.monotonic() + 60
-    while any(Path(f"/proc/{one}").exists() for one in both):
-        assert time.monotonic() < end, "they train on"
-        time.sleep(0.05)
-    step = int(newest(run).removeprefix("step-"))
-    config = run / "config.toml"
-    config.write_text(config.read_text().replace("steps = 100000", f"steps = {step + 10}"))
+@TAKES_LONG
+def test_the_launcher_killed_again_and_again(tmp_path, undisturbed):
+    """Its processes notice, stop at one step and save it; two others go on with the run."""
+    run, seen = tmp_path / "tiny-blobs" / "0001", ""
+    for kill in range(KILLS):
+        process = torchrun("resume", run) if kill else torchrun("train", tmp_path, STEPS)
+        wait_for(lambda seen=seen: newest(run) > max(seen, "step-000000"), process)
+        both = workers(process)
+        assert len(both) == 2, said(process)
+        process.kill()
+        end = time.monotonic() + 60
+        while any(Path(f"/proc/{one}").exists() for one in both):
+            assert time.monotonic() < end, "they train on"
+            time.sleep(0.02)
+        seen = newest(run)
+        assert seen < f"step-{STEPS:06d}"
     process = torchrun("resume", run)
-    assert process.wait(120) == 0, said(process)
-    assert newest(run) == f"step-{step + 10:06d}"
+    assert process.wait(240) == 0, said(process)
+    assert final(run, STEPS) == undisturbed
     logged = [row["step"] for row in rows(run)]
     assert logged == sorted(set(logged))
 
@@ -188,6 +200,7 @@ def test_the_command(tmp_path):
     assert len([line for line in nowhere.stderr.splitlines() if line.startswith("error: ")]) == 1
 
 
+@TAKES_LONG
 def test_a_signal_to_the_launcher(tmp_path):
     """It is passed on, and the run is saved; one message, and the exit code of an interrupted command."""
     arguments = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,10 @@ CASES: dict[str, tuple[dict[str, object], ...]] = {
 """Options of which a variant has more than its default; of every other one the default."""
 
 
+TRIED = ((2, 2), (4, 1)) if "GANKIT_KILLS" in os.environ else ((2, 2),)
+"""How many processes, and batches over which gradients are gathered; of four where there is time, as for kills."""
+
+
 def cases():
     both = ((name, options) for name in variants() for options in CASES.get(name, ({},)))
     return [pytest.param(*one, id="-".join([one[0], *map(str, one[1].values())])) for one in both]
@@ -79,7 +84,7 @@ def test_every_variant(name, options):
     close = 1e-7 if preset == "wasserstein" else 1e-9
     with in_double():
         start = prepared(variant, data, resolved)
-        for size, accumulate in ((2, 2), (4, 1)):
+        for size, accumulate in TRIED:
             run = {"batch_size": 4, "accumulate": accumulate, "start": start}
             (alone,) = trained(variant, data, resolved, 1, 2, **run)
             for one in trained(variant, data, resolved, size, 2, **run):
