@@ -57,6 +57,11 @@ def _computes_bf16(device: torch.device) -> bool:
     return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
+def bf16_would_help(precision: Precision, device: torch.device, convolves: bool) -> bool:
+    """Whether bf16 is known to be faster than `precision`: convolutions, on a device that computes with it."""
+    return precision == "float32" and convolves and _computes_bf16(device)
+
+
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Mixed precision for one phase. A new context each time: leaving it drops the cached half-precision weights."""
     if precision == "float32":

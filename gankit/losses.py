@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gankit import whole_batch
+from gankit.compiled import as_written
 
 
 def gradient_penalty(
@@ -154,7 +155,7 @@ def patch_nce(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
 def _gradient_norm(discriminator: Callable[[Tensor], Tensor], points: Tensor, *, squared: bool) -> Tensor:
     """|grad D(x)|, or its square, of each sample: (N,)."""
     points = points.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), as_written():
         logits = discriminator(points)
         (gradient,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
     total = _wide(gradient.flatten(1)).square().sum(1)

@@ -48,6 +48,8 @@ class RunConfig(Config):
     """Batches over whose gradients an optimiser steps: over their mean."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Layout of images in memory; auto takes channels_last where it is faster."""
+    compile: bool = False
+    """Networks by torch.compile; the first steps take minutes. Exact penalties stay as they are written."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the moving average of weights that samples are drawn from; 0 = no average."""
     ema_start: float | None = Field(None, ge=0, lt=1)
@@ -94,7 +96,8 @@ RESERVED = frozenset(RunConfig.model_fields) | {
 }
 """Names that a variant's own options cannot have."""
 
-OF_ONE_STAGE = frozenset(RunConfig.model_fields) - {"seed", "device", "precision", "memory_format", "workers"}
+_OF_ALL_STAGES = {"seed", "device", "precision", "memory_format", "compile", "workers"}
+OF_ONE_STAGE = frozenset(RunConfig.model_fields) - _OF_ALL_STAGES
 """Options of a run that say how one stage is trained, and nothing about the stages that lead to it."""
 
 

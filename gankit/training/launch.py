@@ -26,7 +26,7 @@ from gankit.runs.environment import environment
 from gankit.training import resume
 from gankit.training.changes import names_in, not_taken_over
 from gankit.training.leading import TrainedRun
-from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
+from gankit.training.ready import Ready, fingerprints, make_ready, tell_faster, tell_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
 from gankit.training.trainer import Trainer
@@ -191,7 +191,8 @@ class TrainRequest:
         session = ready.session
         if earlier is not None and (stage := session.resolved.stage):
             self.tell(Note(text=f"Stage {stage} builds on stage {stage - 1} in {earlier.run.path}."))
-        tell_data_notes(ready, self.tell)
+        tell_notes(ready, self.tell)
+        tell_faster(session, self.tell)
         config = session.resolved.to_toml()
         directory = RunDir.create(self.out, *self.names)
         described = environment(session.device, self.variant, self.source.cls)

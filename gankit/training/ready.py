@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gankit.data.source import DataSource
+from gankit.device import bf16_would_help
 from gankit.events import Note, OnEvent
 from gankit.options.resolve import Resolved
+from gankit.options.spelling import give
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World
 from gankit.training.requirements import check_requirements
@@ -45,10 +46,20 @@ def make_ready(
     return Ready(Session(made, train, resolved, world), test)
 
 
-def tell_data_notes(ready: Ready, tell: OnEvent) -> None:
-    """What the user should read about the data, each line once."""
-    known: Sequence[str] = ready.session.dataset.notes()
-    for text in (*known, *(text for text in ready.test.notes() if text not in known)):
+def tell_notes(ready: Ready, tell: OnEvent) -> None:
+    """What the user should read about the data and what the first steps take, each line once."""
+    texts = [*ready.session.dataset.notes(), *ready.test.notes()]
+    if ready.session.resolved.run.compile:
+        texts.append("The networks are compiled as they are first called: the first steps take a while.")
+    for text in dict.fromkeys(texts):
+        tell(Note(text=text))
+
+
+def tell_faster(session: Session, tell: OnEvent) -> None:
+    """Before a new run: another precision, where that is known to be faster here."""
+    if bf16_would_help(session.precision, session.device, session.convolves):
+        where = "GPU" if session.device.type == "cuda" else "processor"
+        text = f"This {where} computes in bfloat16 by itself: {give('precision', 'bf16')} is likely to be faster."
         tell(Note(text=text))
 
 
@@ -57,4 +68,4 @@ def fingerprints(ready: Ready) -> dict[str, str]:
     return {"train": ready.session.dataset.fingerprint(), "test": ready.test.fingerprint()}
 
 
-__all__ = ["Ready", "fingerprints", "make_ready", "tell_data_notes"]
+__all__ = ["Ready", "fingerprints", "make_ready", "tell_faster", "tell_notes"]

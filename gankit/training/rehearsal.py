@@ -71,7 +71,7 @@ def _try_in_earnest(session: Session, data: Sequence[Dataset[Any]]) -> None:
 def _try(session: Session, data: Sequence[Dataset[Any]], size: int) -> None:
     """A step and a sheet of a variant like that of `session`, on `data`: its first split, and the held-out one."""
     resolved = session.resolved
-    run = resolved.run.model_copy(update={"batch_size": size, "accumulate": 1, "workers": 0})
+    run = resolved.run.model_copy(update={"batch_size": size, "accumulate": 1, "workers": 0, "compile": False})
     what = "be built"
     with fork_rng(session.device):
         try:

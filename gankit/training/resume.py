@@ -18,7 +18,7 @@ from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes, explained
-from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
+from gankit.training.ready import Ready, fingerprints, make_ready, tell_notes
 from gankit.training.session import check_owner
 from gankit.training.stages import earlier_of, read_config
 from gankit.training.trainer import Trainer
@@ -81,7 +81,7 @@ def _ready(
             check_continues(ready.session, saved)
     if edits:
         tell(Note(text=f"{config} was edited: {', '.join(edits)}. Going on with that."))
-    tell_data_notes(ready, tell)
+    tell_notes(ready, tell)
     for text in changes:
         tell(Note(text=f"{text} The result will differ from an uninterrupted run's."))
     _check_places(directory.path)

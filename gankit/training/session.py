@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gankit.compiled import compiled
 from gankit.data.augment import DiffAugment
 from gankit.data.feed import Feed
 from gankit.data.loader import Loader
@@ -67,8 +68,8 @@ class Session:
         self.precision = resolve_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, self.spec, run.seed)
-        convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
-        self.memory_format = memory_format(run.memory_format, self.precision, self.device, convolves)
+        self.convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
+        self.memory_format = memory_format(run.memory_format, self.precision, self.device, self.convolves)
         for network in self.networks.values():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
@@ -84,6 +85,7 @@ class Session:
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
         self.meter = Meter(world)
         self.random = RandomPart(self.generator, self.device)
+        self._called = compiled(self.networks) if run.compile else self.networks
         # a step's first turns see the same batches; the further ones of a repeated phase see batches of their own
         self._main = [self._make_step() for _ in range(run.accumulate)]
         self._further = [self._make_step() for _ in range(run.accumulate)]
@@ -167,7 +169,7 @@ class Session:
     def _make_step(self) -> TrainStep:
         size, steps = self.loader.size, self.resolved.run.steps
         return TrainStep(
-            steps, size, self.device, self.networks, self.generator, self.feed, self.spec, self.diff_augment
+            steps, size, self.device, self._called, self.generator, self.feed, self.spec, self.diff_augment
         )
 
     def sampling_networks(self) -> dict[str, nn.Module]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
+from gankit.compiled import failure
 from gankit.device import Precision, autocast
 from gankit.errors import PluginError
 from gankit.plugin import Optim, Phase
@@ -141,11 +142,13 @@ class Turn:
 
     def _gradients(self, step: TrainStep, parts: int) -> dict[str, Tensor]:
         step.phase = self.name
-        if self.precision == "float32":
-            terms = self.phase.loss(step)
-        else:
+        try:
             with autocast(self.precision, self.device):
                 terms = self.phase.loss(step)
+        except Exception as error:
+            if (reason := failure(error)) is None:
+                raise
+            raise self._error(reason) from error
         if not isinstance(terms, Mapping) or not all(isinstance(term, Tensor) for term in terms.values()):
             raise self._error(f"its loss must return scalar tensors by name, not {_kinds(terms)}")
         total: Tensor | None = None
@@ -160,7 +163,7 @@ class Turn:
         try:
             total.backward(inputs=self.parameters)
         except RuntimeError as error:
-            if (reason := explain(error, total, step)) is None:
+            if (reason := failure(error) or explain(error, total, step)) is None:
                 raise
             raise self._error(reason) from error
         return {key: term.detach() for key, term in terms.items()}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from every_variant import small
 from in_double import apart, in_double, prepared, trained
 from tiny_gan import Blobs, BlobsConfig, Tiny
 from torch import nn
@@ -14,11 +15,9 @@ from torch.nn import functional as F
 
 from gankit import whole_batch
 from gankit.check.checker import Failed
-from gankit.check.data import stand_in
 from gankit.check.processes import check_processes
 from gankit.check.simulated import together
-from gankit.data.made_up import MadeUp
-from gankit.discovery.entry_points import load_dataset, load_variant, variants
+from gankit.discovery.entry_points import variants
 from gankit.errors import PluginError, UsageError
 from gankit.events import TrainingDiverged
 from gankit.options.resolve import resolve
@@ -26,21 +25,6 @@ from gankit.processes import ALONE, World
 from gankit.runs.log import Meter
 from gankit.training.session import Session
 
-SMALL: dict[str, dict[str, object]] = {
-    "ae": {"width": 8},
-    "cgan": {"hidden": 16},
-    "cut": {"g_width": 4, "d_width": 4, "blocks": 2, "layers": "0,2,4", "patches": 16, "data.size": 32},
-    "cycada": {"g_width": 4, "d_width": 4, "blocks": 1, "width": 4, "answer_width": 16, "features_from": 0},
-    "cyclegan": {"g_width": 4, "d_width": 4, "blocks": 1, "data.size": 32},
-    "dcgan": {"g_width": 4, "d_width": 4},
-    "inpaint": {"g_width": 4, "d_width": 4, "neck": 16, "data.size": 32},
-    "pix2pix": {"g_width": 4, "d_width": 4, "data.size": 32},
-    "r3gan": {"width": 16},
-    "stackgan": {"g1_width": 4, "g2_width": 4, "d_width": 4},
-    "stargan": {"g_width": 4, "d_width": 4, "d_layers": 2, "blocks": 1, "data.size": 32},
-    "wgan": {"g_width": 4, "d_width": 4},
-}
-"""In 64 bits convolutions take their time."""
 CASES: dict[str, tuple[dict[str, object], ...]] = {
     "cgan": ({}, {"preset": "conv"}),
     "cyclegan": ({}, {"preset": "wasserstein"}),
@@ -70,16 +54,8 @@ def cases():
 @pytest.mark.parametrize(("name", "options"), cases())
 def test_every_variant(name, options):
     options = dict(options)
-    variant = load_variant(name)
-    dataset = load_dataset(variant.dataset)
     preset = options.pop("preset", None)
-    given = {**variant.check_options, **SMALL.get(name, {}), **options}
-    resolved = resolve(variant, dataset, variant=name, dataset=variant.dataset, preset=preset, options=given)
-    try:
-        spec = dataset(resolved.data, "train").spec
-    except UsageError:  # without a directory of the user's own
-        spec = stand_in(variant).spec
-    data = MadeUp(spec, 24)
+    variant, data, resolved = small(name, preset, **options)
     # a bias before a norm has no gradient but what rounding leaves of second derivatives; Adam makes steps of that
     close = 1e-7 if preset == "wasserstein" else 1e-9
     with in_double():
