@@ -74,7 +74,7 @@ class Session:
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
             if world.size > 1:
-                of_whole_batch(network)
+                of_whole_batch(network, run.compile)
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
         self.weights = Weights(self.networks)
