@@ -21,8 +21,8 @@ SOURCE = "https://github.com/gankit/gankit/tree/main/"
 def on_config(config: Any) -> Any:
     """The plugins' pages stand behind the list of variants."""
     use = next(part["Use"] for part in config.nav if "Use" in part)
-    if not any(isinstance(part, dict) and "Each variant" in part for part in use):
-        use.insert(1, {"Each variant": [f"gallery/{name(page)}.md" for page in PLUGINS]})
+    if not any(isinstance(part, dict) and "Each plugin" in part for part in use):
+        use.insert(1, {"Each plugin": [{name(page): f"gallery/{name(page)}.md"} for page in PLUGINS]})
     return config
 
 
