@@ -12,7 +12,7 @@ ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell timeout 10 nvidia-smi -L 2>/dev/null | grep
 export GANKIT_CUDA ?= 0
 endif
 
-.PHONY: demo install test lint ctest bench clean
+.PHONY: demo install test lint ctest docs bench clean
 .DELETE_ON_ERROR:
 
 demo: install            ## build, install, train StackGAN on captioned digits, draw its sample sheet
@@ -50,6 +50,13 @@ ctest: $(VENV)/.dev      ## the kernels without Python, under AddressSanitizer a
 	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --preset asan-ubsan -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python
 	PATH="$(abspath $(VENV))/bin:$$PATH" cmake --build --preset asan-ubsan
 	PATH="$(abspath $(VENV))/bin:$$PATH" ctest --preset asan-ubsan --parallel $$(nproc)
+
+$(VENV)/.docs: $(VENV)/.gankit
+	$(PIP) install --quiet --group docs
+	touch $@
+
+docs: $(VENV)/.docs      ## the site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
 bench: install           ## kernels against a plain copy, eager torch and torch.compile
 	$(VENV)/bin/gankit bench ops
