@@ -18,7 +18,7 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
 from gankit.plugin import Dataset, Variant
-from gankit.processes import joined
+from gankit.processes import ALONE, World, joined
 from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
@@ -108,10 +108,15 @@ def plan(
     preset: str | None = None,
     config: str | Path | None = None,
     out: str | Path = "runs",
+    processes: int = 1,
     **options: Any,
 ) -> list[Plan]:
-    """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written; errors are its."""
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore)
+    """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written; errors are its.
+
+    In several `processes`, memory is that of each.
+    """
+    world = World(0, processes) if processes > 1 else ALONE
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore, world)
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 

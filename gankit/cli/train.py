@@ -115,7 +115,8 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
     json = settings["json"]
     what = {key: settings[key] for key in ("dataset", "preset", "config")}
     if settings["dry_run"]:
-        plans = api.plan(name, **what, out=settings["out"], **options)
+        at_least("--processes", settings["processes"], 1)
+        plans = api.plan(name, **what, out=settings["out"], processes=settings["processes"], **options)
         if json:
             emit({"plans": [plan.to_dict() for plan in plans]})
         else:
@@ -213,15 +214,16 @@ def describe(plan: Plan) -> str:
         )
         for phase in plan.phases
     ]
+    shares = f", {plan.processes} processes" if plan.processes > 1 else ""
     memory = [(key, "unknown" if value is None else byte_size(value)) for key, value in plan.memory.items()]
     return "\n\n".join(
         [
             f"{plan.variant} on {plan.dataset}{stage}, preset {plan.preset}: {plan.steps} steps of {batch} samples "
-            f"on {plan.device}, {plan.precision}, {plan.memory_format}",
+            f"on {plan.device}, {plan.precision}, {plan.memory_format}{shares}",
             table(networks, ("network", "parameters", "trainable", "averaged")),
             table(phases, ("phase", "updates", "in a step", "optimiser")),
             table([*plan.data.items(), ("samples", plan.samples)], ("data", "")),
-            table(memory, ("memory", "estimate"))
+            table(memory, ("memory" if plan.processes == 1 else "memory of each process", "estimate"))
             + (f"\nactivations are unknown, and no part of the total: {plan.unknown}" if plan.unknown else ""),
         ]
     )

@@ -31,7 +31,9 @@ class Plan:
     precision: str
     memory_format: str
     steps: int
+    processes: int
     batch_size: int
+    """Of all processes together; `memory` is of each."""
     accumulate: int
     samples: int
     """In the training split."""
@@ -87,6 +89,7 @@ def make_plan(session: Session) -> Plan:
         precision=session.precision,
         memory_format=str(session.memory_format).removeprefix("torch.").removesuffix("_format"),
         steps=run.steps,
+        processes=session.world.size,
         batch_size=run.batch_size,
         accumulate=run.accumulate,
         samples=len(session.dataset),
@@ -114,7 +117,7 @@ def _memory(session: Session, averaged: Sequence[str], kept: int | None) -> dict
             for p in one.parameters
         ),
         "averages": _bytes([session.networks[name] for name in averaged]),
-        "batch": batch * session.resolved.run.batch_size * session.resolved.run.accumulate,
+        "batch": batch * session.loader.size * session.resolved.run.accumulate,
         "activations": kept,
     }
     memory["total"] = sum(value for value in memory.values() if value is not None)
@@ -152,7 +155,7 @@ def activations(session: Session) -> int:
 
 
 def _run(session: Session, networks: Mapping[str, nn.Module]) -> int:
-    size, device = session.loader.batch_size, session.device
+    size, device = session.loader.size, session.device
 
     def feed() -> Batch:
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tiny_gan import SMALL, Blobs, BlobsConfig, Tiny
 from torch import nn
 
 from gankit.api import make_session, plan
+from gankit.errors import UsageError
 from gankit.ops import patchgan_g_loss
 from gankit.plugin import Phase
 from gankit.training.plan import activations
@@ -33,6 +35,15 @@ def test_it_says_what_would_be(tmp_path, monkeypatch):
     assert said["memory"]["optimizers"] == 8 * sum(counts.values())
     assert said["samples"] == 20
     assert not list(tmp_path.iterdir())
+
+
+def test_of_several_processes_it_says_what_each_needs():
+    alone, each = make_plan(), make_plan(processes=4)
+    assert (each.processes, each.batch_size) == (4, alone.batch_size)
+    assert each.memory["batch"] * 4 == alone.memory["batch"]
+    assert 0 < each.memory["activations"] < alone.memory["activations"]
+    with pytest.raises(UsageError, match="8 cannot be shared evenly by 3 processes"):
+        make_plan(processes=3)
 
 
 class Chain(Tiny):
