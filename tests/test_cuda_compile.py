@@ -1,8 +1,8 @@
 """The CUDA kernels compile for every architecture without a warning, and keep all they hold in registers.
 
-For three of them; with GANKIT_ARCHS set for all, which takes minutes more. This needs nvcc and the headers of any torch,
-one without CUDA too; no GPU. What the kernels compute is not tested here: tests/csrc/test_cuda_*.cpp execute them on the
-CPU, and tests/ops run them where there is a GPU.
+For three of them; with GANKIT_ARCHS set for all, which takes minutes more. This needs nvcc and the headers of any
+torch, one without CUDA too; no GPU. What the kernels compute is not tested here: tests/csrc/test_cuda_*.cpp execute
+them on the CPU, and tests/ops run them where there is a GPU.
 """
 
 from __future__ import annotations
