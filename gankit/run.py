@@ -11,7 +11,7 @@ from torch import nn
 from gankit.data.source import DataSource
 from gankit.device import resolve_device
 from gankit.errors import UsageError
-from gankit.evaluate import evaluate
+from gankit.evaluate import Standard, evaluate
 from gankit.events import Note, OnEvent, ignore
 from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
@@ -257,6 +257,7 @@ class Run:
         to: str | None = None,
         metrics: Sequence[str] | None = None,
         sheet: str | Path | None = None,
+        standard: Standard | None = None,
         on_event: OnEvent | None = None,
     ) -> dict[str, Any]:
         """Judge `n` samples: ``{"metrics", "judge", "n", "seed", "checkpoint", "protocol", ...}``.
@@ -264,7 +265,8 @@ class Run:
         `n` is 1000 if not given, or as many as there are held-out inputs for a variant that answers the same to the
         same. `to` is a key out of ``Variant.produces``, by default the first. `metrics` are names out of
         `gankit.evaluate.METRICS` and ``Variant.metrics``, by default those that apply. `sheet`: where to write a PNG of
-        samples beside their nearest training images. `on_event` is told what takes long.
+        samples beside their nearest training images. `standard`: how FID and its kin are taken, where `metrics` names
+        them. `on_event` is told what takes long.
         """
         name, place = self.directory.resolve(checkpoint), resolve_device(device)
         train, test = self.dataset(), self.dataset("test")
@@ -285,6 +287,7 @@ class Run:
                 batch_size=self.config.run.batch_size,
                 metrics=metrics,
                 sheet=Path(sheet) if sheet else None,
+                standard=standard,
                 tell=on_event or ignore,
             )
         except OSError as error:

@@ -25,6 +25,20 @@ def evaluate(
     ] = None,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="These alone: fid, kid, inception_score, swd, ... Else those that apply."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of fid and its kin: the real images, train or test.")] = "train",
+    resizing: Annotated[
+        str,
+        typer.Option(help="Of fid and its kin: library, as in the original code, or clean, with antialiasing."),
+    ] = "library",
+    weights: Annotated[
+        Path | None, typer.Option(help="Of fid and its kin: a file of Inception's weights. Else they are downloaded.")
+    ] = None,
     sheet: Annotated[
         Path | None,
         typer.Option(help="PNG of samples beside their nearest training images. Else a new one in RUN."),
@@ -37,14 +51,28 @@ def evaluate(
     at_least("--seed", seed, 0)
     if sheet is not None:
         _check_sheet(sheet)
+    for option, value, known in (("split", split, ("train", "test")), ("resizing", resizing, ("library", "clean"))):
+        if value not in known:
+            raise UsageError(f"--{option} {value}: must be {' or '.join(known)}")
     from gankit.api import open_run
     from gankit.cli.progress import reporter
+    from gankit.evaluate import Standard
     from gankit.options.schema import flattened
 
     opened = open_run(run)
     sheet = sheet or fresh(opened.path, "neighbours")
     with reporter(json=json or not sys.stdout.isatty()) as tell:  # not among the figures, where those go to a file
-        result = opened.evaluate(n, seed, checkpoint, device, to=to, sheet=sheet, on_event=tell)
+        result = opened.evaluate(
+            n,
+            seed,
+            checkpoint,
+            device,
+            to=to,
+            metrics=metrics.split(",") if metrics else None,
+            sheet=sheet,
+            standard=Standard(split=split, resizing=resizing, weights=weights),  # type: ignore[arg-type]
+            on_event=tell,
+        )
     for note in result["notes"]:
         warn(f"note: {note}")
     if json:
@@ -56,6 +84,8 @@ def evaluate(
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(flattened(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
+    if standard := result["protocol"].get("standard"):
+        say("\n" + table([(name, number(value)) for name, value in standard.items()], ("standard metrics", "")))
     if reader := result["protocol"].get("reader"):  # its settings, as long again, are in the JSON
         facts = flattened({name: value for name, value in reader.items() if name != "settings"})
         say("\n" + table([(name, number(value)) for name, value in facts], ("reader", "")))

@@ -9,6 +9,7 @@ from gankit.evaluate.cache import KnownJudge, judge_for
 from gankit.evaluate.evaluation import evaluate
 from gankit.evaluate.judge import Judge, JudgeConfig, train_judge
 from gankit.evaluate.real import RealImages
+from gankit.evaluate.standard import Standard
 from gankit.evaluate.table import METRICS, better
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "JudgeConfig",
     "KnownJudge",
     "RealImages",
+    "Standard",
     "better",
     "evaluate",
     "judge_for",

@@ -19,19 +19,21 @@ from gankit.evaluate.judged import draw_judged
 from gankit.evaluate.neighbours import write_neighbours
 from gankit.evaluate.own import measure_own
 from gankit.evaluate.patches import levels
-from gankit.evaluate.real import class_keys
+from gankit.evaluate.real import RealImages, class_keys
 from gankit.evaluate.reference import Reference, reference_for
+from gankit.evaluate.standard import STANDARD, Standard, check_standard, measure_standard
 from gankit.evaluate.table import METRICS, check_own, metric_of
 from gankit.evaluate.wanted import captions_held_to, from_rows, held_to, in_turn, masks_held_to
 from gankit.events import OnEvent, ignore
 from gankit.plugin import DataSpec
-from gankit.sampling.conditions import choose
+from gankit.sampling.conditions import choose, conditions
+from gankit.sampling.draw import draw_parts
 from gankit.sampling.sheets import hidden_channels
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gankit.plugin import Variant
+    from gankit.plugin import Batch, Variant
 
 OF_CLASSES = {"accuracy", "fid_judge", "precision_recall", "modes"}
 """The metrics that ask the judge."""
@@ -54,6 +56,7 @@ def evaluate(
     batch_size: int = 64,
     metrics: Iterable[str] | None = None,
     sheet: Path | None = None,
+    standard: Standard | None = None,
     tell: OnEvent = ignore,
 ) -> dict[str, Any]:
     """Draw `n` samples and measure them. The same arguments give the same figures.
@@ -69,6 +72,7 @@ def evaluate(
         batch_size: samples in the held-out batches that the variant's own metrics are measured over.
         metrics: names out of :data:`METRICS` and ``variant.metrics``; None for those that apply, among them the
             variant's own.
+        standard: how the metrics of the standard network are taken; None: as :class:`Standard` says by itself.
         tell: is told what takes long, and how far it is.
         sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
@@ -98,10 +102,22 @@ def evaluate(
             raise UsageError(f"The train split has no {key!r}: there is nothing to compare samples with.")
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
-        text = captions_held_to(variant, train, key) if "r_precision" in chosen else ""
-        classes = bool(chosen & OF_CLASSES) or not text
-        reference = reference_for(train, test, key, device, tell, text=text, classes=classes)
-        _compare(variant, networks, reference, rows, count, chosen, seed, device, sheet, found, tell)
+        if asked := chosen & STANDARD:
+            how = standard or Standard()
+            data = _split_of(how, train, test)
+            check_standard(how, count)
+
+            def ask(start: int, stop: int) -> Batch:
+                return conditions(variant, spec, stop - start, to=key, rows=lambda: rows, seed=seed, first=start).batch
+
+            drawn = draw_parts(variant, networks, spec, ask, count, seed=seed, device=device, to=key, tell=tell)
+            found.add_standard(*measure_standard(drawn, count, RealImages(data, key), asked, how, device, tell))
+        if chosen & METRICS.keys() - STANDARD:
+            text = captions_held_to(variant, train, key) if "r_precision" in chosen else ""
+            classes = bool(chosen & OF_CLASSES) or not text
+            reference = reference_for(train, test, key, device, tell, text=text, classes=classes)
+            _compare(variant, networks, reference, rows, count, chosen, seed, device, sheet, found, tell)
+        found.n = count
     if own := {name for name in chosen if name in variant.metrics}:
         held_out = test if test is not None and all(test.streams().values()) else None
         if held_out is None:
@@ -130,6 +146,11 @@ class _Found:
         for name in [name for name in values if name in wanted]:
             self.figures[name] = values[name]
             self.ways[name] = f"the variant's own, over held-out batches; {better[name]} is better"
+
+    def add_standard(self, figures: Mapping[str, float], protocol: Mapping[str, Any], notes: Sequence[str]) -> None:
+        self.figures |= figures
+        self.protocol["standard"] = dict(protocol)
+        self.notes += notes
 
     def facts(self) -> dict[str, Any]:
         """The result of :func:`evaluate`, as far as it is found."""
@@ -165,8 +186,15 @@ def _compare(
     found.classes = right_by_class(samples, real.data.spec) if "accuracy" in chosen else {}
     found.shares = shares_by_class(samples.view, real.data.spec) if "modes" in chosen else {}
     found.judge = reference.judged.protocol() if reference.judged else None
-    found.n = n
-    found.protocol = _protocol(reference, floor(reference, chosen, PATCHED, seed))
+    found.protocol |= _protocol(reference, floor(reference, chosen, PATCHED, seed))
+
+
+def _split_of(how: Standard, train: Dataset[Any], test: Dataset[Any] | None) -> Dataset[Any]:
+    if how.split == "train":
+        return train
+    if test is None:
+        raise UsageError("There is no held-out split to compare samples with. Take the train split.")
+    return test
 
 
 def _why_no_images(variant: Variant[Any], spec: DataSpec, key: str | None) -> str:
@@ -187,9 +215,13 @@ def _choose(
     """The metrics that are measured, and what to say of it."""
     spec = train.spec
     why = _why_no_images(variant, spec, key)
-    applies, told_otherwise = set(variant.metrics), set()
+    applies: set[str] = set(variant.metrics)
+    told_otherwise: set[str] = set()
     if key is not None and not why:
-        applies |= {"diversity", "memorised"}
+        applies |= {"diversity", "memorised", *STANDARD}
+        told_otherwise |= (
+            STANDARD  # a network of the web's photographs, which may have to be downloaded: where asked for
+        )
         if min(spec.shape_of(key)[1:]) >= 7:
             applies.add("swd")
         if masks_held_to(variant, train, key):

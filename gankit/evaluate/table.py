@@ -54,13 +54,30 @@ METRICS: Mapping[str, Metric] = {
         "sliced Wasserstein distance of patches of a Laplacian pyramid, x 1000",
         {"swd": "smaller", "swd_<side>": "smaller"},
     ),
+    "fid": Metric(
+        "Fréchet distance between Inception's features of samples and of real images, by torch-fidelity",
+        {"fid": "smaller"},
+    ),
+    "kid": Metric(
+        "kernel distance of the same features, mean over subsets, and its deviation among them",
+        {"kid": "smaller", "kid_deviation": "smaller"},
+    ),
+    "inception_score": Metric(
+        "exponential of the divergence of Inception's classes of a sample from those of all",
+        {"inception_score": "larger"},
+    ),
+    "inception_precision_recall": Metric(
+        "precision and recall of Inception's features",
+        {"inception_precision": "larger", "inception_recall": "larger"},
+    ),
     "memorised": Metric(
         "fraction of samples nearer to one training image than 99% of real images are", {"memorised": "smaller"}
     ),
 }
 """What can be measured of samples that are images. `fid_judge`, `precision_recall` and `modes` need classes of them,
 `accuracy` also a variant that can be asked for one; `r_precision` one that draws from captions; `mask_agreement` a
-dataset that sees masks in images."""
+dataset that sees masks in images. `fid`, `kid`, `inception_score` and `inception_precision_recall` are measured where
+they are asked for."""
 
 
 def metric_of(figure: str) -> str | None:
