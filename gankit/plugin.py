@@ -190,6 +190,10 @@ class Variant(ABC, Generic[ConfigT]):
     """Which metric of ``gankit eval``, or of `metrics`, picks the best checkpoint."""
     metrics: ClassVar[Mapping[str, Literal["larger", "smaller"]]] = {}
     """The metrics that :meth:`measure` returns, and which values of each are better."""
+    expect: ClassVar[Mapping[str, str]] = {}
+    """What the curves of a healthy run look like, and how failing shows in them, a few plain sentences each: of the
+    run as a whole under ``""``, of a phase or a metric under its name, of a term under ``phase/term``. ``gankit
+    report`` says it beside the curve."""
     stages: ClassVar[int] = 1
     """Above 1, `Config` has a field ``stage: int | None``; each stage is a run that builds on the one before."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

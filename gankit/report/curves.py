@@ -1,0 +1,144 @@
+"""Which charts a page has: of one run a chart a phase, of several runs a chart a term."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gankit.evaluate.table import better, metric_of
+from gankit.report.chart import COLOURS, Chart, Level, Line, chart
+from gankit.report.facts import Facts
+from gankit.report.log import Curve
+
+MOST = 60
+"""Most charts of a page, of losses and of metrics each."""
+FLAT = 0.04
+"""Part of a chart's height below which nothing is to be seen of a line's ups and downs."""
+
+
+@dataclass
+class Group:
+    """Charts that belong together, and what is said of them."""
+
+    title: str
+    charts: list[Chart] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+
+def losses(runs: Sequence[Facts]) -> tuple[list[Group], int]:
+    """The charts of loss terms by phase, and the number of curves that there is no room for."""
+    names = _names(run.log.terms for run in runs)
+    phases: dict[str, list[str]] = {}
+    for name in names:
+        phases.setdefault(name.partition("/")[0], []).append(name)
+    groups, room, left = [], MOST, 0
+    for phase, terms in phases.items():
+        group = Group(phase, texts=_expected(runs, phase))
+        for some in _together(runs[0], terms) if len(runs) == 1 else [[term] for term in terms]:
+            if not room:
+                left += len(some)
+                continue
+            room -= 1
+            group.charts.append(_of_terms(runs, phase, some))
+        groups.append(group)
+    return [group for group in groups if group.charts], left
+
+
+def metrics(runs: Sequence[Facts]) -> tuple[Group, int]:
+    """A chart a metric, with the figure of held-out real images."""
+    names = _names(run.log.metrics for run in runs)
+    group = Group("metrics")
+    for name in names[:MOST]:
+        lines = [
+            Line(_called(runs, run, name), run.log.metrics[name], i)
+            for i, run in enumerate(runs)
+            if name in run.log.metrics
+        ]
+        floors = [
+            Level(
+                "real images" if len(runs) == 1 else f"real images, {run.name}",
+                run.floor[name],
+                i if len(runs) > 1 else None,
+            )
+            for i, run in enumerate(runs)
+            if name in run.floor
+        ]
+        if len({level.value for level in floors}) == 1:
+            floors = [Level("real images", floors[0].value)]
+        made = chart(name, lines, floors)
+        made.text = " ".join([*_direction(runs, name), *_expected(runs, name)])
+        group.charts.append(made)
+    return group, max(0, len(names) - MOST)
+
+
+def paces(runs: Sequence[Facts]) -> Group:
+    """Learning rates, and speed."""
+    group = Group("pace")
+    names = _names(run.log.rates for run in runs)
+    if len(runs) == 1:
+        lines = [Line(name, runs[0].log.rates[name], i) for i, name in enumerate(names)]
+        for start in range(0, min(len(lines), 4 * COLOURS), COLOURS):
+            group.charts.append(chart("learning rate", lines[start : start + COLOURS]))
+    else:
+        for name in names[: MOST // 4]:
+            found = [Line(run.name, run.log.rates[name], i) for i, run in enumerate(runs) if name in run.log.rates]
+            group.charts.append(chart(f"learning rate, {name}", found))
+    speeds = [
+        Line(_called(runs, run, "samples/s"), run.log.speed, i) for i, run in enumerate(runs) if len(run.log.speed)
+    ]
+    if speeds:
+        group.charts.append(chart("samples a second", speeds))
+    return group
+
+
+def _of_terms(runs: Sequence[Facts], phase: str, names: Sequence[str]) -> Chart:
+    """A chart of terms of one run, or of one term of several."""
+    if len(runs) == 1:
+        lines = [Line(name.partition("/")[2], runs[0].log.terms[name], i) for i, name in enumerate(names)]
+    else:
+        lines = [Line(run.name, run.log.terms[names[0]], i) for i, run in enumerate(runs) if names[0] in run.log.terms]
+    made = chart(names[0] if len(names) == 1 else phase, lines)
+    told = {name: _expected(runs, name) for name in names}
+    if len(names) == 1:
+        made.text = " ".join(told[names[0]])
+    else:
+        made.text = " ".join(f"{name.partition('/')[2]}: {text}" for name, texts in told.items() for text in texts)
+    return made
+
+
+def _together(run: Facts, names: Sequence[str]) -> list[list[str]]:
+    """`names` of terms of one phase in groups that can be drawn in one chart: no line is flat beside another."""
+    some = [list(names[i : i + COLOURS]) for i in range(0, len(names), COLOURS)]
+    return [part for group in some for part in ([group] if _fit(run, group) else [[name] for name in group])]
+
+
+def _fit(run: Facts, names: Sequence[str]) -> bool:
+    made = chart("", [Line(name, run.log.terms[name], 0) for name in names])
+    return made.flattest >= FLAT
+
+
+def _expected(runs: Sequence[Facts], name: str) -> list[str]:
+    """What the variants of `runs` say of `name`, each text once; whose it is, where several variants say something."""
+    found = {run.expected[name]: run.variant for run in runs if run.expected.get(name)}
+    variants = {run.variant for run in runs}
+    return [text if len(variants) == 1 else f"{variant}: {text}" for text, variant in found.items()]
+
+
+def _direction(runs: Sequence[Facts], name: str) -> list[str]:
+    """How a metric is measured, and which values are better."""
+    way = better(name, runs[0].own_metrics)
+    meaning = next((m for run in runs if (m := run.meanings.get(metric_of(name) or name))), "")
+    told = [f"{meaning[:1].upper()}{meaning[1:]}."] if meaning else []
+    return told + ([f"{way.capitalize()} is better."] if way and not meaning.endswith("better") else [])
+
+
+def _called(runs: Sequence[Facts], run: Facts, name: str) -> str:
+    return name if len(runs) == 1 else run.name
+
+
+def _names(of: Iterable[Mapping[str, Curve]]) -> list[str]:
+    """All names in order of appearance."""
+    return list(dict.fromkeys(name for curves in of for name in curves))
+
+
+__all__ = ["Group", "losses", "metrics", "paces"]
