@@ -11,8 +11,8 @@ from markupsafe import Markup
 from gankit.report.log import Curve
 from gankit.report.scale import Scale, number, scale
 
-WIDE, HIGH = 420, 240
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 10, 30
+WIDE, HIGH = 340, 220
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 30
 POINTS = 600
 """Most points of a line: of more the smallest and the largest of every few are drawn."""
 COLOURS = 8
@@ -70,12 +70,10 @@ class Chart:
     levels: Sequence[Level] = ()
     text: str = ""
     """What is said beside it."""
-    flattest: float = 1.0
-    """Part of the height that the line takes up which takes up least, of those that go up or down at all."""
 
 
-def chart(title: str, lines: Sequence[Line], levels: Sequence[Level] = ()) -> Chart:
-    """A chart of `lines` that have values. Values that are not finite are gaps."""
+def chart(title: str, lines: Sequence[Line], levels: Sequence[Level] = (), best: float | None = None) -> Chart:
+    """A chart of `lines`; values that are not finite are gaps. `best` is a step that is marked."""
     levels = [level for level in levels if math.isfinite(level.value)]
     points = [line.curve.finite for line in lines]
     values = [value for found in points for _, value in found]
@@ -89,9 +87,14 @@ def chart(title: str, lines: Sequence[Line], levels: Sequence[Level] = ()) -> Ch
     if gaps := sum(len(line.curve) - len(found) for line, found in zip(lines, points, strict=True)):
         notes.append(f"{gaps} value{'s' if gaps > 1 else ''} not finite")
     rows = [_row(line, found) for line, found in zip(lines, points, strict=True)]
-    heights = [up.place(max(found)) - up.place(min(found)) for found in ([v for _, v in p] for p in points) if found]
-    flattest = min((height for height in heights if height > 0), default=1.0)
-    return Chart(title, _svg(title, lines, levels, across, up, rows), rows, notes, levels, flattest=flattest)
+    return Chart(title, _svg(title, lines, levels, across, up, rows, best), rows, notes, levels)
+
+
+def heights_of(curves: Sequence[Curve]) -> list[float]:
+    """Which part of the height of a chart each of `curves` takes up in one of all of them; 0 if it is level."""
+    points = [[value for _, value in curve.finite] for curve in curves]
+    up = scale([value for found in points for value in found])
+    return [up.place(max(found)) - up.place(min(found)) if found else 0.0 for found in points]
 
 
 def scale_of_steps(curves: Sequence[Curve]) -> Scale:
@@ -112,7 +115,13 @@ def _row(line: Line, found: Sequence[tuple[float, float]]) -> Row:
 
 
 def _svg(
-    title: str, lines: Sequence[Line], levels: Sequence[Level], across: Scale, up: Scale, rows: Sequence[Row]
+    title: str,
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    across: Scale,
+    up: Scale,
+    rows: Sequence[Row],
+    best: float | None,
 ) -> Markup:
     told = [f"{row.name}: last {row.last}, smallest {row.smallest}, largest {row.largest}" for row in rows]
     told += [f"{level.name}: {number(level.value)}" for level in levels]
@@ -126,21 +135,25 @@ def _svg(
         parts.append(
             Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(level.look, LEFT, WIDE - RIGHT, y, y)
         )
+    if best is not None and across.low <= best <= across.high:
+        x = _x(across, best)
+        parts.append(Markup('<line class="best" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, TOP, HIGH - BOTTOM))
     parts += [_path(line, across, up) for line in lines]
     return Markup("").join([*parts, Markup("</svg>")])
 
 
 def _axes(across: Scale, up: Scale) -> Iterator[Markup]:
     bottom = HIGH - BOTTOM
-    for tick in up.ticks():
+    for tick in up.ticks(5):
         y = _y(up, tick)
         yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDE - RIGHT, y, y)
         yield Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
             LEFT - 6, round(y + 4.5, 1), number(tick)
         )
+    yield Markup('<text class="tick" x="0" y="{}">step</text>').format(bottom + 19)
     for tick in (tick for tick in across.ticks(4) if tick == int(tick)):
         x = _x(across, tick)
-        anchor = "end" if x > WIDE - 40 else "middle"
+        anchor = "end" if x > WIDE - 30 else "middle"
         yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, bottom, bottom + 4)
         yield Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
             min(x + 12, WIDE - 2) if anchor == "end" else x, bottom + 19, anchor, number(tick)

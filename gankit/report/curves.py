@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gankit.evaluate.table import better, metric_of
-from gankit.report.chart import COLOURS, Chart, Level, Line, chart
+from gankit.report.chart import COLOURS, Chart, Level, Line, chart, heights_of
 from gankit.report.facts import Facts
 from gankit.report.log import Curve
+from gankit.report.scale import number
 
 MOST = 60
 """Most charts of a page, of losses and of metrics each."""
@@ -65,7 +66,9 @@ def metrics(runs: Sequence[Facts]) -> tuple[Group, int]:
         ]
         if len({level.value for level in floors}) == 1:
             floors = [Level("real images", floors[0].value)]
-        made = chart(name, lines, floors)
+        made = chart(name, lines, floors, runs[0].best_step if len(runs) == 1 else None)
+        if len(runs) == 1 and runs[0].best_step is not None:
+            made.notes.append(f"the upright line is the best checkpoint, step {number(runs[0].best_step)}")
         made.text = " ".join([*_direction(runs, name), *_expected(runs, name)])
         group.charts.append(made)
     return group, max(0, len(names) - MOST)
@@ -76,7 +79,9 @@ def paces(runs: Sequence[Facts]) -> Group:
     group = Group("pace")
     names = _names(run.log.rates for run in runs)
     if len(runs) == 1:
-        lines = [Line(name, runs[0].log.rates[name], i) for i, name in enumerate(names)]
+        lines = [
+            Line(", ".join(same), runs[0].log.rates[same[0]], i) for i, same in enumerate(_alike(runs[0].log.rates))
+        ]
         for start in range(0, min(len(lines), 4 * COLOURS), COLOURS):
             group.charts.append(chart("learning rate", lines[start : start + COLOURS]))
     else:
@@ -108,13 +113,15 @@ def _of_terms(runs: Sequence[Facts], phase: str, names: Sequence[str]) -> Chart:
 
 def _together(run: Facts, names: Sequence[str]) -> list[list[str]]:
     """`names` of terms of one phase in groups that can be drawn in one chart: no line is flat beside another."""
-    some = [list(names[i : i + COLOURS]) for i in range(0, len(names), COLOURS)]
-    return [part for group in some for part in ([group] if _fit(run, group) else [[name] for name in group])]
-
-
-def _fit(run: Facts, names: Sequence[str]) -> bool:
-    made = chart("", [Line(name, run.log.terms[name], 0) for name in names])
-    return made.flattest >= FLAT
+    groups: list[list[str]] = []
+    for start in range(0, len(names), COLOURS):
+        left = list(names[start : start + COLOURS])
+        while left:
+            heights = heights_of([run.log.terms[name] for name in left])
+            flat = [name for name, height in zip(left, heights, strict=True) if 0 < height < FLAT]
+            groups.append([name for name in left if name not in flat])
+            left = flat
+    return groups
 
 
 def _expected(runs: Sequence[Facts], name: str) -> list[str]:
@@ -130,6 +137,14 @@ def _direction(runs: Sequence[Facts], name: str) -> list[str]:
     meaning = next((m for run in runs if (m := run.meanings.get(metric_of(name) or name))), "")
     told = [f"{meaning[:1].upper()}{meaning[1:]}."] if meaning else []
     return told + ([f"{way.capitalize()} is better."] if way and not meaning.endswith("better") else [])
+
+
+def _alike(curves: Mapping[str, Curve]) -> list[list[str]]:
+    """The names of curves, those together that would lie on one another."""
+    found: dict[tuple[bytes, bytes], list[str]] = {}
+    for name, curve in curves.items():
+        found.setdefault((curve.steps.tobytes(), curve.values.tobytes()), []).append(name)
+    return list(found.values())
 
 
 def _called(runs: Sequence[Facts], run: Facts, name: str) -> str:

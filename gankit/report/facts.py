@@ -32,6 +32,8 @@ class Facts:
     """A run as a page tells of it. Every text in it is the run's own, and no more to be trusted than that."""
 
     path: Path
+    name: str = ""
+    """What it is called among the runs of a page: as much of its path as it takes."""
     problems: list[str] = field(default_factory=list)
     variant: str = "?"
     dataset: str = "?"
@@ -63,11 +65,6 @@ class Facts:
     neighbours: Picture | None = None
     numbers: list[str] = field(default_factory=list)
     """Names of files of samples that are no images."""
-
-    @property
-    def name(self) -> str:
-        """The run among others: ``cgan-digits/0007``."""
-        return "/".join(self.path.resolve().parts[-2:])
 
     @property
     def best_step(self) -> int | None:
@@ -111,7 +108,7 @@ def gather(
     `variant` and `dataset` are the classes that it was made of, where they are at hand; else plugins of its names.
     `training`: it is this process that trains it.
     """
-    facts = Facts(directory.path)
+    facts = Facts(directory.path, directory.path.resolve().name)
     for name in ("environment", "evaluation"):
         if os.path.lexists(file := directory.path / f"{name}.json"):
             with _told(facts, file.name):
@@ -168,6 +165,12 @@ def _read_command(facts: Facts, config: Resolved, variant: type[Variant[Any]], d
                 "installed plugin brings. In Python, gankit.train takes the class, and config.toml as config="
             )
             return
+    earlier = facts.environment.get("previous_stage")
+    if isinstance(earlier, Mapping):
+        place, name = (str(earlier.get(key, "?")) for key in ("run", "checkpoint"))
+        facts.way = (
+            f"It builds on another run, {name} of {place} seen from its own directory: that has to be there first."
+        )
     processes = facts.environment.get("processes")
     with _told(facts, "The command to repeat it"):
         number = processes if isinstance(processes, int) else 1

@@ -51,7 +51,10 @@ def make_report(
         raise UsageError(f"{len(opened)} runs: a report is about 1 to {MOST} of them.")
     directories = list(opened.values())
     place = _place(directories[0].path if len(directories) == 1 else Path(), out, overwrite=overwrite)
-    return _write([gather(directory) for directory in directories], place, overwrite=overwrite)
+    found = [gather(directory) for directory in directories]
+    for facts, name in zip(found, _names([path.parts for path in opened]), strict=True):
+        facts.name = name
+    return _write(found, place, overwrite=overwrite)
 
 
 def report_of(
@@ -69,6 +72,17 @@ def report_of(
     """
     place = _place(directory.path, out, overwrite=overwrite)
     return _write([gather(directory, variant, dataset, training=training)], place, overwrite=overwrite)
+
+
+def _names(paths: Sequence[Sequence[str]]) -> list[str]:
+    """The last parts of different `paths`, as few as tell them apart, but with the numbers of runs what they are of."""
+    longest = max(len(parts) for parts in paths)
+    alike = len({tuple(parts[:-1]) for parts in paths}) == 1
+    for number in range(1 if alike else 2, longest + 1):
+        names = ["/".join(parts[-number:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    return ["/".join(parts) for parts in paths]
 
 
 def _place(home: Path, out: str | Path | None, *, overwrite: bool) -> Path:

@@ -62,7 +62,7 @@ def page(runs: Sequence[Facts]) -> str:
         "environment": any(run.environment for run in runs),
     }
     return _template().render(
-        title=f"{len(runs)} runs" if several else f"{runs[0].variant} on {runs[0].dataset}, run {runs[0].name}",
+        title=_title(runs),
         version=__version__,
         policy=_policy(style, script),
         style=Markup(style),
@@ -95,6 +95,13 @@ TITLES = {
     "command": "To repeat it",
     "environment": "Environment",
 }
+
+
+def _title(runs: Sequence[Facts]) -> str:
+    of = {f"{run.variant} on {run.dataset}" for run in runs}
+    names = [run.name for run in runs]
+    named = f"run {names[0]}" if len(names) == 1 else f"runs {', '.join(names[:-1])} and {names[-1]}"
+    return f"{of.pop()}, {named}" if len(of) == 1 else f"{len(runs)} runs"
 
 
 @cache
