@@ -190,10 +190,6 @@ class Variant(ABC, Generic[ConfigT]):
     """Which metric of ``gankit eval``, or of `metrics`, picks the best checkpoint."""
     metrics: ClassVar[Mapping[str, Literal["larger", "smaller"]]] = {}
     """The metrics that :meth:`measure` returns, and which values of each are better."""
-    expect: ClassVar[Mapping[str, str]] = {}
-    """What the curves of a healthy run look like, and how failing shows in them, a few plain sentences each: of the
-    run as a whole under ``""``, of a phase or a metric under its name, of a term under ``phase/term``. ``gankit
-    report`` says it beside the curve."""
     stages: ClassVar[int] = 1
     """Above 1, `Config` has a field ``stage: int | None``; each stage is a run that builds on the one before."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -259,6 +255,14 @@ class Variant(ABC, Generic[ConfigT]):
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
         """The values of `metrics`, over held-out `batches` as in a step. Networks are those that samples come from."""
+        return {}
+
+    def expect(self) -> Mapping[str, str]:
+        """What the curves of a healthy run look like, and how failing shows in them, for ``gankit report`` to say.
+
+        A few plain sentences each: of the run as a whole under ``""``, of a phase or a metric under its name, of what
+        is logged under ``phase/term``. `gankit.chance` has those on the usual adversarial losses.
+        """
         return {}
 
     def prepare(self, preparation: Preparation) -> None:

@@ -113,7 +113,6 @@ _OF_VARIANTS: dict[str, Wanted] = {
         _mapping(_direction),
         'names with "larger" or "smaller"',
     ),
-    "expect": (_mapping(lambda value: isinstance(value, str)), "texts by the name of what they are about"),
     "presets": (_mapping(_mapping(lambda value: True)), "values of options by name, by the preset's name"),
     "check_options": (_mapping(lambda value: True), "values of options by name"),
 }

@@ -150,7 +150,7 @@ def _read_config(facts: Facts, variant: type[Variant[Any]] | None, dataset: type
     _read_command(facts, config, variant, dataset)
     with _told(facts, "What to expect of the variant"):
         made = variant(config.options)
-        facts.expected = {k: v for k, v in made.expect.items() if isinstance(v, str)}
+        facts.expected = {k: v for k, v in made.expect().items() if isinstance(v, str)}
         facts.own_metrics = dict(made.metrics)
 
 
