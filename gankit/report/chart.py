@@ -68,8 +68,8 @@ class Chart:
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
     levels: Sequence[Level] = ()
-    text: str = ""
-    """What is said beside it."""
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    """What is said beside it, each of what; "" is all of it."""
 
 
 def chart(title: str, lines: Sequence[Line], levels: Sequence[Level] = (), best: float | None = None) -> Chart:
@@ -100,9 +100,9 @@ def heights_of(curves: Sequence[Curve]) -> list[float]:
 def scale_of_steps(curves: Sequence[Curve]) -> Scale:
     steps = [step for curve in curves for step in (min(curve.steps, default=0), max(curve.steps, default=0))]
     low, high = min(steps, default=0.0), max(steps, default=1.0)
-    if low < 0.2 * high:
+    if low < 0.2 * high or low == high:
         low = 0.0
-    return Scale(low, high) if high > low else Scale(low - 1, high + 1)
+    return Scale(low, high) if high > low else Scale(0.0, 1.0)
 
 
 def _row(line: Line, found: Sequence[tuple[float, float]]) -> Row:

@@ -9,11 +9,10 @@ from gankit.evaluate.table import better, metric_of
 from gankit.report.chart import COLOURS, Chart, Level, Line, chart, heights_of
 from gankit.report.facts import Facts
 from gankit.report.log import Curve
-from gankit.report.scale import number
 
 MOST = 60
 """Most charts of a page, of losses and of metrics each."""
-FLAT = 0.04
+FLAT = 0.02
 """Part of a chart's height below which nothing is to be seen of a line's ups and downs."""
 
 
@@ -23,7 +22,8 @@ class Group:
 
     title: str
     charts: list[Chart] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    """Each of what; "" is all of them."""
 
 
 def losses(runs: Sequence[Facts]) -> tuple[list[Group], int]:
@@ -34,7 +34,7 @@ def losses(runs: Sequence[Facts]) -> tuple[list[Group], int]:
         phases.setdefault(name.partition("/")[0], []).append(name)
     groups, room, left = [], MOST, 0
     for phase, terms in phases.items():
-        group = Group(phase, texts=_expected(runs, phase))
+        group = Group(phase, texts=expected(runs, phase))
         for some in _together(runs[0], terms) if len(runs) == 1 else [[term] for term in terms]:
             if not room:
                 left += len(some)
@@ -67,9 +67,7 @@ def metrics(runs: Sequence[Facts]) -> tuple[Group, int]:
         if len({level.value for level in floors}) == 1:
             floors = [Level("real images", floors[0].value)]
         made = chart(name, lines, floors, runs[0].best_step if len(runs) == 1 else None)
-        if len(runs) == 1 and runs[0].best_step is not None:
-            made.notes.append(f"the upright line is the best checkpoint, step {number(runs[0].best_step)}")
-        made.text = " ".join([*_direction(runs, name), *_expected(runs, name)])
+        made.texts = [*(("", text) for text in _direction(runs, name)), *expected(runs, name)]
         group.charts.append(made)
     return group, max(0, len(names) - MOST)
 
@@ -103,11 +101,14 @@ def _of_terms(runs: Sequence[Facts], phase: str, names: Sequence[str]) -> Chart:
     else:
         lines = [Line(run.name, run.log.terms[names[0]], i) for i, run in enumerate(runs) if names[0] in run.log.terms]
     made = chart(names[0] if len(names) == 1 else phase, lines)
-    told = {name: _expected(runs, name) for name in names}
-    if len(names) == 1:
-        made.text = " ".join(told[names[0]])
-    else:
-        made.text = " ".join(f"{name.partition('/')[2]}: {text}" for name, texts in told.items() for text in texts)
+    if len(runs) > 1:
+        made.texts = expected(runs, names[0])
+        return made
+    told: dict[str, list[str]] = {}
+    for name in names:
+        for _, text in expected(runs, name):
+            told.setdefault(text, []).append(name.partition("/")[2])
+    made.texts = [("" if len(names) == 1 else ", ".join(of), text) for text, of in told.items()]
     return made
 
 
@@ -124,11 +125,15 @@ def _together(run: Facts, names: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-def _expected(runs: Sequence[Facts], name: str) -> list[str]:
-    """What the variants of `runs` say of `name`, each text once; whose it is, where several variants say something."""
-    found = {run.expected[name]: run.variant for run in runs if run.expected.get(name)}
-    variants = {run.variant for run in runs}
-    return [text if len(variants) == 1 else f"{variant}: {text}" for text, variant in found.items()]
+def expected(runs: Sequence[Facts], name: str) -> list[tuple[str, str]]:
+    """What the variants of `runs` say of `name`, each text once, after the names of the runs that it is of: "" if it is
+    of all that say something, or there is one run."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if text := run.expected.get(name):
+            found.setdefault(text, []).append(run.name)
+    alike = len(found) == 1 and len({run.variant for run in runs}) == 1
+    return [("" if alike else ", ".join(names), text) for text, names in found.items()]
 
 
 def _direction(runs: Sequence[Facts], name: str) -> list[str]:
@@ -156,4 +161,4 @@ def _names(of: Iterable[Mapping[str, Curve]]) -> list[str]:
     return list(dict.fromkeys(name for curves in of for name in curves))
 
 
-__all__ = ["Group", "losses", "metrics", "paces"]
+__all__ = ["Group", "expected", "losses", "metrics", "paces"]

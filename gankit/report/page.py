@@ -73,12 +73,13 @@ def page(runs: Sequence[Facts]) -> str:
         has_samples=sections["samples"],
         has_curves=sections["curves"],
         has_neighbours=sections["neighbours"],
-        expectations=_expectations(runs),
+        expectations=curves.expected(runs, ""),
         groups=[*groups, *([pace] if pace.charts else [])],
         left_out=left_out,
         metrics=metrics,
         metrics_left_out=metrics_left_out,
         measured=_measured(runs),
+        floors=any(run.floor for run in runs),
         known=all(run.changes is not None for run in runs),
         changed=_changed(runs),
         options=_table([run.options for run in runs]),
@@ -130,13 +131,6 @@ def _digest(text: str) -> str:
     return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _expectations(runs: Sequence[Facts]) -> list[tuple[str, str]]:
-    """What the variants say of a run as a whole; by whom, if there are several."""
-    found = {(run.variant, run.expected[""]): None for run in runs if run.expected.get("")}
-    alone = len({run.variant for run in runs}) == 1
-    return [("What to expect" if alone else variant, text) for variant, text in found]
-
-
 def _measured(runs: Sequence[Facts]) -> list[Measured]:
     names = list(dict.fromkeys(name for run in runs for name in run.log.metrics))
     return [Measured(name, _cells(runs, name), better(name, runs[0].own_metrics) or "") for name in names[:MOST]]
@@ -150,7 +144,8 @@ def _cells(runs: Sequence[Facts], name: str) -> list[str]:
         if len(runs) == 1 and run.best_step is not None:
             at = dict(zip(curve.steps, curve.values, strict=True)) if curve else {}
             cells.append(number(at[run.best_step]) if run.best_step in at else "")
-        cells.append(number(run.floor[name]) if name in run.floor else "")
+        if any(one.floor for one in runs):
+            cells.append(number(run.floor[name]) if name in run.floor else "")
     return cells
 
 

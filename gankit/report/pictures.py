@@ -71,10 +71,11 @@ def chosen(pictures: Sequence[Picture], best: int | None) -> list[Picture]:
     number = len(pictures)
     if number <= MOST:
         return list(pictures)
-    wanted = [i for i, picture in enumerate(pictures) if picture.step == best][:1]
-    room = MOST - len(wanted)
-    kept = {*wanted, *(round(i * (number - 1) / (room - 1)) for i in range(room))}
-    return [pictures[i] for i in sorted(kept)]
+    kept = [round(i * (number - 1) / (MOST - 1)) for i in range(MOST)]
+    wanted = next((i for i, picture in enumerate(pictures) if picture.step == best), None)
+    if wanted is not None and wanted not in kept:  # in the place of its neighbour, but for the first and the last
+        kept[min(range(1, MOST - 1), key=lambda at: abs(kept[at] - wanted))] = wanted
+    return [pictures[i] for i in kept]
 
 
 def embed(pictures: Sequence[Picture], budget: int = BUDGET) -> None:

@@ -60,7 +60,7 @@ def scale(values: Sequence[float], always: Sequence[float] = ()) -> Scale:
     low, high = _trimmed(found)
     low, high = min([low, *always]), max([high, *always])
     margin = (high - low) * 0.05 or abs(high) * 0.1 or 1.0
-    return Scale(low - margin, high + margin)
+    return Scale(0.0 if 0 <= low < margin else low - margin, high + margin)
 
 
 def _trimmed(values: Sequence[float]) -> tuple[float, float]:
@@ -98,7 +98,8 @@ def number(value: float) -> str:
     elif 1e-3 <= abs(value) < 1e5:
         text = f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     else:
-        text = f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        digits, _, power = f"{value:.2e}".partition("e")
+        text = f"{float(digits):g}e{int(power)}"
     return text.replace("-", "−")
 
 

@@ -83,19 +83,21 @@ class GAWWN(Variant[GAWWNConfig]):
         )
 
     def expect(self) -> Mapping[str, str]:
+        import math
+
         from gankit import chance
 
-        c = self.config
+        c, ln2 = self.config, math.log(2)
         told = "Where the discriminator cannot tell it is {:.3g}; it is below that and away from 0 in a healthy run."
         return {
             "": "overlap says whether drawings are where they should be: default runs end at 0.86 to 0.87, held-out "
             "real drawings have 0.97. fid_judge is 24 to 28 then (real drawings 12), and the group is right in 63 to "
             "71%.",
-            "discriminator/real": told.format(0.693),
-            "discriminator/fake": told.format(0.347),
-            "discriminator/mismatched": f"Real images with another caption. {told.format(0.347)}",
-            "discriminator/misplaced": f"Real images with another place. {told.format(0.693 * c.misplaced)}",
-            "discriminator/patches": told.format(0.693 * c.patches),
+            "discriminator/real": told.format(ln2),
+            "discriminator/fake": told.format(ln2 / 2),
+            "discriminator/mismatched": f"Real images with another caption. {told.format(ln2 / 2)}",
+            "discriminator/misplaced": f"Real images with another place. {told.format(c.misplaced * ln2)}",
+            "discriminator/patches": told.format(c.patches * ln2),
             "generator/generator": chance.generator("bce"),
             "generator/patches": chance.generator("bce", c.patches),
             "generator/l1": "The mean absolute difference from the image of the same caption and place, times "

@@ -102,6 +102,8 @@ class StackGAN(Variant[StackGANConfig]):
         )
 
     def expect(self) -> Mapping[str, str]:
+        import math
+
         from gankit import chance
 
         told = "Where the discriminator cannot tell it is {:.3g}; in a healthy run it is below that and away from 0. "
@@ -123,7 +125,7 @@ class StackGAN(Variant[StackGANConfig]):
             "": "The losses do not fall as samples get better; accuracy says whether captions are obeyed. "
             f"{stages[self.stage]}",
             **{
-                f"discriminator/{name}": told.format(0.693 * share) + about.get(name, "")
+                f"discriminator/{name}": told.format(share * math.log(2)) + about.get(name, "")
                 for name, share in shares.items()
             },
             "generator/generator": chance.generator("bce"),
