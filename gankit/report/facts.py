@@ -132,7 +132,7 @@ def _read_config(facts: Facts, variant: type[Variant[Any]] | None, dataset: type
         left = ("variant", "dataset", "preset", WHOLE)
         facts.options = dict(flattened({name: value for name, value in content.items() if name not in left}))
         steps, stage = content.get("steps"), content.get("stage")
-        facts.steps = steps if isinstance(steps, int) else None
+        facts.steps = steps if isinstance(steps, int) and 0 <= steps < 2**63 else None
         facts.stage = str(stage) if isinstance(stage, int) else ""
     if not facts.options:
         return
@@ -155,26 +155,25 @@ def _read_config(facts: Facts, variant: type[Variant[Any]] | None, dataset: type
 
 
 def _read_command(facts: Facts, config: Resolved, variant: type[Variant[Any]], dataset: type[Dataset[Any]]) -> None:
-    for kind, installed, name, cls in (
+    kinds = (
         ("variant", _installed(facts.variant, variants(), load_variant), facts.variant, variant),
         ("dataset", _installed(facts.dataset, datasets(), load_dataset), facts.dataset, dataset),
-    ):
-        if installed is not cls:
-            facts.way = (
-                f"No command makes it again: its {kind} {name!r} is the Python class {cls.__qualname__}, which no "
-                "installed plugin brings. In Python, gankit.train takes the class, and config.toml as config="
-            )
-            return
+    )
+    if loose := next(((kind, name, cls) for kind, found, name, cls in kinds if found is not cls), None):
+        kind, name, cls = loose
+        facts.way = (
+            f"No command makes it again: its {kind} {name!r} is the Python class {cls.__qualname__}, which no installed "
+            "plugin brings. In Python, gankit.train takes the class, and the run's config.toml as config. "
+        )
+    else:
+        processes = facts.environment.get("processes")
+        with _told(facts, "The command to repeat it"):
+            number = processes if isinstance(processes, int) and 1 <= processes < 2**20 else 1
+            facts.command = command(config, variant, dataset, facts.path / "config.toml", number)
     earlier = facts.environment.get("previous_stage")
     if isinstance(earlier, Mapping):
         place, name = (str(earlier.get(key, "?")) for key in ("run", "checkpoint"))
-        facts.way = (
-            f"It builds on another run, {name} of {place} seen from its own directory: that has to be there first."
-        )
-    processes = facts.environment.get("processes")
-    with _told(facts, "The command to repeat it"):
-        number = processes if isinstance(processes, int) else 1
-        facts.command = command(config, variant, dataset, facts.path / "config.toml", number)
+        facts.way += f"It builds on another run, {name} of {place} seen from its directory: that has to be there first."
 
 
 def _installed(name: str, found: Collection[str], load: Callable[[str], type]) -> type | None:

@@ -175,8 +175,8 @@ def _shown(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, float):
         return number(value)
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) < 10**18 else f"{value:.3g}"
+    if isinstance(value, int) and abs(value) < 10**18:
+        return f"{value:,}"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
