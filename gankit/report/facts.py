@@ -162,8 +162,8 @@ def _read_command(facts: Facts, config: Resolved, variant: type[Variant[Any]], d
     if loose := next(((kind, name, cls) for kind, found, name, cls in kinds if found is not cls), None):
         kind, name, cls = loose
         facts.way = (
-            f"No command makes it again: its {kind} {name!r} is the Python class {cls.__qualname__}, which no installed "
-            "plugin brings. In Python, gankit.train takes the class, and the run's config.toml as config. "
+            f"No command makes it again: its {kind} {name!r} is the Python class {cls.__qualname__}, which no "
+            "installed plugin brings. In Python, gankit.train takes the class, and the run's config.toml as config. "
         )
     else:
         processes = facts.environment.get("processes")
