@@ -55,21 +55,25 @@ def metrics(runs: Sequence[Facts]) -> tuple[Group, int]:
             for i, run in enumerate(runs)
             if name in run.log.metrics
         ]
-        floors = [
-            Level(
-                "real images" if len(runs) == 1 else f"real images, {run.name}",
-                run.floor[name],
-                i if len(runs) > 1 else None,
-            )
-            for i, run in enumerate(runs)
-            if name in run.floor
-        ]
-        if len({level.value for level in floors}) == 1:
-            floors = [Level("real images", floors[0].value)]
+        floors = _floors(runs, name)
         made = chart(name, lines, floors, runs[0].best_step if len(runs) == 1 else None)
         made.texts = [*(("", text) for text in _direction(runs, name)), *expected(runs, name)]
         group.charts.append(made)
     return group, max(0, len(names) - MOST)
+
+
+def _floors(runs: Sequence[Facts], name: str) -> list[Level]:
+    """What real images come to, each value once: the runs that it is of are named, unless it is of all."""
+    found: dict[float, list[int]] = {}
+    for index, run in enumerate(runs):
+        if name in run.floor:
+            found.setdefault(run.floor[name], []).append(index)
+    if len(found) == 1:
+        return [Level("real images", value) for value in found]
+    return [
+        Level(f"real images, {', '.join(runs[index].name for index in of)}", value, of[0] if len(of) == 1 else None)
+        for value, of in found.items()
+    ]
 
 
 def paces(runs: Sequence[Facts]) -> Group:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def page(runs: Sequence[Facts]) -> str:
         floors=any(run.floor for run in runs),
         known=all(run.changes is not None for run in runs),
         changed=_changed(runs),
-        options=_table([run.options for run in runs]),
+        options=_table([run.options for run in runs], absent=False),
         environment=_table([dict(flattened(run.environment)) for run in runs]),
     )
 
@@ -110,7 +111,7 @@ def _template() -> Template:
     made = Environment(
         loader=FileSystemLoader(HOME), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"number": _shown, "duration": _duration}
+    made.filters |= {"number": _shown, "duration": _duration, "parts": _parts}
     return made.get_template("page.html")
 
 
@@ -154,18 +155,19 @@ def _changed(runs: Sequence[Facts]) -> list[Row]:
     if len(runs) == 1:
         found = runs[0].changes or {}
         return [Row(name, [_shown(one.value), _shown(one.usual)]) for name, one in list(found.items())[:MOST]]
-    names = list(dict.fromkeys(name for run in runs for name in run.changes or {}))
-    every = _table([run.options for run in runs])
+    names = {name for run in runs for name in run.changes or {}}
+    every = _table([run.options for run in runs], absent=False)
     return [row for row in every if row.name in names or row.differs]
 
 
-def _table(of: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """A row a name, a value for each of several mappings, and whether they differ."""
+def _table(of: Sequence[Mapping[str, Any]], *, absent: bool = True) -> list[Row]:
+    """A row a name, a value for each of several mappings, and whether they differ; with `absent` also in having it."""
     names = list(dict.fromkeys(name for one in of for name in one))
     rows = []
     for name in names[:MOST]:
         values = [_shown(one[name]) if name in one else "" for one in of]
-        rows.append(Row(name, values, len(set(values)) > 1))
+        there = [value for one, value in zip(of, values, strict=True) if absent or name in one]
+        rows.append(Row(name, values, len(set(there)) > 1))
     return rows
 
 
@@ -179,6 +181,11 @@ def _shown(value: Any) -> str:
         return f"{value:,}"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _parts(command: str) -> list[str]:
+    """A command in parts between which a narrow screen may break it: before its options, and not after a hyphen."""
+    return re.split(" (?=--)", command)
 
 
 def _duration(seconds: float) -> str:
