@@ -124,6 +124,7 @@ def _together(run: Facts, names: Sequence[str]) -> list[list[str]]:
         while left:
             heights = heights_of([run.log.terms[name] for name in left])
             flat = [name for name, height in zip(left, heights, strict=True) if 0 < height < FLAT]
+            flat = flat if len(flat) < len(left) else left[1:]  # all are far from each other: one by one
             groups.append([name for name in left if name not in flat])
             left = flat
     return groups

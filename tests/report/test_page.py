@@ -99,6 +99,18 @@ def test_what_a_run_says_is_text_and_never_markup(run, tmp_path, page):
     assert {tag for tag, _ in hostile.tags} <= {tag for tag, _ in page.tags} | {"pre", "code", "circle"}
 
 
+def test_lines_that_would_be_flat_beside_others_have_a_chart_of_their_own(run, tmp_path):
+    with (run / "log.jsonl").open("a") as log:
+        for step in range(7, 27):
+            near = {"critic/a": -100 + step / 100, "critic/b": 0.3 + step / 100, "critic/c": 100 + step / 100}
+            together = {"pair/a": step, "pair/b": -step, "pair/c": step / 10_000, "pair/d": 5.0}
+            log.write(json.dumps({"step": step, **near, **together}) + "\n")
+    titles = re.findall(r"<h4>(.*?)</h4>", remade(run, tmp_path / "page.html").source)
+    assert {"critic/a", "critic/b", "critic/c"} <= set(titles)
+    assert {"pair", "pair/c"} <= set(titles)
+    assert "pair/d" not in titles
+
+
 def test_several_runs_side_by_side(run, trained, tmp_path):
     config = run / "config.toml"
     config.write_text(config.read_text().replace("hidden = 8", "hidden = 9"))
