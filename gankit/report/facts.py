@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,7 +77,8 @@ class Facts:
         """The figures of held-out real images, by metric."""
         protocol = self.evaluation.get("protocol")
         found = protocol.get("floor") if isinstance(protocol, Mapping) else None
-        return {k: float(v) for k, v in found.items() if _is_number(v)} if isinstance(found, Mapping) else {}
+        numbers = {name: log.plain(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+        return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
     @property
     def meanings(self) -> dict[str, str]:
@@ -240,10 +242,6 @@ def _told(facts: Facts, what: str) -> Iterator[None]:
         facts.problems.append(shortened(str(error).partition("\n")[0]))
     except Exception as error:  # a plugin's, or a file's that is not what it was
         facts.problems.append(f"{what} is left out: {shortened(f'{type(error).__name__}: {error}')}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 __all__ = ["Facts", "gather"]

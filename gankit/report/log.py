@@ -14,6 +14,8 @@ from gankit.runs.log import log_lines
 NAMES = 1000
 """Most names of numbers that are kept; each is a curve."""
 LAST_STEP = 2**53
+LARGEST = 1e100
+"""What is larger counts as not finite, and what is as small as 0: training computes in numbers of far less range."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Curve:
 
     def add(self, step: float, value: object) -> None:
         self.steps.append(step)
-        self.values.append(_number(value))
+        self.values.append(plain(value))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -78,7 +80,7 @@ class Log:
         self._add(self.rates, step, row.get("lr"))
         if "samples_per_second" in row:
             self.speed.add(step, row["samples_per_second"])
-        if math.isfinite(seconds := _number(row.get("seconds"))):
+        if math.isfinite(seconds := plain(row.get("seconds"))):
             self.seconds = seconds
         self._add(self.terms, step, {name: value for name, value in row.items() if "/" in name})
 
@@ -94,14 +96,17 @@ def read(path: Path) -> Log:
     return log
 
 
-def _number(value: object) -> float:
+def plain(value: object) -> float:
+    """A number that can be drawn; NaN for all else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:
         number = float(value)
     except OverflowError:
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    if abs(number) < 1 / LARGEST:
+        return 0.0
+    return number if abs(number) <= LARGEST else math.nan
 
 
-__all__ = ["Curve", "Log", "read"]
+__all__ = ["Curve", "Log", "plain", "read"]

@@ -43,18 +43,13 @@ class Scale:
 
 
 def scale(values: Sequence[float], always: Sequence[float] = ()) -> Scale:
-    """The axis for finite `values` that are drawn, and some that it `always` reaches."""
+    """The axis for `values` that are drawn, and some that it `always` reaches; all as `log.plain` has them."""
     found = sorted([*values, *always])
     if not found:
         return Scale(0.0, 1.0)
-    if not math.isfinite(found[-1] - found[0]):
-        found = [value for value in found if abs(value) < 1e300] or [0.0]
     low, high = found[0], found[-1]
     if low > 0 and high / found[len(found) // 2] > APART and high / low > APART:
-        low, high = (
-            math.exp(_trimmed([math.log(v) for v in found])[0]),
-            math.exp(_trimmed([math.log(v) for v in found])[1]),
-        )
+        low, high = map(math.exp, _trimmed([math.log(value) for value in found]))
         low, high = min([low, *always]), max([high, *always])
         return Scale(low / 1.1, high * 1.1, True)
     low, high = _trimmed(found)

@@ -46,7 +46,17 @@ def test_what_is_not_finite_is_a_gap():
 
 
 @pytest.mark.parametrize(
-    "values", [[], [0.5], [0.0, 0.0], [-3.0] * 40, [math.nan], [1e300, -1e308, 1e308], [1e-320, 2e-320], [7, 1e6, 3]]
+    "values",
+    [
+        [],
+        [0.5],
+        [0.0, 0.0],
+        [-3.0] * 40,
+        [math.nan],
+        [1e300, -1e308, 1e308, 1e99, -1e99],
+        [1e-320, 2e-320, 1e-99],
+        [7, 1e6, 3],
+    ],
 )
 def test_odd_curves_are_drawn_within_the_frame(values):
     made = chart("odd", [Line("a", curve(values), 0)], [Level("real", 0.25)])
