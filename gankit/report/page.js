@@ -10,11 +10,13 @@
     if (!shown || !control || !earlier) continue;
     const range = control.querySelector("input");
     const said = control.querySelector("output");
-    const take = (image) => ({
-      src: image.src, alt: image.alt, width: image.width, height: image.height, step: Number(image.dataset.step),
-    });
-    const size = (image) => ({width: image.getAttribute("width"), height: image.getAttribute("height")});
-    const frames = [...earlier.querySelectorAll("img"), shown].map((image) => ({...take(image), ...size(image)}));
+    const frames = [...earlier.querySelectorAll("img"), shown].map((image) => ({
+      src: image.src,
+      alt: image.alt,
+      width: image.getAttribute("width"),
+      height: image.getAttribute("height"),
+      step: Number(image.dataset.step),
+    }));
     const show = (index) => {
       const frame = frames[index];
       range.value = index;
