@@ -13,7 +13,7 @@ from gankit.cli.output import emit, say, shown, warn
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN [RUN...]", help="Directories of runs, or of runs: then the latest.")
+        list[Path], typer.Argument(metavar="RUN", help="Directories of runs, or of runs: then the latest.")
     ],
     out: Annotated[
         Path | None,

@@ -189,7 +189,7 @@ class CUT(Variant[CUTConfig]):
         luck = weight * math.log(c.patches)
         nce = (
             "How badly patches are found again among those of their image. By luck alone it is up to "
-            f"{luck:.3g}; it falls from there and levels off. "
+            f"{luck:.3g}; it falls from there and levels off."
         )
         return {
             "": "What no loss tells is whether the translation means the same: the sheet does, and mask_agreement "
@@ -197,7 +197,7 @@ class CUT(Variant[CUTConfig]):
             "of the land was taken for sea.",
             "discriminator": chance.discriminator(c.loss),
             "generator/adversarial": chance.generator(c.loss),
-            "generator/nce": f"{nce}Rising, it says that translations lose what their sources show; near 0 from early "
+            "generator/nce": f"{nce} Rising, it says that translations lose what their sources show; near 0 from early "
             "on, with adversarial high, that they are their sources unchanged.",
             "generator/identity": f"The same of images of the target, which are to stay as they are. {nce}",
         }

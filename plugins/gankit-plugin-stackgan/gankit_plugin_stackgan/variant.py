@@ -106,7 +106,7 @@ class StackGAN(Variant[StackGANConfig]):
 
         from gankit import chance
 
-        told = "Where the discriminator cannot tell it is {:.3g}; in a healthy run it is below that and away from 0. "
+        told = "Where the discriminator cannot tell it is {:.3g}; in a healthy run it is below that and away from 0."
         shares = {"real": 1.0, "fake": 0.5, "mismatched": 0.5}
         if self.stage == 2:
             shares = {"real": 1 / 2, "real_alone": 1 / 2, "fake": 1 / 3, "mismatched": 1 / 3, "fake_alone": 1 / 3}
@@ -125,7 +125,7 @@ class StackGAN(Variant[StackGANConfig]):
             "": "The losses do not fall as samples get better; accuracy says whether captions are obeyed. "
             f"{stages[self.stage]}",
             **{
-                f"discriminator/{name}": told.format(share * math.log(2)) + about.get(name, "")
+                f"discriminator/{name}": f"{told.format(share * math.log(2))} {about.get(name, '')}".strip()
                 for name, share in shares.items()
             },
             "generator/generator": chance.generator("bce"),
