@@ -12,8 +12,7 @@ from typing import Any
 import gankit
 from gankit.bench import append
 from gankit.discovery.entry_points import load_dataset
-from gankit.options.resolve import resolve
-from gankit.options.schema import flattened
+from gankit.options import changed as options
 
 __all__ = ["changed", "machine", "parser", "rows", "training"]
 
@@ -31,20 +30,12 @@ def training(run: gankit.Run) -> dict[str, Any]:
 
 def changed(run: gankit.Run) -> dict[str, Any]:
     """The options in which `run` differs from its preset, dotted; of a file or directory the name, not the place."""
-    config = run.config
-    preset = resolve(
-        type(run.variant),
-        load_dataset(config.dataset),
-        variant=config.variant,
-        dataset=config.dataset,
-        preset=config.preset,
-        options={} if config.stage is None else {"stage": config.stage},
-    )
-    usual = dict(flattened(preset.to_dict()))
     return {
-        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-        for name, value in flattened(config.to_dict())
-        if name not in ("seed", "steps") and usual.get(name) != value
+        name: Path(change.value).name
+        if isinstance(change.value, str) and Path(change.value).is_absolute()
+        else change.value
+        for name, change in options.changed(run.config, type(run.variant), load_dataset(run.config.dataset)).items()
+        if name not in ("seed", "steps")
     }
 
 

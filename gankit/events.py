@@ -88,6 +88,13 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reported:
+    """The page about a run that has come to its end is written: one HTML file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     path: Path
     steps: int
@@ -102,7 +109,7 @@ class Interrupted:
     step: int
 
 
-Event = RunStarted | Paced | Logged | Sampled | Saved | Evaluated | Note | Progress | Finished | Interrupted
+Event = RunStarted | Paced | Logged | Sampled | Saved | Evaluated | Note | Progress | Reported | Finished | Interrupted
 OnEvent = Callable[[Event], None]
 
 

@@ -30,19 +30,20 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     except OSError as error:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}. {_sentence(remedy)}") from error
     except ValueError as error:
-        raise GankitError(f"{path} is damaged: {_shortened(error)}. {_sentence(remedy)}") from error
+        raise GankitError(f"{path} is damaged: {shortened(error)}. {_sentence(remedy)}") from error
 
 
 def damaged(path: Path, what: str, remedy: str) -> GankitError:
     """The error for a file that is JSON, but not what it should be."""
-    return GankitError(f"{path} is damaged: {_shortened(what)}. {_sentence(remedy)}")
+    return GankitError(f"{path} is damaged: {shortened(what)}. {_sentence(remedy)}")
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
-def _shortened(said: ValueError | str) -> str:
+def shortened(said: ValueError | str) -> str:
+    """What was said, in one line that is not too long."""
     text = " ".join(str(said).split())
     return text if len(text) <= 200 else text[:197] + "..."
 
@@ -56,4 +57,4 @@ def finite(data: Any) -> Any:
     return [finite(value) for value in data] if isinstance(data, list | tuple) else data
 
 
-__all__ = ["damaged", "finite", "parse_object", "read_object"]
+__all__ = ["damaged", "finite", "parse_object", "read_object", "shortened"]

@@ -257,6 +257,14 @@ class Variant(ABC, Generic[ConfigT]):
         """The values of `metrics`, over held-out `batches` as in a step. Networks are those that samples come from."""
         return {}
 
+    def expect(self) -> Mapping[str, str]:
+        """What the curves of a healthy run look like, and how failing shows in them, for ``gankit report`` to say.
+
+        A few plain sentences each: of the run as a whole under ``""``, of a phase or a metric under its name, of what
+        is logged under ``phase/term``. `gankit.chance` has those on the usual adversarial losses.
+        """
+        return {}
+
     def prepare(self, preparation: Preparation) -> None:
         """Work before the first step of a new run: train an encoder, set a statistic. Results belong in networks."""
 

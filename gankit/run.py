@@ -17,6 +17,7 @@ from gankit.options.resolve import Resolved
 from gankit.options.spelling import given_as, in_file
 from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.processes import joined
+from gankit.report import report_of
 from gankit.runs.directory import RunDir
 from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
@@ -295,6 +296,13 @@ class Run:
                 raise
             raise UsageError(f"cannot write {sheet}: {error.strerror or error}. Give another sheet.") from error
         return {**result, "checkpoint": name}
+
+    def report(self, out: str | Path | None = None, *, overwrite: bool = False) -> Path:
+        """Write one HTML file about the run: `out`, or a new one in its directory. See `gankit.report.make_report`.
+
+        With `overwrite` it replaces what is there.
+        """
+        return report_of(self.directory, type(self.variant), self._source.cls, out, overwrite=overwrite).path
 
     def resume(self, steps: int | None = None, on_event: OnEvent | None = None) -> Run:
         """Go on from the newest intact checkpoint, to `steps` in all if given; as if it had never stopped.

@@ -15,6 +15,7 @@ from gankit.check.checker import BATCH, Checker, Failed
 from gankit.check.drawing import check_codes, check_measures, check_samples
 from gankit.check.processes import check_processes
 from gankit.check.state import attributes, changed
+from gankit.evaluate.table import better
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World
 from gankit.runs import checkpoint as checkpoints
@@ -59,6 +60,7 @@ def check_training(
         idle = [name for name in made[0].networks if name not in updated]
         if constant := [name for name in idle if name in variant.averaged]:
             raise Failed(f"`averaged` names {constant[0]!r}, but no phase updates it")
+        _check_expectations(made[0])
         return ", ".join(turn.name for turn in made[0].turns) + (f"; none updates {', '.join(idle)}" if idle else "")
 
     def prepare() -> str:
@@ -102,6 +104,23 @@ def _same_weights(one: Mapping[str, nn.Module], other: Mapping[str, nn.Module]) 
         for (key, a), b in zip(network.state_dict().items(), other[name].state_dict().values(), strict=True):
             if not torch.equal(a, b):
                 raise Failed(f"{name}.{key} differs between two builds with one seed: draw from torch's generator")
+
+
+def _check_expectations(session: Session) -> None:
+    """What the variant says of its curves is text, of the run, of phases, of their terms, or of metrics."""
+    said, phases = session.variant.expect(), {turn.name for turn in session.turns}
+    if not isinstance(said, Mapping):
+        raise Failed(
+            f"expect() returned a {type(said).__name__}; it must be texts by the name of a phase, term or metric"
+        )
+    for name, text in said.items():
+        if not isinstance(text, str) or not text.strip():
+            raise Failed(f"expect() says {text!r} of {name!r}; it must be text")
+        known = isinstance(name, str) and (not name or name.partition("/")[0] in phases)
+        if not known and better(str(name), session.variant.metrics) is None:
+            raise Failed(
+                f"expect() speaks of {name!r}, which is no metric, and the phases are {', '.join(sorted(phases))}"
+            )
 
 
 def _inherited(session: Session, previous: Session | None) -> dict[str, dict[str, Tensor]] | None:

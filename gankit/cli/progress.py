@@ -69,6 +69,8 @@ class Reporter:
                 self.sampled(event)
             case events.Note():
                 self.line(event.text)
+            case events.Reported():
+                self.line(f"report: {shown(event.path)}")
             case events.Progress():
                 self.progressed(event)
             case events.Finished():

@@ -237,6 +237,22 @@ class RunDir:
         finally:
             os.close(handle)
 
+    def is_locked(self) -> bool:
+        """Whether a process trains the run now, as far as that can be seen."""
+        try:
+            import fcntl
+
+            handle = os.open(self.path, os.O_RDONLY)
+        except (ImportError, OSError):
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        finally:
+            os.close(handle)
+        return False
+
     def _pointer(self, name: str) -> str | None:
         """What a pointer names: None if there is none, "" if it cannot be read."""
         try:

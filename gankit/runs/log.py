@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from gankit.errors import GankitError
 from gankit.events import TrainingDiverged
-from gankit.files import open_regular, read_regular
+from gankit.files import open_regular
 from gankit.json_file import finite, parse_object
 from gankit.options.spelling import shown
 from gankit.processes import ALONE, World
@@ -118,19 +119,23 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
     No file is no rows. :class:`GankitError` if there is one that cannot be read.
     """
-    rows = []
+    rows = takewhile(lambda row: row is not None, log_lines(path))
+    return [row for row in rows if row is not None]
+
+
+def log_lines(path: Path) -> Iterator[dict[str, Any] | None]:
+    """The rows of a ``log.jsonl`` one by one, None for a line that is none; otherwise as :func:`read_log`."""
     try:
-        lines = read_regular(path).splitlines()
+        with open_regular(path) as file:
+            for line in file:
+                try:
+                    yield parse_object(line)
+                except ValueError:
+                    yield None
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         raise GankitError(f"{path} cannot be read: {error.strerror or error}. Move it away.") from error
-    for line in lines:
-        try:
-            rows.append(parse_object(line))
-        except ValueError:
-            break
-    return rows
 
 
 def _truncate_after(path: Path, step: int) -> None:

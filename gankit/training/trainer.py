@@ -44,6 +44,7 @@ from gankit.training.interruption import Interruption
 from gankit.training.leading import Leading
 from gankit.training.listener import Listener
 from gankit.training.preparation import PreparationStore
+from gankit.training.reporting import keep_evaluation, write_report
 from gankit.training.session import Session
 from gankit.training.validation import evaluate_now, improves
 
@@ -147,6 +148,7 @@ class Trainer:
             self._random.give_way()
         if self.tell.gone is not None:
             self._stop(run.steps)
+        write_report(session, self.run_dir, self.tell)
         self.tell(
             Finished(
                 path=self.run_dir.path,
@@ -273,9 +275,11 @@ class Trainer:
         """Evaluates, and remembers whether this is the best so far."""
         session = self.session
         with fork_rng(session.device):
-            self.metrics = evaluate_now(
+            found = evaluate_now(
                 session, self.test, sheet=self.run_dir.path / "neighbours.png", tell=self._tell_unless_stopped
             )
+        self.metrics = found["metrics"]
+        keep_evaluation(found, self.run_dir, step, self.tell)
         name = session.variant.metric
         better = improves(session.variant, self.metrics, self.best)
         if better and name is not None:

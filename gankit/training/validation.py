@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from gankit.training.session import Session
 
 
-def evaluate_now(session: Session, test: Dataset[Any] | None, *, sheet: Path, tell: OnEvent) -> dict[str, float]:
-    """The metrics of the networks as they are now; at `sheet`, samples beside their nearest training images.
+def evaluate_now(session: Session, test: Dataset[Any] | None, *, sheet: Path, tell: OnEvent) -> dict[str, Any]:
+    """What :func:`~gankit.evaluate.evaluate` finds of the networks as they are now; at `sheet`, samples beside their
+    nearest training images.
 
-    Says what a reader should know of them, also if nothing can be measured.
+    Says what a reader should know of the metrics, also if nothing can be measured.
     """
     run, variant = session.resolved.run, session.variant
     result = evaluate(
@@ -36,12 +37,12 @@ def evaluate_now(session: Session, test: Dataset[Any] | None, *, sheet: Path, te
         sheet=sheet,
         tell=tell,
     )
-    notes, metrics = result["notes"], dict(result["metrics"])
-    if variant.metric is not None and variant.metric not in metrics:
+    notes = result["notes"]
+    if variant.metric is not None and variant.metric not in result["metrics"]:
         notes.append(f"there is no {variant.metric} to pick the best checkpoint by")
     for note in notes:
         tell(Note(text=note))
-    return metrics
+    return result
 
 
 def improves(variant: Variant[Any], metrics: Mapping[str, float], best: Mapping[str, Any] | None) -> bool:

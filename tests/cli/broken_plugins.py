@@ -52,6 +52,12 @@ BROKEN = {
         "batches, train",
         "not a function of the indices alone",
     ),
+    "expectation of nothing": (
+        "def sample(",
+        'def expect(self):\n        return {"generatr/loss": "It falls."}\n\n    def sample(',
+        "phases",
+        "expect() speaks of 'generatr/loss', which is no metric, and the phases are discriminator, generator",
+    ),
     "numpy weights": (
         "def networks(self, spec):\n",
         "def networks(self, spec):\n        torch.seed()\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -118,3 +119,33 @@ def test_checkpoint_of_another_variant(gankit, site, run, tmp_path):
         outcome = gankit(command, theirs, *(["--steps", 9] if command == "resume" else []))
         assert outcome.code == 2, outcome.err
         assert "the checkpoint is of variant 'toy', not 'other'" in outcome.err
+
+
+def test_report(gankit, run, toy, tmp_path):
+    page = run / "report.html"
+    assert page.is_file()  # from the run's own end
+    outcome = gankit("report", run)
+    assert (outcome.code, outcome.err) == (0, "")
+    made = outcome.out.strip().removeprefix("report: ")
+    assert made.endswith("report-0001.html")
+    text = (tmp_path / made).read_text(encoding="utf-8")
+    command = f"gankit run {toy} --dataset {toy}-dots --seed 0"  # all else is the preset's
+    assert f"{command}\n" in re.sub("<[^>]+>", "", text)
+    assert "<!doctype html>" in text
+
+    other = gankit("run", toy, "--hidden", 9, "--json").data["run"]
+    outcome = gankit("report", run, other, "--out", "both.html", "--json")
+    assert outcome.data == {"runs": [str(run), other], "out": "both.html", "problems": []}
+    refused = gankit("report", run, other, "--out", "both.html")
+    assert refused.code == 2
+    assert refused.err == "error: both.html exists already. Give another --out, or --overwrite.\n"
+    assert gankit("report", run, other, "--out", "both.html", "--overwrite").code == 0
+    assert gankit("report", "nowhere").code == 2
+    (run / "log.jsonl").unlink()
+    assert "note: There is no log.jsonl yet: there are no curves." in gankit("report", run).err
+
+
+def test_the_end_of_a_run_tells_where_its_report_is(gankit, toy):
+    outcome = gankit("run", toy)
+    assert outcome.out.count("report.html") == 1
+    assert f"report: runs/{toy}-{toy}-dots/0001/report.html" in outcome.out.splitlines()

@@ -18,7 +18,7 @@ PROBE = """
 import sys
 from gankit.cli.main import main
 code = main({arguments!r})
-heavy = {{"torch", "numpy", "toy", "pydantic"}} & set(sys.modules)
+heavy = {{"torch", "numpy", "toy", "pydantic", "jinja2", "PIL"}} & set(sys.modules)
 print("HEAVY", *sorted(heavy), file=sys.stderr)
 sys.exit(code)
 """

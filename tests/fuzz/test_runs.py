@@ -87,6 +87,7 @@ USES = (
     command("resume", "RUN", "--steps", "13"),
     command("sample", "RUN", "--n", "2", "--device", "cpu", "--json"),
     command("eval", "RUN", "--n", "2", "--device", "cpu"),
+    command("report", "RUN", "--json"),
 )
 
 

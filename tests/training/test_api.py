@@ -25,7 +25,7 @@ def test_importing_gankit_imports_no_torch():
 def test_a_run_holds_what_it_should(tmp_path):
     run = train(tmp_path)
     assert {p.name for p in run.path.iterdir()} == {
-        *("config.toml", "environment.json", "spec.json", "log.jsonl", "samples", "checkpoints"),
+        *("config.toml", "environment.json", "spec.json", "log.jsonl", "samples", "checkpoints", "report.html"),
     }
     assert sorted(p.name for p in (run.path / "samples").iterdir()) == ["000000.png", "000006.png", "000012.png"]
     assert (run.steps, run.finished, run.metrics) == (12, True, {})
@@ -35,7 +35,8 @@ def test_a_run_holds_what_it_should(tmp_path):
         *("step", "discriminator/real", "discriminator/fake", "generator/adversarial"),
         *("lr", "samples_per_second", "seconds"),
     }
-    text = (run.path / "environment.json").read_text() + (run.path / "config.toml").read_text()
+    files = ("environment.json", "config.toml", "report.html")
+    text = "".join((run.path / name).read_text(encoding="utf-8") for name in files)
     assert str(tmp_path) not in text
 
 
@@ -51,7 +52,7 @@ def test_events_come_in_order(tmp_path):
     gankit.train(Tiny, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **SMALL)
     names = [type(event).__name__ for event in events]
     assert names[:3] == ["RunStarted", "Sampled", "Saved"]
-    assert names[-3:] == ["Sampled", "Saved", "Finished"]
+    assert names[-4:] == ["Sampled", "Saved", "Reported", "Finished"]
     assert next(e for e in events if isinstance(e, RunStarted)).parameters["generator"] > 0
     assert [e.step for e in events if isinstance(e, Sampled)] == [0, 6, 12]
     assert all(e.samples_per_second > 0 for e in events if isinstance(e, Logged))

@@ -115,7 +115,9 @@ def test_a_kill_between_a_checkpoint_and_the_names_that_point_at_it(tmp_path, mo
         metric = "accuracy"
 
     scores = iter([0.2, 0.9])
-    monkeypatch.setattr("gankit.training.trainer.evaluate_now", lambda *args, **kwargs: {"accuracy": next(scores)})
+    monkeypatch.setattr(
+        "gankit.training.trainer.evaluate_now", lambda *args, **kwargs: {"metrics": {"accuracy": next(scores)}}
+    )
     run = gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path, **SMALL, eval_every=6)
     assert (run.directory.best, run.directory.latest) == ("step-000012", "step-000012")
     for name in ("latest", "best"):

@@ -16,7 +16,7 @@ from training_helpers import train
 
 import gankit
 from gankit.errors import GankitError, PluginError, UsageError
-from gankit.events import Logged, Note, RunInterrupted, RunStarted, Sampled
+from gankit.events import Logged, Note, Reported, RunInterrupted, RunStarted, Sampled
 from gankit.runs.directory import RunDir
 
 
@@ -168,6 +168,9 @@ def test_without_a_stage_all_are_trained(tmp_path):
     run = gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, on_event=started.append, **SMALL)
     assert [e.stage for e in started if isinstance(e, RunStarted)] == [1, 2]
     assert run.config.stage == 2
+    pages = [event.path for event in started if isinstance(event, Reported)]
+    assert pages == [run.path.parent / number / "report.html" for number in ("0001", "0002")]
+    assert "step-000012 of ../0001" in pages[1].read_text(encoding="utf-8")
 
 
 def test_a_second_stage_killed_before_its_first_checkpoint_still_inherits(tmp_path):

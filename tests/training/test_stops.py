@@ -33,7 +33,7 @@ def fake_evaluation(session, test, *, tell, **rest):
     """Takes long, unless it is stopped; its verdict depends on the weights alone."""
     for done in range(3):
         tell(Progress(what="judging", done=done, total=3))
-    return {"accuracy": float(session.networks["generator"][0].weight.detach().sum().sigmoid())}
+    return {"metrics": {"accuracy": float(session.networks["generator"][0].weight.detach().sum().sigmoid())}}
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,7 @@ def same(run, whole):
     assert (run.directory.best, run.directory.latest) == (whole.directory.best, whole.directory.latest)
     for name in ("000006.png", "000012.png"):
         assert (run.path / "samples" / name).read_bytes() == (whole.path / "samples" / name).read_bytes()
+    assert (run.path / "evaluation.json").read_bytes() == (whole.path / "evaluation.json").read_bytes()
     assert run.finished
 
 

@@ -20,7 +20,9 @@ def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
         metric = "accuracy"
 
     scores = iter([0.2, 0.9, 0.4, 0.9])
-    monkeypatch.setattr("gankit.training.trainer.evaluate_now", lambda *args, **kwargs: {"accuracy": next(scores)})
+    monkeypatch.setattr(
+        "gankit.training.trainer.evaluate_now", lambda *args, **kwargs: {"metrics": {"accuracy": next(scores)}}
+    )
     events = []
     options = {**SMALL, "eval_every": 3, "keep": 1}
     run = gankit.train(Judged, Blobs(BlobsConfig()), out=tmp_path, on_event=events.append, **options)

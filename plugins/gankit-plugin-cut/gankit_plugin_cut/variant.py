@@ -179,6 +179,29 @@ class CUT(Variant[CUTConfig]):
             Phase(name="generator", updates=("generator", "heads"), loss=self._generator, optim=optim),
         )
 
+    def expect(self) -> Mapping[str, str]:
+        import math
+
+        from gankit import chance
+
+        c = self.config
+        weight = c.nce / (2 if c.identity else 1)
+        luck = weight * math.log(c.patches)
+        nce = (
+            "How badly patches are found again among those of their image. By luck alone it is up to "
+            f"{luck:.3g}; it falls from there and levels off."
+        )
+        return {
+            "": "What no loss tells is whether the translation means the same: the sheet does, and mask_agreement "
+            "where the data has masks. On earth swd was 121, 99, 99 and 71 at every 500 steps, and half-way a part "
+            "of the land was taken for sea.",
+            "discriminator": chance.discriminator(c.loss),
+            "generator/adversarial": chance.generator(c.loss),
+            "generator/nce": f"{nce} Rising, it says that translations lose what their sources show; near 0 from early "
+            "on, with adversarial high, that they are their sources unchanged.",
+            "generator/identity": f"The same of images of the target, which are to stay as they are. {nce}",
+        }
+
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
         return {self.source: spec[self.source]}
 

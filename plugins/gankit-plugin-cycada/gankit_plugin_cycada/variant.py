@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -115,6 +115,26 @@ class CyCADA(CycleGAN):
             Phase(name="target", updates=("target",), loss=self._target, optim=c.class_optim),
             *((answers,) if c.features else ()),
         )
+
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        semantic = (
+            "It is 0 until the classifier of a knows enough (semantic_below), leaps up then, and falls: translations "
+            "come to show the class of their source."
+        )
+        return super().expect() | {
+            "": "target_accuracy is what is wanted: at 500, 1,000, 1,500 and 2,000 steps of a default run 0.62, "
+            "0.68, 0.70 and 0.72, and the class kept in 0.92, 0.94, 0.97 and 0.91 of the translations (accuracy). A "
+            "plain CycleGAN loses the class in a third of them and more, and none of its losses says so.",
+            "source": "The classifier of a: it falls early, and starts the rest.",
+            "generators/semantic_b": semantic,
+            "generators/semantic_a": semantic,
+            "target/loss": "The classifier of b on translations, with the labels of their sources. It is 0 until it "
+            "begins, with semantic_b.",
+            "target/features": chance.generator("bce", self.config.features),
+            "answers": chance.discriminator("bce"),
+        }
 
     def measure(self, networks: Networks, batches: Iterable[Batch], generator: torch.Generator) -> dict[str, float]:
         """How often each classifier is right of held-out images of b, where the data has their labels; else NaN."""

@@ -163,6 +163,27 @@ class CycleGAN(Variant[CycleGANConfig]):
             Phase(name="discriminators", updates=judges, loss=self._discriminators, optim=theirs),
         )
 
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        c = self.config
+        found = {
+            "": "What no loss tells is whether the translation means the same: the sheet does (a, ab, aba, b, ba, "
+            "bab), and accuracy or mask_agreement where the data has classes or masks. Known ways to fail: "
+            "everything exchanged (light for dark, land for sea), and an input that comes back unchanged, with cycle "
+            "near 0 and adversarial high.",
+            "discriminators": chance.discriminator(c.loss),
+        }
+        for name, other in OTHER.items():
+            found |= {
+                f"generators/adversarial_{other}": chance.generator(c.loss),
+                f"generators/cycle_{name}": f"What is missing of {name} on the way there and back, times {c.cycle:g}: "
+                "it falls throughout.",
+                f"generators/identity_{other}": f"What changes of an image of {other} that is to become {other}, times "
+                f"{c.cycle * c.identity:g}: it falls, too.",
+            }
+        return found
+
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
         return {OTHER[produces]: spec[OTHER[produces]]}
 

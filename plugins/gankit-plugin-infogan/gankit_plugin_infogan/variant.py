@@ -64,6 +64,29 @@ class InfoGAN(Variant[InfoGANConfig]):
             Phase(name="generator", updates=("generator",), loss=self._generator, optim=c.g_optim),
         )
 
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        c = self.config
+        nats = f"nats of {c.categorical}"
+        most = math.log(c.classes)
+        read = (
+            f"What images tell of the categorical code, at most {most:.3g} nats: it rises towards that and stays. At "
+            "0 the generator ignores the code."
+        )
+        missing = f"What is missing to that, times its weight: from {c.information * most:.3g} down towards 0."
+        return {
+            "": "The average of the weights is far behind at first, which makes the first sheet look poor: fid_judge "
+            "of a default run on mnist was 385, 9.5, 3.3 and 2.6 at steps 1,000, 2,000, 3,000 and 4,000, agreement "
+            "0.73, 0.85, 0.97 and 0.97.",
+            "discriminator/adversarial": chance.discriminator("bce"),
+            "generator/adversarial": chance.generator("bce"),
+            f"generator/{nats}": read,
+            "generator/information": missing,
+            "agreement": "Codes that stand for other things than the labels lower it, however well they are read: two "
+            "classes of the data may share a value.",
+        }
+
     def codes(self, request: SampleRequest) -> Tensor:
         """Noise and the continuous codes, those that were asked for as they were asked: (n, z + continuous)."""
         import torch

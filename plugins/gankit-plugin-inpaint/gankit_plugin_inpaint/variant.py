@@ -179,6 +179,23 @@ class Inpaint(Variant[InpaintConfig]):
             Phase(name="filler", updates=("filler",), loss=self._filler, optim=c.optim),
         )
 
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        c = self.config
+        pixels = f"The error of pixels, times {c.pixels:g}: it falls, fast at first, and slowly for long."
+        return {
+            "": "psnr of a default run was 24.79, 24.81, 24.85 and 24.85 dB on earth-layer and 20.95, 21.15, 21.29 "
+            "and 21.42 dB on photographs, at every 500 steps; where training begins, the colours around a hole "
+            "spread into it, has 24.55 and 20.17. Texture comes last, and hardly in 2,000 steps.",
+            "discriminator/adversarial": chance.discriminator(c.loss),
+            "discriminator/penalty": "Times its weight; it holds a discriminator that has no norm.",
+            "filler/adversarial": chance.generator(c.loss, c.adversarial),
+            "filler/coarse": pixels,
+            "filler/fine": pixels,
+            "filler/pixels": pixels,
+        }
+
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
         _, height, width = self._shape(spec)
         return {produces: spec[produces], MASK: Key(kind="mask", shape=(1, height, width), of=produces)}

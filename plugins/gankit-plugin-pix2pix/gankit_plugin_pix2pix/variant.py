@@ -148,6 +148,29 @@ class Pix2Pix(Variant[Pix2PixConfig]):
         judge = Phase(name="discriminator", updates=("discriminator",), loss=self._discriminator, optim=optim)
         return (judge, generator)
 
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        c = self.config
+        found = {
+            "generator/l1": f"The mean absolute difference from the true image, times {c.l1:g}: it falls throughout, "
+            "fast at first. Of the terms it alone says that a translation is that of its own input.",
+            "l1": "Against the true images of held-out pairs, in [-1, 1]. Default runs on earth end at 0.180 to "
+            "0.182; the training crop whose input is nearest has 0.269.",
+            "swd": "How real patches look: 45 to 48 for default runs on earth, 97 without a discriminator.",
+        }
+        if not c.adversarial:
+            return found | {
+                "": "Without a discriminator the one loss falls, and images get nearer to the truth and blurred."
+            }
+        half = 1.0 if c.loss == "lsgan" else 0.5
+        return found | {
+            "": "l1 says whether translations are right, swd whether they look real; the adversarial losses whether "
+            "both networks still learn.",
+            "discriminator": chance.discriminator(c.loss, half),
+            "generator/adversarial": chance.generator(c.loss, c.adversarial),
+        }
+
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
         return {self.source: spec[self.source]}
 

@@ -120,6 +120,26 @@ class StarGAN(Variant[StarGANConfig]):
             Phase(name="generator", updates=("generator",), loss=self._generator, optim=c.optim),
         )
 
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        c = self.config
+        return {
+            "": "accuracy says whether the domain that was asked for is seen, relative_error how much of the way to "
+            "the true image is left: a default run on emoji-tones had 0.77, 0.85, 0.90, 0.94, 0.97, 0.97 and 0.71, "
+            "0.62, 0.48, 0.41, 0.37, 0.36 at every 500 steps. Images that come back unchanged have a reconstruction "
+            "near 0 and a relative_error of 1.",
+            "discriminator/adversarial": chance.discriminator(c.loss),
+            "discriminator/classes": "How badly the domain of real images is told: it falls early.",
+            "discriminator/penalty": "Times its weight; large only while the discriminator's slope is not held.",
+            "generator/adversarial": chance.generator(c.loss),
+            "generator/classes": "How badly the domain asked for is seen in what is drawn: it falls after the "
+            "discriminator's.",
+            "generator/reconstruction": f"What is missing on the way there and back, times {c.reconstruction:g}: it "
+            "falls throughout.",
+            "relative_error": "0 is the true image, 1 no better than leaving the image alone.",
+        }
+
     def asks(self, spec: DataSpec, produces: str) -> Mapping[str, Key]:
         key = domain_of(spec, self.config.class_key).key
         wanted = replace(spec[key], target=True) if spec[key].kind == "class" else spec[key]

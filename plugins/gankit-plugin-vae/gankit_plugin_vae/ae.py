@@ -54,6 +54,16 @@ class AE(Variant[AEConfig]):
     def phases(self) -> Sequence[Phase]:
         return (Phase(name="ae", updates=("encoder", "decoder"), loss=self._loss, optim=self.config.optim),)
 
+    def expect(self) -> Mapping[str, str]:
+        return {
+            "": "There is no adversary: the error falls and levels off. Images from random codes stay far worse than "
+            "reconstructions, since nothing holds codes to a distribution.",
+            "ae": "If it does not leave its first values, numbers of the code may be 0 for good, and all comes out "
+            "grey (code_slope, a lower rate).",
+            "squared_error": "Of held-out images. A default run on mnist ends at 0.059 to 0.061; 32 principal "
+            "components have 0.068. Where it rises again, the training images are learnt by heart.",
+        }
+
     def codes(self, request: SampleRequest) -> Tensor:
         """Standard normal (n, length of a code): codes here are told apart from their mean, in units of their spread.
 

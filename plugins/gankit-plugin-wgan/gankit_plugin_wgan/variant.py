@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -120,6 +120,30 @@ class WGAN(Variant[WGANConfig]):
             ),
             Phase(name="generator", updates=("generator",), loss=self._generator, optim=optim),
         )
+
+    def expect(self) -> Mapping[str, str]:
+        from gankit import chance
+
+        if self.config.lipschitz == "gp":
+            whole = (
+                "fid_judge of a default run on mnist was 112, 42, 29, 22, 18 and 16 at steps 150, 300, 600, 900, "
+                "1,200 and 1,500, and the estimate of held-out images 8.4, 2.5, 1.4, 1.2, 1.2 and 1.0."
+            )
+        elif self.config.lipschitz == "clip":
+            whole = "The estimates of a clipped critic get as small as their noise, and then say little."
+        else:
+            whole = "Under this penalty the estimate is that of no Wasserstein distance, but falls in the same way."
+        return {
+            "": f"Here a loss tells: the critic's estimate falls as samples get better. {whole}",
+            "critic/estimate": "How far samples are from the data by the critic, on a scale that no other run "
+            "shares. It falls and levels off. If it rises for long, or is near 0 while the sheets are poor, the "
+            "critic has lost its hold: give it more turns.",
+            "critic/wasserstein": "Minus the estimate.",
+            "critic/penalty": "Times its weight: large while the critic's slope is not what it should be.",
+            "generator": chance.generator("wgan"),
+            "estimate": "The same of held-out images and as many samples. Far below that of training the critic "
+            "knows its training images by heart.",
+        }
 
     def codes(self, request: SampleRequest) -> Tensor:
         return request.noise(request.n, self.config.z)
