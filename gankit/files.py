@@ -82,6 +82,10 @@ def placed(path: Path, *, overwrite: bool) -> Iterator[Path]:
             os.replace(beside, path)
         else:
             _put_new(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)

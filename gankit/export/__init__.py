@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from gankit.data.kinds import kind_of
 from gankit.data.spec_json import spec_to_json
 from gankit.errors import GankitError, UsageError
 from gankit.events import OnEvent, ignore, progress
 from gankit.export import onnx_file, pt2_file, weights_file
-from gankit.export.compare import Compared, compare
+from gankit.export.compare import SIDES, Compared, compare
 from gankit.export.fold import fold
 from gankit.export.inputs import Interface, learn, resized
-from gankit.export.job import Job
-from gankit.export.program import TRACED, Drawing, trace
+from gankit.export.job import Job, asked
+from gankit.export.program import TRACED, Drawing, quiet, reason, trace
 from gankit.files import placed
 from gankit.sampling.conditions import Rows
 from gankit.version import __version__
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from gankit.plugin import Batch
 
     Ran = Callable[[Mapping[str, Tensor]], Tensor]
@@ -85,7 +88,7 @@ def export(
     (:class:`GankitError`). :class:`PluginError` if the variant cannot be exported, or a package is missing.
     """
     check_out(path, overwrite=overwrite)
-    batch, real = job.rows(3, rows)
+    job, batch, real = asked(job, 3, rows)
     if size is not None:
         batch = resized(batch, job.keys, size)
     whole = _Export(job, path, facts, batch, real, tolerance, overwrite, tell)
@@ -96,7 +99,7 @@ def export(
         return whole.write(interface)
     except (_OtherSides, GankitError) as error:
         height, width = interface.grid.usual
-        note = f"images of {height}x{width} alone: with other sides {error}"
+        note = f"for images of {height}x{width} alone, since with other sides: {error}"
         return whole.write(interface.fixed(), note)
 
 
@@ -140,6 +143,7 @@ class _Export:
             again = weights_file.runner(beside, job)
             return interface, lambda values: again(values, interface)
         interface, program = _traced(job, interface, self.batch)
+        self._check_sides(interface, program)
         texts = self._texts(interface)
         next(stages)
         if self.path.suffix == ".pt2":
@@ -148,11 +152,29 @@ class _Export:
         onnx_file.write(program, beside, interface, str(self._output()["name"]), texts, who)
         return interface, onnx_file.runner(beside)
 
+    def _check_sides(self, interface: Interface, program: ExportedProgram) -> None:
+        """Before anything that takes long: whether what was traced at some sides is right at others."""
+        if interface.grid is None:
+            return
+        with quiet():
+            module = program.module()
+
+        def run(values: Mapping[str, Tensor]) -> Tensor:
+            try:
+                result: Tensor = module(**values)
+            except Exception as error:  # torch's own checks of what comes in, of several classes
+                raise _OtherSides(reason(error)) from error
+            return result
+
+        for one in compare(self.job, interface, self.batch, self.real, run, self.tolerance, sides_alone=True):
+            if not one.difference <= self.tolerance and one.counts(self.tolerance):
+                raise self._apart(one, interface)
+
     def _apart(self, one: Compared, interface: Interface) -> Exception:
         by = "it computes what is no number" if math.isinf(one.difference) else f"it differs by {one.difference:.2g}"
         of = f" of {one.sides[0]}x{one.sides[1]}" if one.sides else ""
         text = f"{by} from torch ({one.what}, {one.n} {'sample' if one.n == 1 else 'samples'}{of})"
-        if interface.grid and one.what in interface.grid.odd:
+        if one.what in SIDES:
             return _OtherSides(text)
         return GankitError(f"{self.path} was not written: {text}; at most {self.tolerance:g} is allowed.")
 
@@ -162,7 +184,8 @@ class _Export:
         name = "codes" if job.name == "encode" else "images" if job.pixels else "samples"
         while name in taken:
             name += "_"
-        return {"name": name, "dtype": "float32", "kind": key.kind if key else "", "of": job.produces}
+        facts = {"name": name, "dtype": "float32", "kind": key.kind if key else "", "of": job.produces}
+        return facts | ({"range": [kind_of(key).lowest, 1]} if key and job.pixels else {})
 
     def _all(self, interface: Interface) -> dict[str, Any]:
         """All that the file says of itself."""
@@ -182,7 +205,7 @@ class _Export:
         return {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
 
 
-def _traced(job: Job, interface: Interface, batch: Batch) -> tuple[Interface, Any]:
+def _traced(job: Job, interface: Interface, batch: Batch) -> tuple[Interface, ExportedProgram]:
     """The program of `job`, and its inputs without those that it does not read."""
     rows = {name: values[:TRACED] for name, values in batch.items()}
     if interface.grid:

@@ -19,10 +19,14 @@ from gankit.plugin import Key
 if TYPE_CHECKING:
     from gankit.plugin import Batch
 
-__all__ = ["Compared", "compare"]
+__all__ = ["SIDES", "Compared", "compare", "difference"]
 
 FAR = 5.0
 """Of odd noise: so many standard deviations out."""
+
+
+SIDES = ("large", "small", "large hole")
+"""What comparisons on images of other sides than the run's are called."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,17 @@ def compare(
     real: bool,
     run: Callable[[Mapping[str, Tensor]], Tensor],
     tolerance: float,
+    *,
+    sides_alone: bool = False,
 ) -> Iterator[Compared]:
     """What `run`, the file, and torch make of the same; `batch` has three rows of what is asked with, `real` or not.
 
     Images differ by so much of their range from -1 to 1; other values by so much of the largest, if that is above 1.
-    Odd inputs that the variant refuses are left out.
+    Odd inputs that the variant refuses are left out. With `sides_alone` only those of images of other sides are there.
     """
     for what, n, rows, seed, change in _cases(job, interface, batch, "real" if real else "made up"):
+        if sides_alone and what not in SIDES:
+            continue
         try:
             drawn = job.run(n, rows, seed=seed)[1]
             changed = [Draw(draw.law, change(draw)) for draw in drawn]
@@ -120,8 +128,19 @@ def _cases(
     yield "zeros", 2, {name: torch.zeros_like(rows) for name, rows in two.items()}, 2, _zeros
     yield "extremes", 2, {name: _extreme(keys[name], rows) for name, rows in two.items()}, 3, _far
     if grid := interface.grid:
-        for number, (what, sides) in enumerate(grid.odd.items()):
-            yield what, 1, resized(one, keys, sides), 4 + number, same
+        large = resized(one, keys, grid.large)
+        yield "large", 1, large, 4, same
+        yield "small", 1, resized(one, keys, grid.small), 5, same
+        if any(key.kind == "mask" for key in keys.values()):  # of all but the rim
+            holes = {name: _hole(rows) if keys[name].kind == "mask" else rows for name, rows in large.items()}
+            yield "large hole", 1, holes, 6, same
+
+
+def _hole(mask: Tensor) -> Tensor:
+    """All but a rim."""
+    hole = torch.zeros_like(mask)
+    hole[:, :, 2:-2, 2:-2] = 1
+    return hole
 
 
 def _zeros(draw: Draw) -> Tensor:

@@ -117,6 +117,7 @@ class Draws(TorchFunctionMode):
 def _formulas() -> dict[Any, Callable[..., Any]]:
     ops: Any = torch.ops.gankit
     found: dict[Any, Callable[..., Any]] = {ops.instance_norm_act.default: _norm}
+    found[torch.linalg.solve_triangular] = _solve
     if hasattr(ops, "leaky_relu"):
         found[ops.leaky_relu.default] = _leaky
     return found
@@ -133,6 +134,14 @@ def _norm(
 ) -> tuple[Tensor, Tensor]:
     y = instance_norm_act_reference(x, weight, bias, residual=residual, negative_slope=negative_slope, eps=eps)
     return y, y  # nobody reads the statistics forward
+
+
+def _solve(a: Tensor, b: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """By the inverse, which is a constant where `a` comes of weights: ONNX solves nothing."""
+    if unitriangular:
+        a = a - torch.diag_embed(a.diagonal(dim1=-2, dim2=-1) - 1)
+    inverse = torch.linalg.inv((a.triu() if upper else a.tril()).double()).to(a.dtype)
+    return inverse @ b if left else b @ inverse
 
 
 def _leaky(x: Tensor, bias: Tensor, negative_slope: float) -> Tensor:

@@ -40,11 +40,14 @@ class Grid:
         return self.usual[0] + self.step, self.usual[1] + 3 * self.step
 
     @property
-    def odd(self) -> dict[str, tuple[int, int]]:
-        """Sides that a program is tried with, by what they are called."""
-        small = (self.least, self.least + self.step)
-        large = (2 * self.usual[0] + self.step, self.usual[1])
-        return {"large": large} | ({"small": small} if small < self.usual else {})
+    def large(self) -> tuple[int, int]:
+        """Sides of which one is more than twice the usual."""
+        return 2 * self.usual[0] + self.step, self.usual[1]
+
+    @property
+    def small(self) -> tuple[int, int]:
+        """The least sides, but for a unit."""
+        return self.least, self.least + self.step
 
 
 @dataclass(frozen=True)

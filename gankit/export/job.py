@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gankit.plugin import Batch
 
 Method = Literal["sample", "reconstruct", "encode"]
-__all__ = ["CPU", "Job", "Method"]
+__all__ = ["CPU", "Job", "Method", "asked"]
 
 CPU = torch.device("cpu")
 
@@ -113,6 +113,20 @@ class Job:
                 real = real and not has_rows(self.spec, name, key)
                 batch[name] = kind_of(key).to_step(kind_of(key).made_up(key, n, generator))
         return {name: batch[name] for name in self.keys}, real
+
+
+def asked(job: Job, n: int, source: Rows) -> tuple[Job, Batch, bool]:
+    """:meth:`Job.rows`, and `job` without what may be left out, where the variant refuses what is made up of it."""
+    batch, real = job.rows(n, source)
+    try:
+        job.run(n, batch)
+    except UsageError:  # a hole that is not where this network fills any, say
+        needed = {name: key for name, key in job.keys.items() if key.kind == "class" or has_rows(job.spec, name, key)}
+        if len(needed) == len(job.keys):
+            raise
+        job = replace(job, keys=needed)
+        batch = {name: batch[name] for name in needed}
+    return job, batch, real
 
 
 class _Watched(Mapping[str, nn.Module]):

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["check_installed", "runner", "write"]
 
 
+LARGE = 500
+"""Nodes from which to tidy a graph takes longer than to make it; onnxruntime does it once more in any case."""
+
+
 def check_installed() -> None:
     """:class:`PluginError` that says what to install, if something is missing."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -37,7 +41,8 @@ def write(
     """Writes `program` to `path`, with `facts` as metadata. :class:`PluginError` if ONNX lacks one of its operators."""
     try:
         with quiet():
-            made = torch.onnx.export(program, dynamo=True, verbose=False, external_data=False)
+            tidy = len(program.graph.nodes) < LARGE
+            made = torch.onnx.export(program, dynamo=True, verbose=False, external_data=False, optimize=tidy)
     except Exception as error:  # of torch's exporter, of many classes
         raise PluginError(f"{who} cannot be exported to ONNX: {reason(error)}") from error
     assert made is not None

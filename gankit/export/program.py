@@ -28,6 +28,10 @@ TRACED = 2
 """Samples with which a program is traced; not 1, which torch would take for good."""
 
 
+UNBOUNDED = 1 << 15
+"""A side or a batch that may be so large may be of any size."""
+
+
 class Drawing(nn.Module):
     """What `job` computes from named inputs; its parameters are those of the networks that it used."""
 
@@ -75,10 +79,28 @@ def trace(drawing: Drawing, interface: Interface, values: Mapping[str, Tensor]) 
         raise
     except Exception as error:  # of torch's tracing, of many classes
         raise PluginError(f"{who} cannot be exported: {reason(error)}") from error
+    if narrow := _narrow(program, interface):
+        raise PluginError(f"{who} cannot be exported: {narrow}")
     for node in program.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise PluginError(f"{who} cannot be exported: it draws random numbers by {node.target}, as no input can.")
     return program
+
+
+def _narrow(program: torch.export.ExportedProgram, interface: Interface) -> str:
+    """What a program would take only some of, of what it is to take any; "" if nothing."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    for place, one in zip(program.graph_signature.user_inputs, interface.inputs, strict=True):
+        for size, side in zip(values[str(place)].shape, one.sides, strict=True):
+            if not side.of:
+                continue
+            if not isinstance(size, torch.SymInt):
+                return f"the {side.of} of {one.name} can be {size} alone."
+            for symbol in size.node.expr.free_symbols:
+                bounds = program.range_constraints.get(symbol)
+                if bounds is not None and bool(bounds.upper < UNBOUNDED):
+                    return f"the {side.of} of {one.name} can be {bounds.upper} units at most."
+    return ""
 
 
 def _dynamic(sides: tuple[Side, ...], grid: Grid | None) -> dict[int, Any]:
@@ -100,6 +122,11 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, NotDrawn):
         return "what it draws depends on what comes in."
+    if "specialized it to be a constant" in str(error):
+        return (
+            "a program of it would be for one number of samples, or one size of images: "
+            "somewhere len(x) or int(x.shape[i]) stands for x.shape[i]."
+        )
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 

@@ -18,7 +18,7 @@ from gankit.export.job import Job
 from gankit.plugin import DataSpec, Variant
 from gankit.training.networks import build_networks, by_network, load_weights
 
-__all__ = ["read", "restored", "runner", "write"]
+__all__ = ["built", "read", "restored", "runner", "write"]
 
 
 _JSON = ("options", "spec", "inputs", "output", "step")
@@ -51,6 +51,11 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return facts, tensors
 
 
+def built(variant: type[Variant[Any]], facts: Mapping[str, Any]) -> Variant[Any]:
+    """`variant` with the options that the file has. ValueError if it knows them no longer."""
+    return variant(variant.Config.model_validate(facts["options"]))
+
+
 def restored(variant: Variant[Any], spec: DataSpec, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """The networks of `variant` that have weights among `tensors`, in eval mode. :class:`UsageError` if none fit."""
     saved = by_network(tensors)
@@ -67,7 +72,7 @@ def runner(path: Path, job: Job) -> Callable[[Mapping[str, Tensor], Interface], 
     """What computes what `job` does with the weights of the file, in networks built anew."""
     facts, tensors = read(path)
     try:
-        variant = type(job.variant)(type(job.variant.config).model_validate(facts["options"]))
+        variant = built(type(job.variant), facts)
         networks = restored(variant, spec_from_json(facts["spec"]), tensors)
     except (UsageError, ValueError) as error:
         raise GankitError(f"the weights cannot be loaded again: {error}") from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from in_double import apart, in_double, prepared, trained
+from small_variants import SMALL
 from tiny_gan import Blobs, BlobsConfig, Tiny
 from torch import nn
 from torch.nn import functional as F
@@ -26,21 +27,6 @@ from gankit.processes import ALONE, World
 from gankit.runs.log import Meter
 from gankit.training.session import Session
 
-SMALL: dict[str, dict[str, object]] = {
-    "ae": {"width": 8},
-    "cgan": {"hidden": 16},
-    "cut": {"g_width": 4, "d_width": 4, "blocks": 2, "layers": "0,2,4", "patches": 16, "data.size": 32},
-    "cycada": {"g_width": 4, "d_width": 4, "blocks": 1, "width": 4, "answer_width": 16, "features_from": 0},
-    "cyclegan": {"g_width": 4, "d_width": 4, "blocks": 1, "data.size": 32},
-    "dcgan": {"g_width": 4, "d_width": 4},
-    "inpaint": {"g_width": 4, "d_width": 4, "neck": 16, "data.size": 32},
-    "pix2pix": {"g_width": 4, "d_width": 4, "data.size": 32},
-    "r3gan": {"width": 16},
-    "stackgan": {"g1_width": 4, "g2_width": 4, "d_width": 4},
-    "stargan": {"g_width": 4, "d_width": 4, "d_layers": 2, "blocks": 1, "data.size": 32},
-    "wgan": {"g_width": 4, "d_width": 4},
-}
-"""In 64 bits convolutions take their time."""
 CASES: dict[str, tuple[dict[str, object], ...]] = {
     "cgan": ({}, {"preset": "conv"}),
     "cyclegan": ({}, {"preset": "wasserstein"}),
