@@ -20,7 +20,10 @@ VIEWS = frozenset({"view", "transpose", "permute", "slice", "select", "unsqueeze
 
 
 def fold(program: ExportedProgram) -> None:
-    """Changes `program` in place: what depends on no input becomes a constant, and weights that nothing reads go."""
+    """Changes `program` in place: what depends on no input becomes a constant, and weights that nothing reads go.
+
+    So does what says where it was traced: paths of this machine.
+    """
     known = _known(program)
     nodes = program.graph.nodes
     for node in [node for node in nodes if node in known and node.op == "call_function"]:
@@ -31,6 +34,8 @@ def fold(program: ExportedProgram) -> None:
             program.graph.erase_node(node)
     program.graph.eliminate_dead_code()
     _drop_unused(program)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
     program.graph_module.recompile()
 
 

@@ -55,6 +55,9 @@ def write(
     (value,) = model.graph.outputs
     value.name = output
     _name_sides(value, words)
+    for held in (model.graph, *model.graph):
+        for name in [name for name in held.metadata_props if name.startswith("pkg.torch")]:
+            del held.metadata_props[name]  # where torch traced it, twice as long as the graph
     model.metadata_props.update(facts)
     try:
         made.save(str(path), external_data=False)

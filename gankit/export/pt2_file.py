@@ -22,7 +22,7 @@ FACTS = "gankit.json"
 
 def write(program: ExportedProgram, path: Path, facts: str) -> None:
     """Writes `program` to `path`, with `facts` beside it. The values it was traced with stay out of it."""
-    program._example_inputs = None
+    program.example_inputs = None
     with quiet(), path.open("wb") as file:
         torch.export.save(program, file, extra_files={FACTS: facts})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,7 @@ def test_a_file_draws_what_the_run_draws(run, tmp_path):
     }
     assert label["names"] == ["dark", "grey", "light"]
     assert json.loads(facts["output"])["range"] == [-1, 1]
+    assert str(Path(gankit.__file__).parent).encode() not in made.path.read_bytes()
 
 
 def test_weights_are_drawn_from_again(run, tmp_path):
@@ -226,6 +228,7 @@ def test_a_program_needs_no_gankit(tmp_path):
     ops = [node.target for node in program.graph.nodes if node.op == "call_function"]
     assert {op.namespace for op in ops if hasattr(op, "namespace")} == {"aten"}
     assert not any("judge" in name for name in program.state_dict)
+    assert str(Path(gankit.__file__).parent).encode() not in made.path.read_bytes()
 
 
 class Folded(Strange):
