@@ -17,7 +17,7 @@ from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
-from gankit.export.loaded import open_export
+from gankit.export import open_export
 from gankit.plugin import Dataset, Variant
 from gankit.processes import joined
 from gankit.run import Run

@@ -10,8 +10,7 @@ from gankit.device import resolve_device
 from gankit.errors import UsageError
 from gankit.evaluate import evaluate
 from gankit.events import Note, OnEvent, ignore
-from gankit.export import TOLERANCE, Exported, check_out, export
-from gankit.export.job import Job, Method
+from gankit.export import TOLERANCE, Exported, Job, Method, check_out, export
 from gankit.plugin import Dataset
 from gankit.processes import joined
 from gankit.sampling.drawer import Drawer

@@ -18,7 +18,7 @@ CASES: dict[str, tuple[dict[str, object], ...]] = {
     "ae": ({}, {"method": "reconstruct"}),
     "cgan": ({}, {"preset": "conv"}),
     "cyclegan": ({"to": "b"}, {"to": "a"}, {"to": "b", "network": "unet", "doubling": "deconv"}),
-    "inpaint": ({}, {"preset": "context-encoder"}),
+    "inpaint": ({}, {"spread": False}, {"preset": "context-encoder"}),
     "pix2pix": ({}, {"data.size": 64, "norm": "batch"}),
     "r3gan": ({}, {"conditional": True}),
     "stackgan": ({"stage": 1, "truncation": 1.0}, {"stage": 2}),
