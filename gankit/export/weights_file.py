@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gankit.data.spec_json import spec_from_json
@@ -32,7 +32,7 @@ def write(job: Job, path: Path, facts: Mapping[str, str]) -> None:
         for name in sorted(job.used)
         for key, value in job.networks[name].state_dict().items()
     }
-    save_file(tensors, path, dict(facts))
+    path.write_bytes(save(tensors, dict(facts)))  # save_file would make a file that nobody else may read
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

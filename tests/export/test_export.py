@@ -73,6 +73,8 @@ def test_a_file_draws_what_the_run_draws(run, tmp_path):
 def test_weights_are_drawn_from_again(run, tmp_path):
     made = run.export(tmp_path / "tiny.safetensors")
     assert made.difference == 0
+    (tmp_path / "other").touch()
+    assert made.path.stat().st_mode == (tmp_path / "other").stat().st_mode
     loaded = gankit.open_export(made.path, Tiny)
     wanted = run.sample(6, label=[0, 1], seed=4)
     assert torch.equal(loaded.sample(6, given={"label": [0, 1]}, seed=4).values, wanted.values)
