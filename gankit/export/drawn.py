@@ -59,8 +59,8 @@ class Draw:
 class Draws(TorchFunctionMode):
     """Within, what is drawn is noted in `seen`; where `given` is there, its tensors are taken in place of new ones.
 
-    With `formulas` gankit's own ops are torch's, by their references, so that who
-    loads what is traced needs no gankit; and ``len`` of a tensor is `size`, where its first dimension is a symbol.
+    With `formulas` gankit's own ops are torch's, by their references, so that who loads what is traced needs no gankit;
+    and ``len`` of a tensor is `size`, where its first dimension is a symbol.
     """
 
     def __init__(self, given: Sequence[Tensor] | None = None, *, formulas: bool = False, size: int = 0) -> None:
@@ -73,7 +73,9 @@ class Draws(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if func in _NEW:
-            return self.take(_NEW[func], lambda: func(*args, **kwargs))
+            out = kwargs.pop("out", None)
+            drawn = self.take(_NEW[func], lambda: func(*args, **kwargs))
+            return drawn if out is None else out.copy_(drawn)
         if func in _IN_PLACE:
             if self._given is None:
                 self.take(_IN_PLACE[func], lambda: func(*args, **kwargs).clone())
@@ -94,7 +96,7 @@ class Draws(TorchFunctionMode):
         else:
             value = self._given[len(self.seen)]
         self.seen.append(Draw(law, value))
-        return value
+        return value.clone()  # whoever drew it may change it in place
 
     @contextmanager
     def outside(self, networks: Mapping[str, nn.Module]) -> Iterator[None]:

@@ -152,7 +152,7 @@ class Network(nn.Module):
 
     def forward(self, image, told, generator):
         x = self.norm(self.act(self.first(image)))
-        x = x * (torch.rand(x.shape, generator=generator) > 0.2)
+        x = x * (torch.rand(x.shape, generator=generator).mul_(2).sub_(1) > -0.6)
         shift = torch.randint(0, 3, (len(x),), generator=generator).float()
         return torch.tanh(self.second(x + (self.told(told) + shift[:, None])[:, :, None, None]))
 
