@@ -156,9 +156,28 @@ class _Export:
         self._at(1)
         if self.path.suffix == ".pt2":
             pt2_file.write(program, beside, json.dumps(self._all(interface)))
-            return interface, pt2_file.runner(beside)
+            return interface, self._safe(pt2_file.runner, beside)
         onnx_file.write(program, beside, interface, str(self._output()["name"]), texts, who)
-        return interface, onnx_file.runner(beside)
+        return interface, self._safe(onnx_file.runner, beside)
+
+    def _safe(self, runner: Callable[[Path], Ran], beside: Path) -> Ran:
+        """What runs the file; :class:`GankitError` for whatever those who run it raise."""
+
+        def failed(error: Exception) -> GankitError:
+            return GankitError(f"{self.path} was not written: it cannot be run: {reason(error)}")
+
+        try:
+            opened = runner(beside)
+        except Exception as error:
+            raise failed(error) from error
+
+        def run(values: Mapping[str, Tensor]) -> Tensor:
+            try:
+                return opened(values)
+            except Exception as error:
+                raise failed(error) from error
+
+        return run
 
     def _proved(self, interface: Interface, program: ExportedProgram) -> Interface:
         """Before anything that takes long: what was traced at some sides is right at others, from a least side on.

@@ -124,6 +124,13 @@ def test_a_file_that_differs_is_deleted(run, tmp_path, monkeypatch, overwrite):
     assert run.export(path, tolerance=0.01, overwrite=True).difference == pytest.approx(0.001, rel=0.1)
 
 
+def test_a_file_that_cannot_be_run_is_deleted(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(pt2_file, "write", lambda program, path, facts: path.write_text("damaged"))
+    with pytest.raises(GankitError, match=r"tiny.pt2 was not written: it cannot be run: .+"):
+        run.export(tmp_path / "tiny.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
 def test_a_package_is_missing(run, tmp_path, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
