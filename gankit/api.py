@@ -17,6 +17,7 @@ from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
+from gankit.export import open_export
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World, joined
 from gankit.run import Run
@@ -120,4 +121,4 @@ def plan(
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
-__all__ = ["Run", "Samples", "make_session", "open_run", "plan", "train"]
+__all__ = ["Run", "Samples", "make_session", "open_export", "open_run", "plan", "train"]

@@ -57,9 +57,9 @@ def _computes_bf16(device: torch.device) -> bool:
     return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
-def bf16_would_help(precision: Precision, device: torch.device, convolves: bool) -> bool:
-    """Whether bf16 is known to be faster than `precision`: convolutions, on a device that computes with it."""
-    return precision == "float32" and convolves and _computes_bf16(device)
+def bf16_would_help(precision: Precision, device: torch.device, weights: int) -> bool:
+    """Whether bf16 is known to be faster than `precision`: convolutions of so many `weights`, where it is native."""
+    return precision == "float32" and weights >= 100_000 and _computes_bf16(device)
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

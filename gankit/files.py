@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -68,6 +69,28 @@ def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = Tr
             beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def placed(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A name beside `path` to write a file under, which gets the name `path` at the end of the block.
+
+    FileExistsError if that is taken and not to be replaced. If the block fails, nothing is left.
+    """
+    beside = path.with_name(f".tmp-{secrets.token_hex(6)}")
+    try:
+        yield beside
+        if overwrite:
+            os.replace(beside, path)
+        else:
+            _put_new(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
 def _put_new(beside: Path, path: Path) -> None:
     """Gives the file `beside` the name `path`; FileExistsError if that is taken."""
     try:
@@ -109,4 +132,4 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-__all__ = ["not_regular", "open_regular", "read_regular", "remove", "replace_text", "sync", "write_whole"]
+__all__ = ["not_regular", "open_regular", "placed", "read_regular", "remove", "replace_text", "sync", "write_whole"]

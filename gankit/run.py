@@ -6,20 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
-
-from gankit.data.source import DataSource
 from gankit.device import resolve_device
 from gankit.errors import UsageError
 from gankit.evaluate import Standard, evaluate
 from gankit.events import Note, OnEvent, ignore
-from gankit.options.resolve import Resolved
-from gankit.options.spelling import given_as, in_file
-from gankit.plugin import Dataset, DataSpec, Variant
+from gankit.export import TOLERANCE, Exported, Job, Method, check_out, export
+from gankit.plugin import Dataset
 from gankit.processes import joined
 from gankit.report import report_of
-from gankit.runs.directory import RunDir
-from gankit.runs.log import read_log
 from gankit.sampling.drawer import Drawer
 from gankit.sampling.file_pairs import Existing, FilePair, file_pairs
 from gankit.sampling.given import merged
@@ -27,93 +21,13 @@ from gankit.sampling.interpolate import interpolate
 from gankit.sampling.samples import Samples
 from gankit.sampling.translate import change, reconstruction, translation
 from gankit.sampling.translate_files import Fit, Size, change_files
-from gankit.training.changes import config_changes, explained
+from gankit.trained import Trained
 from gankit.training.leading import TrainedRun, follow, lead
-from gankit.training.networks import build_networks, load_saved
 from gankit.training.resume import resume
-from gankit.training.session import check_owner
-from gankit.training.stages import finished
 
 
-class Run:
+class Run(Trained):
     """A training on disk: draw from it, go on with it, judge it. Made by :func:`gankit.train` or `open_run`."""
-
-    def __init__(
-        self,
-        directory: RunDir,
-        resolved: Resolved,
-        variant: type[Variant[Any]],
-        source: DataSource,
-    ) -> None:
-        self.directory = directory
-        self.config = resolved
-        self.variant = variant(resolved.options)
-        self._source = source
-        self._cache: tuple[object, dict[str, nn.Module]] | None = None
-        self._in_config = in_file(directory.path / "config.toml")
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.config.variant} on {self.config.dataset}, {self.steps} steps)"
-
-    @property
-    def path(self) -> Path:
-        return self.directory.path
-
-    @property
-    def steps(self) -> int:
-        """Steps trained, as far as they are saved."""
-        latest = self.directory.latest
-        return int(self.directory.state(latest)["step"]) if latest else 0
-
-    @property
-    def seconds(self) -> float:
-        """Time spent training, over all sittings."""
-        latest = self.directory.latest
-        return float(self.directory.state(latest)["seconds"]) if latest else 0.0
-
-    @property
-    def finished(self) -> bool:
-        return finished(self.directory, self.config)
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        """The rows of ``log.jsonl``."""
-        return read_log(self.path / "log.jsonl")
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Of the last evaluation during training (``eval_every``); empty if there was none."""
-        found = (row.get("metrics") for row in reversed(self.log))
-        return next((dict(metrics) for metrics in found if isinstance(metrics, dict)), {})
-
-    @property
-    def spec(self) -> DataSpec:
-        """What the data was that the run was made with."""
-        return self.directory.spec or self.dataset().spec
-
-    def dataset(self, split: Literal["train", "test"] = "train") -> Dataset[Any]:
-        with given_as(self._in_config):
-            return self._source.open(self.config.data, split)
-
-    def networks(self, checkpoint: str = "best", device: str = "auto") -> dict[str, nn.Module]:
-        """The networks to draw from, in eval mode: averaged where the variant keeps an average.
-
-        `checkpoint` is ``best`` (``latest`` if no metric picked one), ``latest``, or a name or step. `device` is that
-        of ``gankit sample --device``: ``auto`` takes a GPU if there is one.
-        """
-        name = self.directory.resolve(checkpoint)
-        place = resolve_device(device)
-        if self._cache is None or self._cache[0] != (name, place):
-            saved = self.directory.load(name, ("weights", "ema"))
-            check_owner(saved, self.config)
-            edits = config_changes(saved.state.get("config"), self.config)
-            with explained(self.path / "config.toml", edits):
-                networks = build_networks(self.variant, self.spec, self.config.run.seed)
-                load_saved(networks, saved)
-            for network in networks.values():
-                network.to(place).eval().requires_grad_(False)
-            self._cache = ((name, place), networks)
-        return dict(self._cache[1])
 
     def sample(
         self,
@@ -238,6 +152,44 @@ class Run:
             seed=seed,
             checkpoint=self.directory.resolve(checkpoint),
         )
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        method: Method = "sample",
+        to: str | None = None,
+        size: tuple[int, int] | None = None,
+        tolerance: float = TOLERANCE,
+        checkpoint: str = "best",
+        overwrite: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> Exported:
+        """What :meth:`sample` computes (`to`: which of ``Variant.produces``) as a file that others run.
+
+        `path` ends in ``.onnx``, ``.pt2`` (torch.export) or ``.safetensors`` (the weights of the networks that draw).
+        ``method="reconstruct"`` is that of an image encoded and decoded, ``"encode"`` its codes. Inputs are named: what
+        the variant is asked with, (N, ...) as in a step, and what it draws. N is any number, height and width of images
+        any that the networks take, unless `size` fixes them.
+
+        The file is run on real and odd inputs, on the CPU, in float32, and compared with torch: it is there only if
+        all differences are within `tolerance`. :class:`UsageError` for a name that is taken or of another format;
+        :class:`PluginError` if a package is missing or the variant cannot be exported; :class:`GankitError` if the file
+        differs.
+        """
+        path = Path(path).expanduser()
+        check_out(path, overwrite=overwrite)
+        name = self.directory.resolve(checkpoint)
+        facts = {
+            "variant": self.config.variant,
+            "dataset": self.config.dataset,
+            "checkpoint": name,
+            "step": int(self.directory.state(name)["step"]),
+            "options": self.variant.config.model_dump(mode="json"),
+        }
+        job = Job.make(self.variant, self.networks(name, "cpu"), self.spec, method, to)
+        tell = on_event or ignore
+        return export(job, path, self._rows, facts, tolerance=tolerance, size=size, overwrite=overwrite, tell=tell)
 
     def _drawer(self, checkpoint: str, device: str) -> Drawer:
         networks = self.networks(checkpoint, device)

@@ -19,6 +19,7 @@ from gankit.cli import (
     data,
     doctor,
     evaluate,
+    export,
     interpolate,
     plugins,
     process,
@@ -52,8 +53,8 @@ class Commands(TyperGroup):
     """The commands in the order of use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval", "report"]
-        order += ["list", "data", "plugins", "doctor", "bench"]
+        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
+        order += ["report", "export", "list", "data", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -70,6 +71,7 @@ def build() -> typer.Typer:
     app.command("animate")(animate.animate)
     app.command("eval")(evaluate.evaluate)
     app.command("report")(report.report)
+    app.command("export")(export.export)
     app.command("list")(plugins.list_all)
     app.add_typer(data.app, name="data")
     app.add_typer(plugins.app, name="plugins")

@@ -121,9 +121,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(self.pad(x))
-        large = y.numel() >= LARGE.get(y.device.type, LARGE["cpu"])
-        worth = self.anew and large and y.requires_grad and torch.is_grad_enabled()
-        if worth and not is_compiling() and not transformed():  # neither has hooks of what is kept
+        worth = self.anew and y.requires_grad and torch.is_grad_enabled()
+        worth = worth and not is_compiling() and not transformed()  # neither has hooks of what is kept
+        # in this order: a program that is exported must not depend on how large its maps are
+        if worth and y.numel() >= LARGE.get(y.device.type, LARGE["cpu"]):
             y = checkpoint(self._second, y, use_reentrant=False, preserve_rng_state=False)
         else:
             y = self._second(y)

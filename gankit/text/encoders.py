@@ -62,6 +62,9 @@ class Precomputed(nn.Module):
     ValueErrors of a wrong file come as :class:`UsageError`, as does a caption that the file does not have.
     """
 
+    outside = True
+    """An exported file takes embeddings in place of captions: neither this table nor the model below can be in one."""
+
     def __init__(self, path: Path, length: int) -> None:
         super().__init__()
         captions, embeddings, lengths = _read(path, length)
@@ -97,6 +100,8 @@ class SentenceTransformer(nn.Module):
 
     Each caption is embedded once, on its own, and remembered. The model stays out of checkpoints.
     """
+
+    outside = True
 
     def __init__(self, model: str) -> None:
         super().__init__()

@@ -57,7 +57,8 @@ def tell_notes(ready: Ready, tell: OnEvent) -> None:
 
 def tell_faster(session: Session, tell: OnEvent) -> None:
     """Before a new run: another precision, where that is known to be faster here."""
-    if bf16_would_help(session.precision, session.device, session.convolves):
+    weights = sum(p.numel() for n in session.networks.values() for p in n.parameters() if p.dim() == 4)
+    if bf16_would_help(session.precision, session.device, weights):
         where = "GPU" if session.device.type == "cuda" else "processor"
         text = f"This {where} computes in bfloat16 by itself: {give('precision', 'bf16')} is likely to be faster."
         tell(Note(text=text))

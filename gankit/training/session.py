@@ -68,8 +68,8 @@ class Session:
         self.precision = resolve_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, self.spec, run.seed)
-        self.convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
-        self.memory_format = memory_format(run.memory_format, self.precision, self.device, self.convolves)
+        convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
+        self.memory_format = memory_format(run.memory_format, self.precision, self.device, convolves)
         for network in self.networks.values():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()

@@ -236,7 +236,7 @@ class Inpaint(Variant[InpaintConfig]):
         c, size, rim = self.config, (like.shape[2], like.shape[3]), networks["filler"].rim
         if rim is not None or c.holes == "centre":
             sides = (rim, rim) if rim is not None else (size[0] // 4, size[1] // 4)
-            return centre(len(like), size, sides, like.device)
+            return centre(like.shape[0], size, sides, like.device)
         boxes = None if c.holes == "strokes" else c.box
         strokes = None if c.holes == "boxes" else c.strokes
         return draw_holes(Holes(boxes, strokes, c.brush), len(like), size, generator)
