@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gankit.processes import joined
 from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
+from gankit.training.importing import import_run
 from gankit.training.launch import TrainRequest
 from gankit.training.leading import follow, lead
 from gankit.training.plan import Plan, make_plan
@@ -85,6 +87,29 @@ def open_run(
     return Run(directory, read_config(directory, variant, dataset), variant, DataSource(dataset))
 
 
+def import_weights(
+    format: str,
+    *files: str | Path,
+    dataset: str | None = None,
+    out: str | Path = "runs",
+    size: int | None = None,
+    classes: Sequence[str] = (),
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Run:
+    """A run that starts from weights which another program wrote, as ``gankit import FORMAT FILES`` makes it.
+
+    Nothing in the files is executed. `size` is the side of images and `classes` the names of classes, where the weights
+    do not say them; `options` are those of :func:`train`. Without a `dataset` the run draws, but cannot be trained on.
+    """
+    flat = {key.replace("__", "."): value for key, value in options.items()}
+    paths = [Path(file).expanduser() for file in files]
+    made = import_run(
+        format, paths, dataset, flat, Path(out).expanduser(), on_event or ignore, size=size, classes=classes
+    )
+    return Run(made.run.directory, made.run.resolved, made.variant, made.source)
+
+
 def make_session(
     variant: str | type[Variant[Any]],
     dataset: str | Dataset[Any] | None = None,
@@ -115,4 +140,4 @@ def plan(
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
-__all__ = ["Run", "Samples", "make_session", "open_run", "plan", "train"]
+__all__ = ["Run", "Samples", "import_weights", "make_session", "open_run", "plan", "train"]

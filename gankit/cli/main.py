@@ -19,6 +19,7 @@ from gankit.cli import (
     data,
     doctor,
     evaluate,
+    importing,
     interpolate,
     plugins,
     process,
@@ -51,7 +52,7 @@ class Commands(TyperGroup):
     """The commands in the order of use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
+        order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval", "import"]
         order += ["list", "data", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -68,6 +69,7 @@ def build() -> typer.Typer:
     app.command("interpolate")(interpolate.interpolate)
     app.command("animate")(animate.animate)
     app.command("eval")(evaluate.evaluate)
+    app.add_typer(importing.app, name="import")
     app.command("list")(plugins.list_all)
     app.add_typer(data.app, name="data")
     app.add_typer(plugins.app, name="plugins")
