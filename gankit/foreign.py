@@ -90,7 +90,7 @@ class WeightFormat(ABC):
 
     @abstractmethod
     def read(self, files: Sequence[WeightFile], asked: Asked) -> Foreign | None:
-        """What `files` are; None if they are not this variant's. :class:`UsageError` if they are, but cannot be used."""
+        """What `files` are; None if not this variant's, :class:`UsageError` if they are and cannot be used."""
 
 
 @dataclass

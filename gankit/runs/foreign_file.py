@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ LARGEST = 8 << 30
 """Bytes of a file, and of the tensors in it."""
 MOST = 100_000
 """Tensors in a file."""
+_CODE = re.compile(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)")
+"""What torch says of something that it would have had to call."""
 _WRAPPED = ("state_dict", "model", "params", "params_ema")
 """Under what a state dict stands that does not stand by itself."""
 
@@ -67,12 +70,12 @@ def _of_torch(path: Path, size: int) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever damaged bytes lead to
-        if "nsupported global" in str(error) or "nsupported class" in str(error):
-            text = "it holds more than tensors, and that would have to be executed: it was not read"
+        if named := _CODE.search(str(error)):
+            text = f"it holds more than tensors ({named[1]:.60}), and that would have to be executed: it was not read"
             raise UsageError(f"{path}: {text}. Ask for its state dict alone, or for safetensors.") from error
         if out_of_memory(error):
             raise UsageError(f"{path} is damaged, or too large for this machine's memory.") from error
-        raise UsageError(f"{path} is no file of weights, or damaged: {_line(error)}") from error
+        raise UsageError(f"{path} is no file of weights, or damaged: torch cannot read it as such.") from error
 
 
 def _check_packed(path: Path, size: int) -> None:
@@ -103,8 +106,8 @@ def _checked(path: Path, content: Any, size: int) -> dict[str, Tensor]:
         raise UsageError(f"{path} holds {len(content)} tensors, more than any network has.")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout is not torch.strided:
-            kind = type(value).__name__ if not isinstance(value, Tensor) else "no dense tensor"
-            raise UsageError(f"{path} holds under {shown(key)} a {kind}: not a state dict of tensors by name.")
+            kind = type(value).__name__ if isinstance(key, str) else f"{type(key).__name__} as a name"
+            raise UsageError(f"{path} holds {shown(key)}, a {kind}: it is no state dict of dense tensors by name.")
     # views of few values may say that they are many
     if (total := sum(value.numel() * value.element_size() for value in content.values())) > 4 * size:
         raise UsageError(f"{path} has {byte_size(size)}, and tensors of {byte_size(total)}: it is no state dict.")
