@@ -39,6 +39,7 @@ def train(
     config: str | Path | None = None,
     out: str | Path = "runs",
     resume: bool = False,
+    init: str | Path | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Run:
@@ -49,7 +50,8 @@ def train(
     those of the TOML file `config`, and these over the `preset`. Of a variant with stages, the stage asked for, or all;
     a missing earlier stage is trained first. With `resume` the latest run of this variant and dataset under `out` goes
     on, with the options it was started with (but for more ``steps``), and the stages after it follow; without one a
-    new run begins. `on_event` is called with each of `gankit.events`.
+    new run begins. With `init`, a run or the folder of a checkpoint, it starts from those of its weights that fit.
+    `on_event` is called with each of `gankit.events`.
 
     Raises :class:`UsageError` (:class:`PluginError` if the plugin is to blame) before anything is written if an option
     or the data is wrong, or if the first step or the first samples would fail; :class:`RunInterrupted` and
@@ -58,7 +60,7 @@ def train(
     In a script that torchrun starts in several processes they train together, each calling this alike.
     """
     world = joined()
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world)
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world, init)
     if not world.leads:
         trained = follow(world, None if isinstance(variant, str) else variant, request.source)
     else:
@@ -133,10 +135,11 @@ def plan(
     preset: str | None = None,
     config: str | Path | None = None,
     out: str | Path = "runs",
+    init: str | Path | None = None,
     **options: Any,
 ) -> list[Plan]:
     """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written; errors are its."""
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore)
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore, init=init)
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
