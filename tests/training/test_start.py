@@ -33,13 +33,13 @@ def test_starts_where_the_other_ended(tmp_path, base):
     """With the averages where there are any; optimisers, averages and steps begin anew."""
     notes = []
     run = train(tmp_path, init=base.path, steps=2, checkpoint_every=1, keep=9, on_event=notes.append)
-    assert [n.text for n in notes if isinstance(n, Note)][0] == (
+    assert next(n.text for n in notes if isinstance(n, Note)) == (
         f"Starts from {base.path}, step-000004: 13 of 13 tensors."
     )
     began, averages = tensors(run, "step-000000"), tensors(base, "latest", "ema")
     for key, value in {**tensors(base, "latest"), **averages}.items():
         assert torch.equal(began[key], value), key
-    assert {key: value for key, value in tensors(run, "step-000000", "ema").items()}.keys() == averages.keys()
+    assert dict(tensors(run, "step-000000", "ema").items()).keys() == averages.keys()
     for key, value in tensors(run, "step-000000", "ema").items():
         assert torch.equal(value, averages[key])
     assert not tensors(run, "step-000000", "optimizers")
@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_named(tmp_path, base):
     assert torch.equal(
         tensors(run, "step-000000")["discriminator.0.weight"], tensors(base, "2")["discriminator.0.weight"]
     )
-    with pytest.raises(UsageError, match=r"nothing in .* fits: its networks are discriminator, generator"):
+    with pytest.raises(UsageError, match=r"nothing in .* fits: its networks are generator, discriminator"):
         read_start(base.directory, "latest", {"other": nn.Linear(1, 1)})
     with pytest.raises(UsageError, match="there is no run at"):
         train(tmp_path, init=tmp_path / "nothing")
