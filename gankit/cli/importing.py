@@ -42,7 +42,8 @@ class Formats(TyperGroup):
         if cmd_name not in self.found:
             return None
         variants = ", ".join(entry.name.partition(".")[2] for entry in self.found[cmd_name])
-        return _command(cmd_name, f"Weights for {variants}. {self.found[cmd_name][0].summary}")
+        read = list(dict.fromkeys(entry.summary for entry in self.found[cmd_name]))
+        return _command(cmd_name, f"Weights for {variants}. {' '.join(read)}")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -106,7 +107,8 @@ def _command(format: str, text: str) -> Any:
         )
         conclude(run, json=json)
 
-    command.__doc__ = escaped(text)
+    more = "Further options are those of the run: --steps 20000, and others of the variant and of the data."
+    command.__doc__ = escaped(f"{text}\n\n{more}")
     made = typer.Typer(add_completion=False, rich_markup_mode="rich")
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     made.command(format, context_settings=settings)(command)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pydantic import BaseModel
-
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
-from gankit.errors import GankitError, UsageError
+from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
-from gankit.json_file import read_object
 from gankit.options.effect import idle
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
 from gankit.options.spelling import give
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World, launch_id
 from gankit.runs.directory import RunDir, runs_in
-from gankit.runs.environment import environment
+from gankit.runs.environment import environment, launched
 from gankit.training import resume
-from gankit.training.changes import names_in, not_taken_over
+from gankit.training.changes import its_options, names_in, not_taken_over
 from gankit.training.leading import TrainedRun
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_data_notes
 from gankit.training.rehearsal import rehearse
@@ -84,7 +81,7 @@ class TrainRequest:
             source = DataSource(load_dataset(label))
         said = frozenset(names_in(options_of(content, label)))
         if isinstance(dataset, Dataset):  # what the file says is left to it, so that a contradiction shows
-            flat = {**{key: value for key, value in _its_options(dataset.config) if key not in said}, **flat}
+            flat = {**{key: value for key, value in its_options(dataset.config) if key not in said}, **flat}
         begun = Path(init) if init is not None else None
         return cls(
             loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world, begun, launch_id()
@@ -262,7 +259,7 @@ class TrainRequest:
     def _latest(self, last: int, launch: str | None) -> TrainedRun | None:
         """The newest run of none but the stages up to `last`."""
         for directory in runs_in(self.out / "-".join(self.names)):
-            if launch is not None and _launched(directory) != launch:
+            if launch is not None and launched(directory.path) != launch:
                 continue
             resolved = read_config(directory, self.variant, self.source.cls)
             if (resolved.stage or 1) <= last:
@@ -294,37 +291,7 @@ class TrainRequest:
         return steps if steps > run.resolved.run.steps else None
 
     def _of_stage(self, stage: int) -> TrainRequest:
-        return TrainRequest(
-            self.variant,
-            self.source,
-            self.names,
-            self.preset,
-            self.config,
-            self.in_file,
-            {**self.options, "stage": stage},
-            self.out,
-            self.tell,
-            self.world,
-            launch=self.launch,
-        )
-
-
-def _launched(directory: RunDir) -> object:
-    """The `launch` of the request that began a run, if it is known."""
-    try:
-        return read_object(directory.path / "environment.json", "").get("launch")
-    except GankitError:
-        return None
-
-
-def _its_options(config: BaseModel, prefix: str = "data.") -> Iterator[tuple[str, Any]]:
-    """The options of a dataset, by dotted name."""
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            yield from _its_options(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        return replace(self, options={**self.options, "stage": stage}, init=None)
 
 
 __all__ = ["TrainRequest", "TrainedRun"]
