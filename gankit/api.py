@@ -18,6 +18,7 @@ from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
+from gankit.options.schema import flattened
 from gankit.plugin import Dataset, Variant
 from gankit.processes import joined
 from gankit.run import Run
@@ -104,7 +105,7 @@ def import_weights(
     Nothing in the files is executed. `size` is the side of images and `classes` the names of classes, where the weights
     do not say them; `options` are those of :func:`train`. Without a `dataset` the run draws, but cannot be trained on.
     """
-    flat = {key.replace("__", "."): value for key, value in options.items()}
+    flat = dict(flattened({key.replace("__", "."): value for key, value in options.items()}))
     paths = [Path(file).expanduser() for file in files]
     made = import_run(
         format, paths, dataset, flat, Path(out).expanduser(), on_event or ignore, size=size, classes=classes

@@ -46,12 +46,6 @@ class WeightFile:
         found = (re.fullmatch(pattern, key) for key in self.tensors)
         return sorted({int(match[1]) for match in found if match})
 
-    @property
-    def number(self) -> int | None:
-        """The last number in the file's name: of an epoch or a step, as a rule."""
-        found = re.findall(r"\d+", self.name.rpartition(".")[0])
-        return int(found[-1]) if found else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gankit.data.made_up import MadeUp
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import formats, load_dataset, load_format, load_variant
@@ -15,9 +17,10 @@ from gankit.errors import PluginError, UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
 from gankit.foreign import Asked, Foreign, WeightFile, WeightFormat
+from gankit.options.effect import idle
 from gankit.options.resolve import Resolved, resolve
 from gankit.options.spelling import nearest, shown
-from gankit.plugin import Dataset, Variant
+from gankit.plugin import Dataset, DataSpec, Variant
 from gankit.runs.directory import RunDir
 from gankit.runs.environment import environment
 from gankit.runs.foreign_file import digest, read_weights
@@ -62,8 +65,12 @@ def import_run(
     variant, source = load_variant(name), DataSource(load_dataset(label))
     given = {**_fitting(found.options, source.cls), **options}
     resolved = resolve(variant, source.cls, variant=name, dataset=label, preset=found.preset, options=given)
+    made = variant(resolved.options)
+    if no_effect := {**idle(resolved.run, set(options)), **idle(resolved.options, set(options))}:
+        raise UsageError(next(iter(no_effect.values())))
+    _check_shapes(made, source.open(resolved.data, "train").spec if dataset else found.spec, found)
     ready = make_ready(variant, source, resolved, tell) if dataset else None
-    session = ready.session if ready else Session(variant(resolved.options), MadeUp(found.spec, FEW), resolved)
+    session = ready.session if ready else Session(made, MadeUp(found.spec, FEW), resolved)
     try:
         session.begin(tell, found.weights)
         for note in [*found.notes, *_new(session, found)]:
@@ -95,7 +102,12 @@ def _recognised(format: str, paths: Sequence[Path], asked: Asked) -> tuple[str, 
     if doubled := [file.name for file in files if sum(other.name == file.name for other in files) > 1]:
         raise UsageError(f"two of the files are called {doubled[0]}: give the files of one model.")
     for variant, reader in readers.items():
-        if (found := reader.read(files, asked)) is not None:
+        try:
+            found = reader.read(files, asked)
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # shapes of no such network
+            names = ", ".join(file.name for file in files)
+            raise UsageError(f"{names}: tensors have the names of {format}, and shapes that none has.") from error
+        if found is not None:
             return variant, found
     if broken:
         raise broken
@@ -106,6 +118,23 @@ def _unknown(format: str, file: WeightFile, variants: Sequence[str]) -> str:
     first = next(iter(file.tensors))
     what = f"{file.name} holds no weights of {format} for {' or '.join(variants)}"
     return f"{what}: its {len(file.tensors)} tensors begin with {shown(first)} {file.shape(first)}."
+
+
+def _check_shapes(variant: Variant[Any], spec: DataSpec, found: Foreign) -> None:
+    """:class:`UsageError` with the first tensor that does not fit, before memory is taken for networks."""
+    try:
+        with torch.device("meta"):
+            networks = variant.networks(spec)
+    except UsageError:
+        raise
+    except Exception:  # networks that need values to be built: those of a session are then looked at
+        return
+    for name, tensors in found.weights.items():
+        own = networks[name].state_dict() if name in networks else {}
+        for key, value in own.items():
+            if key in tensors and tensors[key].shape != value.shape:
+                shapes = f"{tuple(tensors[key].shape)}, not {tuple(value.shape)}"
+                raise UsageError(f"the weights do not fit network {name!r}: {key} is {shapes}.")
 
 
 def _fitting(options: Mapping[str, Any], dataset: type[Dataset[Any]]) -> dict[str, Any]:

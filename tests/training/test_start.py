@@ -153,3 +153,24 @@ def test_what_steps_have_kept_is_not_taken(tmp_path):
     assert not {"seen", "pool"} & set(start.weights)
     assert start.whole
     assert not start.unused
+
+
+class Prepared(Tiny):
+    """Prepares its generator's last bias."""
+
+    Config = type("PreparedConfig", (Tiny.Config,), {"__doc__": "Prepared."})
+
+    def prepare(self, preparation):
+        preparation.report("prepared")
+        preparation.networks["generator"][5].bias.data.fill_(7.0)
+
+
+def test_what_came_along_is_not_prepared_anew(tmp_path):
+    first = train(tmp_path / "first", Prepared, steps=1, ema=0)
+    for data, whole in ((BlobsConfig(), True), (BlobsConfig(size=16), False)):
+        notes = []
+        run = train(tmp_path, Prepared, init=first.path, steps=1, ema=0, data=data, on_event=notes.append)
+        assert any(isinstance(n, Note) and n.text == "prepared" for n in notes) is not whole
+        bias = tensors(first, "latest")["generator.5.bias"]
+        assert bias != 7
+        assert torch.equal(tensors(run, "step-000000")["generator.5.bias"], bias)

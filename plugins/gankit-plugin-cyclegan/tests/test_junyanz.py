@@ -114,3 +114,19 @@ def test_all_tensors_are_accounted_for(tmp_path: Path, key: str) -> None:
     torch.save(state, tmp_path / "horse2zebra.pth")
     with pytest.raises(UsageError, match=f"horse2zebra.pth is not what its other tensors say: it (lacks|has) '{key}'"):
         import_weights("junyanz", tmp_path / "horse2zebra.pth", out=tmp_path)
+
+
+def test_shapes_that_no_network_has_take_no_memory(tmp_path: Path) -> None:
+    """Of a few kilobytes that say they are a network of a million channels."""
+    state = ResNet().state_dict()
+    for key, value, words in (
+        ("model.1.weight", torch.zeros(100_000, 3, 7, 7), "the weights do not fit network 'a_to_b'"),
+        ("model.1.weight", torch.zeros(4), "the names of junyanz, and shapes that none has"),
+        ("model.19.weight", torch.zeros(()), "the names of junyanz, and shapes that none has|lacks 'model.19.weight'"),
+    ):
+        torch.save({**state, key: value}, tmp_path / "it.pth")
+        with pytest.raises(UsageError, match=words):
+            import_weights("junyanz", tmp_path / "it.pth", out=tmp_path / "runs", size=32)
+    with pytest.raises(UsageError, match="kernel"):
+        import_weights("junyanz", *saved(tmp_path, G_A=ResNet()), out=tmp_path / "runs", size=32, kernel=5)
+    assert not (tmp_path / "runs").exists()
