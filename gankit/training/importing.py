@@ -170,6 +170,9 @@ def _write(session: Session, ready: Ready | None, imported: Mapping[str, Any], s
     with directory.lock():
         replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
         directory.keep_spec(session.spec, fingerprints(ready) if ready else {})
-        directory.save(session.checkpoint(0, 0.0, None, ["sample"]), resolved.run.keep)
+        content = session.checkpoint(0, 0.0, None, ["sample"])
+        if ready is None:  # data that config.toml is given later is begun with
+            content.state["parts"]["loader"]["streams"] = {}
+        directory.save(content, resolved.run.keep)
         replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
     return directory

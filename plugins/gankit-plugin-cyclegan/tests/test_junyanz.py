@@ -64,10 +64,7 @@ def test_one_generator_alone_translates_and_is_trained_on(tmp_path: Path, capsys
     state = {f"module.{key}": value for key, value in made.state_dict().items()}
     state |= {"module.model.2.running_mean": torch.zeros(4), "module.model.2.running_var": torch.ones(4)}
     torch.save(state, tmp_path / "horse2zebra.pth")
-    for side in ("trainA", "trainB"):
-        (tmp_path / "data" / side).mkdir(parents=True)
-        for number in range(3):
-            Image.effect_noise((40, 32), 60).convert("RGB").save(tmp_path / "data" / side / f"{number}.png")
+    folders(tmp_path / "data")
     command = ["import", "junyanz", tmp_path / "horse2zebra.pth", "--out", tmp_path, "--json", "--size", "32"]
     training = ["--dataset", "unpaired-folder", "--data.root", tmp_path / "data", "--steps=2", "--d-width", "4"]
     assert main([str(word) for word in [*command, *training, "--sample-n", 2]]) == 0
@@ -87,6 +84,26 @@ def test_one_generator_alone_translates_and_is_trained_on(tmp_path: Path, capsys
     assert run.resume().steps == 2
     assert (run.path / "samples" / "000000.png").is_file()
     assert not torch.equal(run.translate([photo], checkpoint="latest").images, drawn_there)
+
+
+def folders(path: Path) -> Path:
+    for side in ("trainA", "trainB"):
+        (path / side).mkdir(parents=True)
+        for number in range(3):
+            Image.effect_noise((40, 32), 60).convert("RGB").save(path / side / f"{number}.png")
+    return path
+
+
+def test_data_may_be_given_later(tmp_path: Path) -> None:
+    options = {"out": tmp_path / "runs", "size": 32, "steps": 1, "sample_n": 2, "d_width": 4}
+    run = import_weights("junyanz", *saved(tmp_path, G_A=ResNet()), **options)
+    with pytest.raises(UsageError, match=r"data\.root is not set"):
+        run.resume()
+    config = run.path / "config.toml"
+    config.write_text(config.read_text().replace('root = ""', f'root = "{folders(tmp_path / "data")}"'))
+    assert gankit.open_run(run.path).resume().steps == 1
+    tuned = gankit.train("cyclegan", "unpaired-folder", init=run.path, config=config, out=tmp_path / "tuned")
+    assert tuned.steps == 1
 
 
 @pytest.mark.parametrize(
