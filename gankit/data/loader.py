@@ -208,7 +208,7 @@ class Loader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; :class:`UsageError` if that is damaged, or of another dataset or seed.
 
-        One without streams is of a run that was made without its data: it begins at the first sample.
+        One that says it is not ``begun`` is of a run made without its data: it begins at the first sample.
         """
         seed, streams = _field(state, "seed"), state.get("streams")
         if seed != self.seed:
@@ -217,7 +217,7 @@ class Loader:
             )
         if not isinstance(streams, Mapping):
             raise UsageError(f"the loader's state is damaged: its streams are {shown(streams)}")
-        if not streams:
+        if state.get("begun") is False and not streams:
             streams = {order.stream: {"length": order.length, "epoch": 0, "position": 0} for order in self._orders}
         if set(streams) != {order.stream for order in self._orders}:
             then, now = (", ".join(map(repr, names)) for names in (streams, (o.stream for o in self._orders)))

@@ -172,7 +172,7 @@ def _write(session: Session, ready: Ready | None, imported: Mapping[str, Any], s
         directory.keep_spec(session.spec, fingerprints(ready) if ready else {})
         content = session.checkpoint(0, 0.0, None, ["sample"])
         if ready is None:  # data that config.toml is given later is begun with
-            content.state["parts"]["loader"]["streams"] = {}
+            content.state["parts"]["loader"] |= {"streams": {}, "begun": False}
         directory.save(content, resolved.run.keep)
         replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
     return directory
