@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from gankit.run import Run
+
+sys.path.insert(0, str(Path(__file__).parent / "tests" / "support"))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
 from gankit.export import open_export
+from gankit.options.schema import flattened
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World, joined
 from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
+from gankit.training.importing import import_run
 from gankit.training.launch import TrainRequest
 from gankit.training.leading import follow, lead
 from gankit.training.plan import Plan, make_plan
@@ -38,6 +41,7 @@ def train(
     config: str | Path | None = None,
     out: str | Path = "runs",
     resume: bool = False,
+    init: str | Path | None = None,
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> Run:
@@ -48,7 +52,8 @@ def train(
     those of the TOML file `config`, and these over the `preset`. Of a variant with stages, the stage asked for, or all;
     a missing earlier stage is trained first. With `resume` the latest run of this variant and dataset under `out` goes
     on, with the options it was started with (but for more ``steps``), and the stages after it follow; without one a
-    new run begins. `on_event` is called with each of `gankit.events`.
+    new run begins. With `init`, a run or the folder of a checkpoint, it starts from those of its weights that fit.
+    `on_event` is called with each of `gankit.events`.
 
     Raises :class:`UsageError` (:class:`PluginError` if the plugin is to blame) before anything is written if an option
     or the data is wrong, or if the first step or the first samples would fail; :class:`RunInterrupted` and
@@ -57,7 +62,7 @@ def train(
     In a script that torchrun starts in several processes they train together, each calling this alike.
     """
     world = joined()
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world)
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), on_event or ignore, world, init)
     if not world.leads:
         trained = follow(world, None if isinstance(variant, str) else variant, request.source)
     else:
@@ -86,6 +91,29 @@ def open_run(
     return Run(directory, read_config(directory, variant, dataset), variant, DataSource(dataset))
 
 
+def import_weights(
+    format: str,
+    *files: str | Path,
+    dataset: str | None = None,
+    out: str | Path = "runs",
+    size: int | None = None,
+    classes: Sequence[str] = (),
+    on_event: OnEvent | None = None,
+    **options: Any,
+) -> Run:
+    """A run that starts from weights which another program wrote, as ``gankit import FORMAT FILES`` makes it.
+
+    Nothing in the files is executed. `size` is the side of images and `classes` the names of classes, where the weights
+    do not say them; `options` are those of :func:`train`. Without a `dataset` the run draws, but cannot be trained on.
+    """
+    flat = dict(flattened({key.replace("__", "."): value for key, value in options.items()}))
+    paths = [Path(file).expanduser() for file in files]
+    made = import_run(
+        format, paths, dataset, flat, Path(out).expanduser(), on_event or ignore, size=size, classes=classes
+    )
+    return Run(made.run.directory, made.run.resolved, made.variant, made.source)
+
+
 def make_session(
     variant: str | type[Variant[Any]],
     dataset: str | Dataset[Any] | None = None,
@@ -110,6 +138,7 @@ def plan(
     config: str | Path | None = None,
     out: str | Path = "runs",
     processes: int = 1,
+    init: str | Path | None = None,
     **options: Any,
 ) -> list[Plan]:
     """What :func:`train` would do, one a stage: networks, phases, data, memory. Nothing is written; errors are its.
@@ -117,8 +146,8 @@ def plan(
     In several `processes`, memory is that of each.
     """
     world = World(0, processes) if processes > 1 else ALONE
-    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore, world)
+    request = TrainRequest.make(variant, dataset, preset, config, options, Path(out), ignore, world, init=init)
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
-__all__ = ["Run", "Samples", "make_session", "open_export", "open_run", "plan", "train"]
+__all__ = ["Run", "Samples", "import_weights", "make_session", "open_export", "open_run", "plan", "train"]

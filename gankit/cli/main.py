@@ -20,6 +20,7 @@ from gankit.cli import (
     doctor,
     evaluate,
     export,
+    importing,
     interpolate,
     plugins,
     process,
@@ -54,7 +55,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
-        order += ["report", "export", "list", "data", "plugins", "doctor", "bench"]
+        order += ["report", "export", "import", "list", "data", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -72,6 +73,7 @@ def build() -> typer.Typer:
     app.command("eval")(evaluate.evaluate)
     app.command("report")(report.report)
     app.command("export")(export.export)
+    app.add_typer(importing.app, name="import")
     app.command("list")(plugins.list_all)
     app.add_typer(data.app, name="data")
     app.add_typer(plugins.app, name="plugins")

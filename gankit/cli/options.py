@@ -85,6 +85,7 @@ def _fixed(name: str, variant: type[Variant[Any]], dataset_name: str) -> list[in
         option("preset", text, None, f"Options to start from: {', '.join(presets)}. [default: default]"),
         option("config", path, None, "TOML file of options, such as the config.toml of a run."),
         option("out", path, Path("runs"), "Where runs are kept. [default: runs]"),
+        option("init", path, None, "A run, or a checkpoint's folder, from whose weights to start, as far as they fit."),
         option("resume", bool, False, f"Go on with the latest run of {name} on this dataset, if there is one."),
         option("processes", int, 1, f"{HELP} [default: 1]"),
         option("dry_run", bool, False, "Print networks, phases, data and memory, and stop."),

@@ -113,7 +113,7 @@ def execute(name: str, settings: Any, options: dict[str, Any]) -> None:
     from gankit import api
 
     json = settings["json"]
-    what = {key: settings[key] for key in ("dataset", "preset", "config")}
+    what = {key: settings[key] for key in ("dataset", "preset", "config", "init")}
     if settings["dry_run"]:
         at_least("--processes", settings["processes"], 1)
         plans = api.plan(name, **what, out=settings["out"], processes=settings["processes"], **options)

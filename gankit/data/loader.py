@@ -206,7 +206,10 @@ class Loader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; :class:`UsageError` if that is damaged, or of another dataset or seed."""
+        """Go on from `state`; :class:`UsageError` if that is damaged, or of another dataset or seed.
+
+        One that says it is not ``begun`` is of a run made without its data: it begins at the first sample.
+        """
         seed, streams = _field(state, "seed"), state.get("streams")
         if seed != self.seed:
             raise UsageError(
@@ -214,6 +217,8 @@ class Loader:
             )
         if not isinstance(streams, Mapping):
             raise UsageError(f"the loader's state is damaged: its streams are {shown(streams)}")
+        if state.get("begun") is False and not streams:
+            streams = {order.stream: {"length": order.length, "epoch": 0, "position": 0} for order in self._orders}
         if set(streams) != {order.stream for order in self._orders}:
             then, now = (", ".join(map(repr, names)) for names in (streams, (o.stream for o in self._orders)))
             raise UsageError(f"the run began with the streams {then} and there are now {now}: it cannot go on exactly")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class PluginEntry:
-    """An entry point: one variant or one dataset of an installed distribution."""
+    """An entry point: one variant, dataset or format of an installed distribution."""
 
     name: str
     kind: str
-    """``variant`` or ``dataset``."""
+    """``variant``, ``dataset`` or ``format``."""
     distribution: str
     version: str
     value: str

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gankit.discovery.entry import PluginEntry
 from gankit.discovery.metadata import describe, installed, points
 from gankit.discovery.problems import remember
-from gankit.discovery.verify import broken, verify_dataset, verify_variant
+from gankit.discovery.verify import broken, verify_dataset, verify_format, verify_variant
 from gankit.errors import PluginError, UsageError
 from gankit.options.spelling import nearest, shown
 
 if TYPE_CHECKING:
+    from gankit.foreign import WeightFormat
     from gankit.plugin import Dataset, Variant
 
 T = TypeVar("T")
@@ -31,7 +32,11 @@ API = 1
 LONGEST = 400
 """Characters of a list of names in a message."""
 
-_GROUPS = {"variant": re.compile(r"gankit\.plugins\.v(\w+)"), "dataset": re.compile(r"gankit\.datasets\.v(\w+)")}
+_GROUPS = {
+    "variant": re.compile(r"gankit\.plugins\.v(\w+)"),
+    "dataset": re.compile(r"gankit\.datasets\.v(\w+)"),
+    "format": re.compile(r"gankit\.formats\.v(\w+)"),
+}
 _OURS = re.compile(r"(gankit[\w.-]*)")
 NAME = re.compile(r"[\w.-]+")
 """What can be typed, and printed, as the name of a plugin."""
@@ -49,6 +54,11 @@ def datasets() -> dict[str, PluginEntry]:
     return _found("dataset")
 
 
+def formats() -> dict[str, PluginEntry]:
+    """What reads the weights of other programs, by ``format.variant``, sorted; nothing is imported."""
+    return _found("format")
+
+
 def load_variant(name: str) -> type[Variant[Any]]:
     """Import the variant `name`. UsageError if there is none, PluginError if it cannot be used."""
     return _load(_lookup(variants(), name, "variant"), verify_variant)
@@ -57,6 +67,11 @@ def load_variant(name: str) -> type[Variant[Any]]:
 def load_dataset(name: str) -> type[Dataset[Any]]:
     """Import the dataset `name`. UsageError if there is none, PluginError if it cannot be used."""
     return _load(_lookup(datasets(), name, "dataset"), verify_dataset)
+
+
+def load_format(name: str) -> type[WeightFormat]:
+    """Import what reads the weights of a format for a variant, ``format.variant``. Errors as of the others."""
+    return _load(_lookup(formats(), name, "format"), verify_format)
 
 
 def unknown(name: str, kind: str, names: Collection[str]) -> UsageError:
@@ -197,7 +212,9 @@ __all__ = [
     "NAME",
     "blame",
     "datasets",
+    "formats",
     "load_dataset",
+    "load_format",
     "load_variant",
     "owner",
     "place",

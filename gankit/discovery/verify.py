@@ -10,6 +10,7 @@ from gankit.errors import PluginError
 
 if TYPE_CHECKING:
     from gankit.discovery.entry import PluginEntry
+    from gankit.foreign import WeightFormat
     from gankit.plugin import Dataset, Variant
 
 Wanted = tuple[Callable[[Any], bool], str]
@@ -55,6 +56,17 @@ def verify_dataset(cls: object, entry: PluginEntry) -> type[Dataset[Any]]:
     _verify_class(cls, Dataset, entry)
     _verify_attributes(cls, _OF_DATASETS, entry)
     return cls  # type: ignore[return-value]
+
+
+def verify_format(cls: object, entry: PluginEntry) -> type[WeightFormat]:
+    """`cls` if it is a usable WeightFormat class, else PluginError."""
+    from gankit.foreign import WeightFormat
+
+    if not (isinstance(cls, type) and issubclass(cls, WeightFormat)) or inspect.isabstract(cls):
+        raise broken(entry, f"{entry.value} is no class derived from gankit.foreign.WeightFormat, with its `read`")
+    if not all(entry.name.partition(".")):
+        raise broken(entry, f"its name {entry.name!r} is not FORMAT.VARIANT")
+    return cls
 
 
 def _verify_class(cls: object, base: type, entry: PluginEntry) -> None:
@@ -119,4 +131,4 @@ _OF_VARIANTS: dict[str, Wanted] = {
 _OF_DATASETS: dict[str, Wanted] = {"__doc__": _DOC, "reading": (_names(Set), "a set of names")}
 
 
-__all__ = ["broken", "verify_dataset", "verify_variant"]
+__all__ = ["broken", "verify_dataset", "verify_format", "verify_variant"]

@@ -50,6 +50,8 @@ class RunConfig(Config):
     """Layout of images in memory; auto takes channels_last where it is faster."""
     compile: bool = False
     """Networks by torch.compile; the first steps take minutes. Exact penalties stay as they are written."""
+    freeze: tuple[str, ...] = ()
+    """First layers of networks that stay as --init brings them (FreezeD): discriminator:4, commas between several."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the moving average of weights that samples are drawn from; 0 = no average."""
     ema_start: float | None = Field(None, ge=0, lt=1)
@@ -92,7 +94,7 @@ class RunConfig(Config):
 
 RESERVED = frozenset(RunConfig.model_fields) | {
     *("variant", "dataset", "preset", "whole", "data"),
-    *("out", "config", "dry_run", "resume", "show", "json", "help", "processes"),
+    *("out", "config", "dry_run", "resume", "show", "json", "help", "processes", "init"),
 }
 """Names that a variant's own options cannot have."""
 

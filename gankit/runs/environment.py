@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gankit.discovery.entry_points import owner
+from gankit.errors import GankitError
+from gankit.json_file import read_object
 from gankit.version import __version__
 
 
@@ -32,6 +35,14 @@ def environment(device: torch.device, *classes: type) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
         }
     return described
+
+
+def launched(run: Path) -> object:
+    """The name of the launch in which `run` was begun (:func:`gankit.processes.launch_id`), if it is known."""
+    try:
+        return read_object(run / "environment.json", "").get("launch")
+    except GankitError:
+        return None
 
 
 def _distributions(*classes: type) -> dict[str, str]:

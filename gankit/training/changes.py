@@ -65,6 +65,16 @@ def names_in(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def its_options(config: BaseModel, prefix: str = "data.") -> Iterator[tuple[str, Any]]:
+    """The options of a dataset, by dotted name."""
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from its_options(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def check_continues(session: Session, saved: Checkpoint) -> None:
     """:class:`UsageError` if `session` cannot go on from `saved`: other weights, optimisers, numbers of samples."""
     session.restore_part("weights", saved)
@@ -79,4 +89,4 @@ def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
-__all__ = ["check_continues", "config_changes", "explained", "names_in", "not_taken_over"]
+__all__ = ["check_continues", "config_changes", "explained", "its_options", "names_in", "not_taken_over"]

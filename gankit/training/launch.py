@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pydantic import BaseModel
-
 from gankit.data.source import DataSource
 from gankit.discovery.entry_points import load_dataset, load_variant
-from gankit.errors import GankitError, UsageError
+from gankit.errors import UsageError
 from gankit.events import Note, OnEvent
 from gankit.files import replace_text
-from gankit.json_file import read_object
 from gankit.options.effect import idle
 from gankit.options.resolve import OF_ONE_STAGE, Resolved, options_of, read_toml, resolve
+from gankit.options.spelling import give
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World, launch_id
 from gankit.runs.directory import RunDir, runs_in
-from gankit.runs.environment import environment
+from gankit.runs.environment import environment, launched
 from gankit.training import resume
-from gankit.training.changes import names_in, not_taken_over
+from gankit.training.changes import its_options, names_in, not_taken_over
 from gankit.training.leading import TrainedRun
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_faster, tell_notes
 from gankit.training.rehearsal import rehearse
-from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, unfinished
+from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, still_inherited, unfinished
+from gankit.training.start import Start, read_start, start_of
 from gankit.training.trainer import Trainer
 
 
@@ -49,6 +48,8 @@ class TrainRequest:
     out: Path
     tell: OnEvent
     world: World = ALONE
+    init: Path | None = None
+    """A run, or a checkpoint of one, from whose weights a new one starts."""
     launch: str | None = None
     """See :func:`gankit.processes.launch_id`."""
 
@@ -63,6 +64,7 @@ class TrainRequest:
         out: Path,
         tell: OnEvent,
         world: World = ALONE,
+        init: str | Path | None = None,
     ) -> TrainRequest:
         """From the arguments of :func:`gankit.train`; plugins are loaded by name."""
         file = Path(config) if config is not None else None
@@ -79,8 +81,11 @@ class TrainRequest:
             source = DataSource(load_dataset(label))
         said = frozenset(names_in(options_of(content, label)))
         if isinstance(dataset, Dataset):  # what the file says is left to it, so that a contradiction shows
-            flat = {**{key: value for key, value in _its_options(dataset.config) if key not in said}, **flat}
-        return cls(loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world, launch_id())
+            flat = {**{key: value for key, value in its_options(dataset.config) if key not in said}, **flat}
+        begun = Path(init) if init is not None else None
+        return cls(
+            loaded, source, (name, label), preset, file, said, flat, out.expanduser(), tell, world, begun, launch_id()
+        )
 
     def resolve(self, stage: int | None = None, implied_by: int | None = None) -> Resolved:
         """The options, of `stage` if given; `implied_by`: the stage asked for, if this is one that leads to it."""
@@ -100,6 +105,7 @@ class TrainRequest:
     def asked(self) -> Resolved:
         """The options of a new run; :class:`UsageError` if one that was given does nothing in any of the stages."""
         resolved = self.resolve()
+        self._check_init(resolved)
         if self.variant.stages == 1:
             wanted, before = [resolved], []
         else:
@@ -113,6 +119,19 @@ class TrainRequest:
             if all(option in other for other in (others if apart else [*others, *earlier])):
                 raise UsageError(text)
         return resolved
+
+    def _check_init(self, resolved: Resolved) -> None:
+        if self.init is None and resolved.run.freeze:
+            what = f"freeze = {','.join(resolved.run.freeze)} keeps layers as they came"
+            raise UsageError(f"{what}, and they come from nowhere: give the run to start from (--init RUN).")
+        if self.init is not None and self.variant.stages > 1 and resolved.stage is None:
+            raise UsageError(f"--init {self.init} is where one stage starts: say which ({give('stage', 1)}).")
+
+    def _start(self, ready: Ready) -> Start | None:
+        """What of `init` a training takes over: that of the stage asked for."""
+        if self.init is None or ready.session.resolved.stage != self.resolve().stage:
+            return None
+        return read_start(*start_of(self.init), ready.session.networks)
 
     def _idle(self, resolved: Resolved) -> dict[str, str]:
         """Of the options given those that do nothing. Those in a file are let pass: it may serve several runs."""
@@ -155,7 +174,9 @@ class TrainRequest:
         asked = self.asked()
         stages = self.variant.stages
         if stages == 1:
-            return [asked], self.ready(asked, tell), None
+            ready = self.ready(asked, tell)
+            self._start(ready)  # what is wrong with it is said before anything is begun
+            return [asked], ready, None
         if asked.stage is None:
             todo = [self.resolve(stage) for stage in range(1, stages + 1)]
             for resolved in reversed(todo):
@@ -165,6 +186,9 @@ class TrainRequest:
             raise UsageError(f"stage {asked.stage}: {self.names[0]} has the stages 1 to {stages}.")
         todo = [asked]
         ready = self.ready(asked, tell)
+        start = self._start(ready)
+        if start and not still_inherited(ready.session.variant, start):
+            return todo, ready, None
         for stage in range(asked.stage - 1, 0, -1):
             before = self.resolve(stage, implied_by=asked.stage)
             inherits, networks = ready.session.variant.inherits(), ready.session.networks
@@ -200,11 +224,14 @@ class TrainRequest:
         if earlier is not None:
             origin = {"run": directory.relative(earlier.run.path), "checkpoint": earlier.checkpoint}
             described["previous_stage"] = origin
+        if (start := self._start(ready)) is not None:
+            described["init"] = start.origin(directory)
+            self.tell(Note(text=start.describe()))
         with directory.lock():  # until it is trained: once it has a config.toml others may take it for theirs
             replace_text(directory.path / "environment.json", json.dumps(described, indent=1) + "\n")
             directory.keep_spec(session.spec, fingerprints(ready))
             replace_text(directory.path / "config.toml", config)  # last: with it the directory is a run
-            Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None)
+            Trainer(session, directory, ready.test, self.tell).fit(None, earlier.weights if earlier else None, start)
         return directory
 
     def resume(self, launch: str | None = None) -> TrainedRun:
@@ -221,7 +248,7 @@ class TrainRequest:
         current = run.resolved.stage or 1
         steps = self._more_steps(run, asked)
         text = f"Going on with {run.directory.path}, with the options it was started with."
-        if left := self._left_out(run, asked, steps):
+        if left := [*(["init"] if self.init else []), *self._left_out(run, asked, steps)]:
             text += f" Of those given now it does not take over {', '.join(left)}."
         self.tell(Note(text=text))
         resolved = resume.resume(run.directory, self.variant, self.source, steps, self.tell, self.world)
@@ -233,7 +260,7 @@ class TrainRequest:
     def _latest(self, last: int, launch: str | None) -> TrainedRun | None:
         """The newest run of none but the stages up to `last`."""
         for directory in runs_in(self.out / "-".join(self.names)):
-            if launch is not None and _launched(directory) != launch:
+            if launch is not None and launched(directory.path) != launch:
                 continue
             resolved = read_config(directory, self.variant, self.source.cls)
             if (resolved.stage or 1) <= last:
@@ -265,37 +292,7 @@ class TrainRequest:
         return steps if steps > run.resolved.run.steps else None
 
     def _of_stage(self, stage: int) -> TrainRequest:
-        return TrainRequest(
-            self.variant,
-            self.source,
-            self.names,
-            self.preset,
-            self.config,
-            self.in_file,
-            {**self.options, "stage": stage},
-            self.out,
-            self.tell,
-            self.world,
-            self.launch,
-        )
-
-
-def _launched(directory: RunDir) -> object:
-    """The `launch` of the request that began a run, if it is known."""
-    try:
-        return read_object(directory.path / "environment.json", "").get("launch")
-    except GankitError:
-        return None
-
-
-def _its_options(config: BaseModel, prefix: str = "data.") -> Iterator[tuple[str, Any]]:
-    """The options of a dataset, by dotted name."""
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            yield from _its_options(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        return replace(self, options={**self.options, "stage": stage}, init=None)
 
 
 __all__ = ["TrainRequest", "TrainedRun"]

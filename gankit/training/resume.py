@@ -20,7 +20,8 @@ from gankit.runs.directory import RunDir
 from gankit.training.changes import check_continues, config_changes, explained
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_notes
 from gankit.training.session import check_owner
-from gankit.training.stages import earlier_of, read_config
+from gankit.training.stages import earlier_of, read_config, still_inherited
+from gankit.training.start import recorded_start
 from gankit.training.trainer import Trainer
 
 
@@ -51,10 +52,13 @@ def resume(
             tell(Note(text=f"{directory.path} is finished at step {saved.step}. For more: --steps {2 * saved.step}"))
             return resolved
         ready = _ready(directory, variant, source, resolved, saved, edits, tell, world)
-        earlier = earlier_of(directory, ready.session.variant.inherits()) if saved is None else None
+        session, earlier, start = ready.session, None, None
+        if saved is None:
+            start = recorded_start(directory, session.networks)
+            earlier = earlier_of(directory, still_inherited(session.variant, start))
         if saved is None:  # else the trainer writes it, once it has restored what is saved
             replace_text(config, resolved.to_toml())
-        Trainer(ready.session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None)
+        Trainer(session, directory, ready.test, tell).fit(saved, earlier.weights if earlier else None, start)
         return resolved
 
 

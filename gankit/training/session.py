@@ -24,10 +24,12 @@ from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import PARTS, Checkpoint
 from gankit.runs.log import Meter
 from gankit.training.ema import Ema
+from gankit.training.frozen import check_frozen, freeze
 from gankit.training.networks import Weights, build_networks, load_weights
 from gankit.training.optim import scheduled_ema
 from gankit.training.preparation import PreparationStore, TrainPreparation
 from gankit.training.random_part import RandomPart
+from gankit.training.start import Start
 from gankit.training.step import TrainStep
 from gankit.training.turns import Turns
 from gankit.version import __version__
@@ -77,8 +79,10 @@ class Session:
                 of_whole_batch(network, run.compile)
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
+        frozen = freeze(self.networks, run.freeze)
         self.weights = Weights(self.networks)
         self.turns = Turns(variant, self.networks, self.precision, self.device, world)
+        check_frozen(frozen, list(dict.fromkeys(name for turn in self.turns for name in turn.phase.updates)))
         pin = self.device.type == "cuda"
         self.loader = Loader(dataset, run.batch_size, run.seed, run.workers, pin=pin, world=world)
         self.feed = Feed(self.loader, self.spec, run.augment, self.generator, self.device, self.memory_format)
@@ -109,14 +113,19 @@ class Session:
         tell: OnEvent = ignore,
         weights: Mapping[str, Mapping[str, Tensor]] | None = None,
         store: PreparationStore | None = None,
+        start: Start | None = None,
     ) -> None:
         """A new run: takes over `weights` of an earlier stage, by network, prepares, and starts the averages.
 
-        With a `store` the preparation is kept while it goes, and goes on from what is kept.
+        With a `store` the preparation is kept while it goes, and goes on from what is kept. What comes of `start` is
+        laid over all; if it has everything, nothing is prepared.
         """
         for name, tensors in (weights or {}).items():
             load_weights(self.networks[name], tensors, name)
-        self.variant.prepare(TrainPreparation(self.networks, self.dataset, self.random, tell, store))
+        if start is None or not start.whole:
+            self.variant.prepare(TrainPreparation(self.networks, self.dataset, self.random, tell, store))
+        if start is not None:
+            start.put_into(self.networks)
         for network in self.networks.values():
             network.zero_grad(set_to_none=True)
             network.train()

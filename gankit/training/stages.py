@@ -16,6 +16,7 @@ from gankit.options.resolve import Resolved, read_toml, resolve
 from gankit.plugin import Dataset, Variant
 from gankit.runs.directory import RunDir, runs_in
 from gankit.training.networks import by_network, fits
+from gankit.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,15 @@ def earlier_of(run: RunDir, inherits: Mapping[str, str]) -> EarlierStage | None:
     if not isinstance(origin, dict) or not isinstance(origin.get("run"), str):
         raise GankitError(f"{path} does not say which run this one builds on: start it anew with gankit run.")
     return read_earlier(RunDir.open(run.path / origin["run"]), inherits)
+
+
+def still_inherited(variant: Variant[Any], start: Start | None) -> dict[str, str]:
+    """What `variant` inherits from the stage before, but for networks that `start` brings along as a whole."""
+    inherits = variant.inherits()
+    if start is None:
+        return inherits
+    lacking = {name.partition(".")[0] for name in start.new}
+    return {name: source for name, source in inherits.items() if name not in start.weights or name in lacking}
 
 
 def check_inherits(inherits: Mapping[str, str], networks: Mapping[str, nn.Module]) -> None:

@@ -46,6 +46,7 @@ from gankit.training.listener import Listener
 from gankit.training.preparation import PreparationStore
 from gankit.training.reporting import keep_evaluation, write_report
 from gankit.training.session import Session
+from gankit.training.start import Start
 from gankit.training.validation import evaluate_now, improves
 
 
@@ -72,9 +73,13 @@ class Trainer:
         self._asked: tuple[Asked, Asked | None] | None = None
 
     def fit(
-        self, checkpoint: Checkpoint | None = None, inherited: Mapping[str, Mapping[str, Tensor]] | None = None
+        self,
+        checkpoint: Checkpoint | None = None,
+        inherited: Mapping[str, Mapping[str, Tensor]] | None = None,
+        start: Start | None = None,
     ) -> None:
-        """Trains to the last step: on from `checkpoint`, or anew, with weights `inherited` from an earlier stage.
+        """Trains to the last step: on from `checkpoint`, or anew, with weights `inherited` from an earlier stage, and
+        what `start` has of another run.
 
         :class:`RunInterrupted` after Ctrl-C, :class:`TrainingDiverged` on NaN; a checkpoint is kept in both cases.
         torch's global random state is this training's meanwhile: other threads that need it get it between two steps.
@@ -96,7 +101,7 @@ class Trainer:
                 else:
                     with self._interruption.heeded_at_once():
                         store = PreparationStore(self.run_dir, self._interruption)
-                        self.session.begin(self.tell, inherited, store)
+                        self.session.begin(self.tell, inherited, store, start)
                     owed = ["sample", "save"]
                 self._others.begin(first)
                 with closing(self._open_log(first)) as self._log:

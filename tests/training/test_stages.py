@@ -278,3 +278,19 @@ def test_an_option_that_one_stage_has_a_use_for_is_taken(tmp_path):
             gankit.train(Overlaid, Blobs(BlobsConfig()), out=tmp_path, **options)
     with pytest.raises(UsageError, match=r"^eval_n = 3: does nothing without eval_every;"):
         gankit.train(Staged, Blobs(BlobsConfig()), out=tmp_path, eval_n=3)
+
+
+def test_a_stage_starts_from_another_run_of_it(tmp_path):
+    """The earlier stage is not trained where all that it would give comes along."""
+    data = Blobs(BlobsConfig())
+    first = gankit.train(Staged, data, out=tmp_path / "first", stage=2)
+    begun = gankit.train(Staged, data, out=tmp_path / "second", stage=2, init=first.path, steps=1)
+    assert [path.name for path in begun.path.parent.iterdir()] == ["0001"]
+    said = json.loads((begun.path / "environment.json").read_text())
+    assert "init" in said
+    assert "previous_stage" not in said
+    then = gankit.train(Staged, data, out=tmp_path / "second", stage=2, init=first.path, steps=1).networks("0")["base"]
+    for one, other in zip(then.parameters(), first.networks("latest")["base"].parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(UsageError, match="is where one stage starts: say which"):
+        gankit.train(Staged, data, out=tmp_path, init=first.path)

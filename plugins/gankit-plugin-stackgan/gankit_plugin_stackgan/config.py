@@ -27,6 +27,9 @@ class StackGANConfig(Config):
     """Channels of the stage-II generator's first layer."""
     d_width: int = Field(32, ge=1)
     """Channels of the discriminators' first layer."""
+    projection: Literal["linear", "relu"] = "linear"
+    """What makes a condition's mean and log-variance of an embedding: a linear layer, as in the paper, or one with a
+    ReLU behind it, as in the authors' code."""
     d_norm: Literal["batch", "none"] = "batch"
     """In the discriminators: batch norm, as in the paper, or none, with first weights after He et al. 2015. Real and
     drawn images are batches of their own, so that batch norm hides what all of one batch have in common."""

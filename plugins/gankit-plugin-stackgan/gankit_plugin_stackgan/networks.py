@@ -45,9 +45,10 @@ def up(inputs: int, outputs: int) -> list[nn.Module]:
 class Augmentation(nn.Module):
     """Conditioning augmentation (section 3.2): an embedding becomes a normal distribution to draw a condition from."""
 
-    def __init__(self, embedding: int, condition: int) -> None:
+    def __init__(self, embedding: int, condition: int, relu: bool = False) -> None:
         super().__init__()
         self.project = nn.Linear(embedding, 2 * condition)
+        self.relu = relu
 
     def forward(self, embedding: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Of `embedding` (N, E) and `noise` (N, K): the condition drawn, its mean and its log-variance, (N, K) each.
@@ -55,7 +56,8 @@ class Augmentation(nn.Module):
         Without noise the condition is the mean. The authors' code has a ReLU after the projection, which the paper has
         not: it keeps the variance above 1, and the noise drowns what captions differ in least.
         """
-        mean, log_variance = self.project(embedding).float().chunk(2, dim=1)
+        projected = self.project(embedding).float()
+        mean, log_variance = (projected.relu() if self.relu else projected).chunk(2, dim=1)
         drawn = mean if noise is None else mean + noise * torch.exp(0.5 * log_variance)
         return drawn, mean, log_variance
 
@@ -63,11 +65,13 @@ class Augmentation(nn.Module):
 class StageOneGenerator(nn.Module):
     """Embedding (N, E) and noise (N, Z) to an image (N, 3, size, size) in [-1, 1] (section 3.3)."""
 
-    def __init__(self, *, embedding: int, condition: int, z: int, width: int, size: int, channels: int = 3) -> None:
+    def __init__(
+        self, *, embedding: int, condition: int, z: int, width: int, size: int, channels: int = 3, relu: bool = False
+    ) -> None:
         super().__init__()
         doublings = levels(4, size)
         self.widest = width << (doublings - 1)
-        self.augmentation = Augmentation(embedding, condition)
+        self.augmentation = Augmentation(embedding, condition, relu)
         self.start = nn.Linear(z + condition, self.widest * 16, bias=False)
         self.start_norm = nn.BatchNorm1d(self.widest * 16)
         self.ups = nn.Sequential(
@@ -128,12 +132,13 @@ class StageTwoGenerator(nn.Module):
         halvings: int = 2,
         onto: bool = False,
         channels: int = 3,
+        relu: bool = False,
     ) -> None:
         super().__init__()
         doublings = levels(low >> halvings, size)
         wide = width << halvings
         self.onto = onto
-        self.augmentation = Augmentation(embedding, condition)
+        self.augmentation = Augmentation(embedding, condition, relu)
         self.encoder = nn.Sequential(
             conv3(channels, width),
             nn.ReLU(inplace=True),

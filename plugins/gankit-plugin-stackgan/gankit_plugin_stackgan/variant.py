@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gankit.errors import UsageError
 from gankit.options.spelling import give
@@ -43,23 +43,20 @@ class StackGAN(Variant[StackGANConfig]):
         self.metric = caption_metric(spec)
         read = encoders(c.text, spec)
         text = read["text"].size
-        first = StageOneGenerator(
-            embedding=text, condition=c.condition, z=c.z, width=c.g1_width, size=low, channels=channels
-        )
+        kind: Any = {"embedding": text, "condition": c.condition, "channels": channels, "relu": c.projection == "relu"}
+        first = StageOneGenerator(z=c.z, width=c.g1_width, size=low, **kind)
         if self.stage == 1:
             return {**read, "generator": first, "discriminator": self._judge(low, channels)}
         if low >> c.halvings < 1:
             raise UsageError(f"halvings = {c.halvings}: a stage-I image of {low}x{low} cannot be halved so often")
         second = StageTwoGenerator(
-            embedding=text,
-            condition=c.condition,
             width=c.g2_width,
             low=low,
             size=size,
             blocks=c.blocks,
             halvings=c.halvings,
             onto=c.onto,
-            channels=channels,
+            **kind,
         )
         return {**read, "stage1": first.freeze(), "generator": second, "discriminator": self._judge(size, channels)}
 

@@ -1,0 +1,147 @@
+"""``gankit import FORMAT FILE...``: a run that starts from the weights of another program, one command a format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gankit.cli.arguments import Json
+from gankit.cli.output import at_least, emit, say, shown, warn
+from gankit.cli.streams import escaped
+from gankit.errors import UsageError
+
+if TYPE_CHECKING:
+    from gankit.api import Run
+    from gankit.discovery.entry import PluginEntry
+
+
+class Formats(TyperGroup):
+    """Lists formats by metadata; a command imports what reads its format when it runs."""
+
+    @cached_property
+    def found(self) -> dict[str, list[PluginEntry]]:
+        """What reads each format, an entry a variant."""
+        from gankit.discovery.entry_points import formats
+        from gankit.discovery.problems import marked
+
+        found: dict[str, list[PluginEntry]] = {}
+        for name, entry in marked(formats()).items():
+            found.setdefault(name.partition(".")[0], []).append(entry)
+        return found
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.found)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.found:
+            return None
+        variants = ", ".join(entry.name.partition(".")[2] for entry in self.found[cmd_name])
+        read = list(dict.fromkeys(entry.summary for entry in self.found[cmd_name]))
+        return _command(cmd_name, f"Weights for {variants}. {' '.join(read)}")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise UsageError(f"name the format: gankit import FORMAT FILE...\ninstalled: {', '.join(self.found)}")
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args[0] not in self.found and not ctx.resilient_parsing:
+            from gankit.options.spelling import nearest
+            from gankit.options.spelling import shown as quoted
+
+            known = f"installed: {', '.join(self.found) or 'none'}"
+            raise UsageError(f"unknown format {quoted(args[0])}{nearest(args[0], self.found)}\n{known}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Formats,
+    help="Make a run of the weights of another program: to draw, translate, export, train on. Nothing of them is run.",
+    subcommand_metavar="FORMAT FILE... [OPTIONS]",
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _import() -> None:
+    """For typer, which wants one."""
+
+
+def _command(format: str, text: str) -> Any:
+    """The command of a format. Options that it does not know are those of the run: of the variant and of its data."""
+
+    def command(
+        ctx: typer.Context,
+        files: Annotated[
+            list[str], typer.Argument(metavar="FILE...", help="Files of one model: .pth, .ckpt, .safetensors.")
+        ],
+        dataset: Annotated[
+            str | None,
+            typer.Option(help="Dataset to train on, with its options (--data.root DIR). Without: to draw alone."),
+        ] = None,
+        size: Annotated[int | None, typer.Option(help="Side of the images, where the weights do not say it.")] = None,
+        classes: Annotated[
+            str, typer.Option(metavar="NAME,NAME", help="Names of the classes, of weights that are told one.")
+        ] = "",
+        out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+        json: Json = False,
+    ) -> None:
+        at_least("--size", size, 1)
+        paths, options = split_options([*files, *ctx.args])
+        from gankit.api import import_weights
+        from gankit.events import Note
+
+        def tell(event: object) -> None:
+            if isinstance(event, Note):
+                warn(f"note: {event.text}")
+
+        names = [name for part in classes.split(",") if (name := part.strip())]
+        run = import_weights(
+            format, *paths, dataset=dataset, out=out, size=size, classes=names, on_event=tell, **options
+        )
+        conclude(run, json=json)
+
+    more = "Further options are those of the run: --steps 20000, and others of the variant and of the data."
+    command.__doc__ = escaped(f"{text}\n\n{more}")
+    made = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    made.command(format, context_settings=settings)(command)
+    return typer.main.get_command(made)
+
+
+def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Files, and the options among them, by dotted name: ``--data.root DIR`` or ``--data.root=DIR``."""
+    files: list[str] = []
+    options: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            files.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        value = value if equals else next(rest, "")
+        if not equals and (not value or value.startswith("--")):
+            raise UsageError(f"{word} needs a value: write {word} VALUE, true or false of a switch")
+        options[name.replace("-", "_")] = value
+    if not files:
+        raise UsageError("name the files of the weights: gankit import FORMAT FILE...")
+    return files, options
+
+
+def conclude(run: Run, *, json: bool) -> None:
+    """Where the run is, and what to type next."""
+    from gankit.sampling.conditions import asked_keys, choose
+
+    if json:
+        emit({"run": str(run.path), "variant": run.config.variant, "dataset": run.config.dataset})
+        return
+    say(f"run: {shown(run.path)}")
+    asked = asked_keys(run.variant, run.spec, choose(run.variant))
+    translates = any(key.kind == "image" for key in asked.values())
+    say(f"next: gankit {'translate' if translates else 'sample'} {quote(shown(run.path))}{' IN OUT' * translates}")
