@@ -45,15 +45,15 @@ def understood(line: str) -> None:
         train.command(variant, arguments).main(arguments, prog_name=variant, standalone_mode=False)
         return
     command = typer.main.get_command(build()).commands[name]
-    while hasattr(command, "commands"):
-        command = command.commands[arguments.pop(0)]
+    while hasattr(command, "get_command"):
+        command = command.get_command(typer.Context(command), arguments.pop(0))
     command.make_context(name, arguments)
 
 
 def asked(name, settings, options):
     """What ``gankit run`` does first: makes options of what was typed."""
     what = {key: settings[key] for key in ("dataset", "preset", "config")}
-    TrainRequest.make(name, *what.values(), options, settings["out"], ignore).asked()
+    TrainRequest.make(name, *what.values(), options, settings["out"], ignore, init=settings["init"]).asked()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
