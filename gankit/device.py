@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -35,6 +36,16 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "mps"):
         raise UsageError(f"device {name!r} is not supported. Use auto, cpu, cuda, cuda:N or mps.")
     return device
+
+
+def check_shared(choice: str, device: torch.device) -> None:
+    """:class:`UsageError` if the processes of a machine cannot each have such a device of their own."""
+    if device.type == "mps" or ":" in choice:
+        raise UsageError(f"device {choice!r} is one for all processes. Use {give('device', 'auto')}, cuda or cpu.")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    if device.type == "cuda" and here > torch.cuda.device_count():
+        text = f"{here} processes on this machine need a GPU each; there are {torch.cuda.device_count()}"
+        raise UsageError(f"{text}. Start fewer, or use {give('device', 'cpu')}.")
 
 
 def resolve_precision(choice: Precision | Literal["auto"], device: torch.device) -> Precision:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,11 +13,10 @@ from gankit.compiled import compiled
 from gankit.data.augment import DiffAugment
 from gankit.data.feed import Feed
 from gankit.data.loader import Loader
-from gankit.device import make_generator, memory_format, resolve_device, resolve_precision
+from gankit.device import check_shared, make_generator, memory_format, resolve_device, resolve_precision
 from gankit.errors import GankitError, PluginError, UsageError
 from gankit.events import Note, OnEvent, TrainingDiverged, ignore
 from gankit.nn.whole_batch_norm import of_whole_batch
-from gankit.options.spelling import give
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World
 from gankit.runs.checkpoint import PARTS, Checkpoint
@@ -66,7 +64,7 @@ class Session:
         self.spec = dataset.spec
         self.device = resolve_device(run.device)
         if world.size > 1:
-            _check_device(run.device, self.device)
+            check_shared(run.device, self.device)
         self.precision = resolve_precision(run.precision, self.device)
         self.generator = make_generator(run.seed, "run", self.device)
         self.networks = build_networks(variant, self.spec, run.seed)
@@ -280,16 +278,6 @@ class Session:
 
     def close(self) -> None:
         self.loader.close()
-
-
-def _check_device(choice: str, device: torch.device) -> None:
-    """:class:`UsageError` if the processes of a machine cannot each have such a device of their own."""
-    if device.type == "mps" or ":" in choice:
-        raise UsageError(f"device {choice!r} is one for all processes. Use {give('device', 'auto')}, cuda or cpu.")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    if device.type == "cuda" and here > torch.cuda.device_count():
-        text = f"{here} processes on this machine need a GPU each; there are {torch.cuda.device_count()}"
-        raise UsageError(f"{text}. Start fewer, or use {give('device', 'cpu')}.")
 
 
 def check_owner(checkpoint: Checkpoint, resolved: Resolved) -> None:

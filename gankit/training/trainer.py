@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
 
@@ -40,6 +39,7 @@ from gankit.sampling.conditions import Asked
 from gankit.sampling.drawer import Drawer
 from gankit.training.after_step import called_for, still_owed
 from gankit.training.clock import Clock
+from gankit.training.cut_short import last_good, raise_with_the_way_on
 from gankit.training.interruption import Interruption
 from gankit.training.leading import Leading
 from gankit.training.listener import Listener
@@ -107,7 +107,7 @@ class Trainer:
                 with closing(self._open_log(first)) as self._log:
                     self._train(first, owed)
             except TrainingDiverged as error:
-                raise TrainingDiverged(f"{error}\n{self._last_good()} A lower learning rate may help.") from error
+                raise TrainingDiverged(f"{error}\n{last_good(self.run_dir)} A lower learning rate may help.") from error
             finally:
                 self.session.close()
 
@@ -208,18 +208,8 @@ class Trainer:
             if self._saved != step or self._owed:
                 self._save(step)
         except Exception:  # the disk is full for checkpoints too, there is no memory: `error` is what came first
-            saved = self._last_good()
-        way = f"{saved} Go on with: gankit resume {quote(str(self.run_dir.path))}"
-        if what == "evaluate":
-            way += f" (eval_every = 0 in {self.run_dir.path / 'config.toml'} leaves evaluations out)"
-        if isinstance(error, GankitError):
-            raise type(error)(f"step {step}: {error}\n{way}") from error
-        file = error.filename if isinstance(error, OSError) else None
-        if isinstance(error, OSError) and isinstance(file, str) and Path(file).is_relative_to(self.run_dir.path):
-            text = f"{file} could not be written at step {step}: {error.strerror or error}"
-            raise GankitError(f"{text}\n{way}") from error
-        error.add_note(f"This was at step {step}. {way}")
-        raise error
+            saved = last_good(self.run_dir)
+        raise_with_the_way_on(error, what, step, saved, self.run_dir.path)
 
     def _stop(self, step: int) -> NoReturn:
         """Saves, and ends the run: a signal came, or whoever reads what is told is gone."""
@@ -301,12 +291,6 @@ class Trainer:
         path = self.run_dir.save(content, self.run.keep, best=best)
         self._saved, self._owed = step, owed
         self.tell(Saved(step=step, path=path))
-
-    def _last_good(self) -> str:
-        intact = self.run_dir.newest_intact()
-        if intact is None:
-            return "No checkpoint was saved."
-        return f"The last good checkpoint is {self.run_dir.store / intact}."
 
     def _note(self, text: str) -> None:
         self.tell(Note(text=text))
