@@ -34,6 +34,7 @@ def same(mine: nn.Module, theirs: nn.Module, channels: int = 3, side: int = 32) 
     images = torch.rand(2, channels, side, side) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(mine(images), theirs(images), rtol=0, atol=1e-5)
+        assert theirs(images).std() > 0.01
 
 
 def test_both_generators_and_both_discriminators(tmp_path: Path) -> None:

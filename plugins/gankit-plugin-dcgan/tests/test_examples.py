@@ -41,9 +41,15 @@ def discriminator(width: int = 6, channels: int = 3, halvings: int = 4) -> Liste
 
 
 def drawn(network: nn.Module) -> nn.Module:
-    for tensor in [*network.parameters(), *network.buffers()]:
-        if tensor.is_floating_point():
-            tensor.data.add_(torch.rand_like(tensor) * 0.3)
+    for parameter in network.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(
+                0.2, 0.6
+            )  # values keep their size through many layers: neither nothing nor rounding is left
+        elif name.endswith("running_mean"):
+            buffer.normal_(0, 0.05)
     return network.eval()
 
 
@@ -64,6 +70,7 @@ def test_generator_and_discriminator(tmp_path: Path, channels: int, levels: int)
     z, images = torch.randn(3, 10), torch.rand(3, channels, side, side) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(networks["generator"](z), made["G"](z[:, :, None, None]), rtol=0, atol=1e-5)
+        assert 0.01 < networks["generator"](z).std() < 0.9
         judged = networks["discriminator"](images).sigmoid()
         torch.testing.assert_close(judged, made["D"](images).flatten(), rtol=0, atol=1e-5)
     assert run.sample(2).images.shape == (2, channels, side, side)

@@ -43,6 +43,7 @@ def test_generator_and_discriminator(tmp_path: Path, downs: int, norm: str) -> N
     a, b = torch.rand(2, 1, side, side) * 2 - 1, torch.rand(2, 3, side, side) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(networks["generator"](a), made["G"](a), rtol=0, atol=1e-5)
+        assert 0.01 < made["G"](a).std() < 0.9
         pairs = torch.cat([a, b], 1)
         torch.testing.assert_close(networks["discriminator"](pairs), made["D"](pairs), rtol=0, atol=1e-5)
 

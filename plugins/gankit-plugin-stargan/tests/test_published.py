@@ -64,7 +64,7 @@ class Discriminator(nn.Module):
 
 def drawn(network: nn.Module) -> nn.Module:
     for parameter in network.parameters():
-        parameter.data.add_(torch.rand_like(parameter) * 0.3)
+        parameter.data.add_(torch.randn_like(parameter) * 0.05)
     return network
 
 
@@ -87,6 +87,7 @@ def test_generator_and_discriminator(tmp_path: Path, classes: tuple[str, ...]) -
     with torch.no_grad():
         mine = networks["generator"](images, labels if classes else told)
         torch.testing.assert_close(mine, made["G"](images, told), rtol=0, atol=1e-5)
+        assert 0.01 < mine.std() < 0.9
         for one, other in zip(networks["discriminator"](images, told), made["D"](images), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     photo = tmp_path / "photo.png"
