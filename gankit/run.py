@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,11 +185,15 @@ class Run(Trained):
             "dataset": self.config.dataset,
             "checkpoint": name,
             "step": int(self.directory.state(name)["step"]),
-            "options": self.variant.config.model_dump(mode="json"),
+            "options": _without_places(self.variant.config.model_dump(mode="json")),
         }
         job = Job.make(self.variant, self.networks(name, "cpu"), self.spec, method, to)
-        tell = on_event or ignore
-        return export(job, path, self._rows, facts, tolerance=tolerance, size=size, overwrite=overwrite, tell=tell)
+        how: Any = {"tolerance": tolerance, "size": size, "overwrite": overwrite, "tell": on_event or ignore}
+        try:
+            return export(job, path, self._rows, facts, **how)
+        except OSError as error:
+            text = f"{path} cannot be written: {error.strerror or error}"
+            raise UsageError(f"{text}. Give another name.") from error
 
     def _drawer(self, checkpoint: str, device: str) -> Drawer:
         networks = self.networks(checkpoint, device)
@@ -208,7 +212,7 @@ class Run(Trained):
         device: str = "auto",
         *,
         to: str | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: Iterable[str] | None = None,
         sheet: str | Path | None = None,
         standard: Standard | None = None,
         on_event: OnEvent | None = None,
@@ -272,6 +276,13 @@ class Run(Trained):
             done.append(TrainedRun(self.directory, self.config))
         self.variant = type(self.variant)(self.config.options)
         return self
+
+
+def _without_places(options: Any) -> Any:
+    """`options` with the names of files in place of where they lie: what is exported goes elsewhere."""
+    if isinstance(options, Mapping):
+        return {name: _without_places(value) for name, value in options.items()}
+    return Path(options).name if isinstance(options, str) and Path(options).is_absolute() else options
 
 
 __all__ = ["Run"]

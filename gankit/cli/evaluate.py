@@ -31,11 +31,13 @@ def evaluate(
             metavar="NAME,...", help="These alone: fid, kid, inception_score, swd, ... Else those that apply."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Of fid and its kin: the real images, train or test.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="Of fid and its kin: the real images, train or test. [default: train]")
+    ] = None,
     resizing: Annotated[
-        str,
-        typer.Option(help="Of fid and its kin: library, as in the original code, or clean, with antialiasing."),
-    ] = "library",
+        str | None,
+        typer.Option(help="Of fid and its kin: library, as in the original code, or clean. [default: library]"),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Of fid and its kin: a file of Inception's weights. Else they are downloaded.")
     ] = None,
@@ -51,9 +53,8 @@ def evaluate(
     at_least("--seed", seed, 0)
     if sheet is not None:
         _check_sheet(sheet)
-    for option, value, known in (("split", split, ("train", "test")), ("resizing", resizing, ("library", "clean"))):
-        if value not in known:
-            raise UsageError(f"--{option} {value}: must be {' or '.join(known)}")
+    asked = set(metrics.split(",")) if metrics else set()
+    _check_standard(asked, split, resizing, weights)
     from gankit.api import open_run
     from gankit.cli.progress import reporter
     from gankit.evaluate import Standard
@@ -68,9 +69,9 @@ def evaluate(
             checkpoint,
             device,
             to=to,
-            metrics=metrics.split(",") if metrics else None,
+            metrics=asked or None,
             sheet=sheet,
-            standard=Standard(split=split, resizing=resizing, weights=weights),  # type: ignore[arg-type]
+            standard=Standard(split=split or "train", resizing=resizing or "library", weights=weights),  # type: ignore[arg-type]
             on_event=tell,
         )
     for note in result["notes"]:
@@ -91,6 +92,22 @@ def evaluate(
         say("\n" + table([(name, number(value)) for name, value in facts], ("reader", "")))
     if sheet.exists():
         say(f"\nsamples beside their nearest training images: {shown(sheet)}")
+
+
+def _check_standard(asked: set[str], split: str | None, resizing: str | None, weights: Path | None) -> None:
+    """:class:`UsageError` for a value that is none, or an option that would do nothing."""
+    known = {"split": ("train", "test"), "resizing": ("library", "clean"), "weights": ()}
+    given = {"split": split, "resizing": resizing, "weights": weights}
+    for option, value in given.items():
+        if value is None:
+            continue
+        if known[option] and value not in known[option]:
+            raise UsageError(f"--{option} {value}: must be {' or '.join(known[option])}")
+        from gankit.evaluate.standard import STANDARD
+
+        if not asked & STANDARD:
+            names = ", ".join(sorted(STANDARD))
+            raise UsageError(f"--{option} is for the standard network's metrics: name one with --metrics ({names})")
 
 
 def _check_sheet(path: Path) -> None:

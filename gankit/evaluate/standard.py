@@ -7,8 +7,10 @@ brought before it, and what was compared is written down.
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,11 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gankit.cache import byte_size
 from gankit.data.images import at_once, to_float, to_uint8
 from gankit.data.opacity import on_white
 from gankit.errors import GankitError, UsageError
 from gankit.evaluate.real import RealImages
 from gankit.events import OnEvent, progress
+from gankit.json_file import shortened
 
 INCEPTION = "inception-v3-compat"
 SIDE = 299
@@ -91,7 +95,7 @@ def measure_standard(
         for rows in progress(torch.arange(len(real)).split(at_once(real.shape)), "reading real images", tell):
             reals.add(to_float(real.batch(rows)[real.key]))
         size = min(1000, n, len(real))
-        with _told(how):
+        with _told(how), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             values = library.calculate_metrics(
                 input1=samples,
                 input2=reals,
@@ -115,9 +119,12 @@ def measure_standard(
         "samples": n,
         **({"kid_subset_size": size} if "kid" in chosen else {}),
     }
-    few = min(n, len(real))
-    told = f"the standard metrics are of {few:,} images: compare them with figures of as many"
-    return figures, protocol, [told] if few < ENOUGH else []
+    notes = []
+    if samples.broken:
+        notes.append(f"{samples.broken} of {n} samples hold NaN or infinite values, which count as mid-grey")
+    if (few := min(n, len(real))) < ENOUGH:
+        notes.append(f"the standard metrics are of {few:,} images: compare them with figures of as many")
+    return figures, protocol, notes
 
 
 def _library() -> Any:
@@ -127,7 +134,7 @@ def _library() -> Any:
         reason = "" if error.name == "torch_fidelity" else f" ({error})"
         raise UsageError(f"the standard metrics need torch-fidelity: pip install 'gankit[fid]'{reason}.") from error
     except RuntimeError as error:  # a torchvision that was built for another torch
-        raise UsageError(f"torch-fidelity does not work here: {' '.join(str(error).split())[:200]}.") from error
+        raise UsageError(f"torch-fidelity does not work here: {shortened(str(error))}.") from error
     return torch_fidelity
 
 
@@ -144,8 +151,9 @@ def _weights(how: Standard) -> Path | None:
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UsageError(f"{path} does not hold weights and nothing else: {reason}. Give another file.") from error
+        raise UsageError(
+            f"{path} does not hold weights and nothing else: {shortened(str(error))}. Give another file."
+        ) from error
     return path
 
 
@@ -173,8 +181,7 @@ def _told(how: Standard) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise GankitError(f"torch-fidelity with {how.extractor!r}: {reason}") from error
+        raise GankitError(f"torch-fidelity with {how.extractor!r}: {shortened(str(error))}") from error
 
 
 class _Pictures(torch.utils.data.Dataset[Tensor]):
@@ -184,6 +191,8 @@ class _Pictures(torch.utils.data.Dataset[Tensor]):
         self._path, self._n, self._clean = path, n, how.resizing == "clean"
         self._rows: np.memmap[Any, Any] | None = None
         self._filled = 0
+        self.broken = 0
+        """Images in which something was not finite."""
 
     def __len__(self) -> int:
         return self._n
@@ -194,13 +203,26 @@ class _Pictures(torch.utils.data.Dataset[Tensor]):
 
     def add(self, images: Tensor) -> None:
         """The next ones, float (k, C, H, W) in [-1, 1]."""
+        self.broken += int((~images.isfinite()).flatten(1).any(1).sum())
         pictures = to_uint8(_coloured(images))
         if self._clean:
             pictures = torch.stack([_clean(one) for one in pictures])
         if self._rows is None:
-            self._rows = np.memmap(self._path, np.uint8, "w+", shape=(self._n, *pictures.shape[1:]))
+            shape = (self._n, *pictures.shape[1:])
+            _reserve(self._path, math.prod(shape))
+            self._rows = np.memmap(self._path, np.uint8, "r+", shape=shape)
         self._rows[self._filled : self._filled + len(pictures)] = pictures.numpy()
         self._filled += len(pictures)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of so many bytes that are there: in one with holes a disk that is full would kill the process."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        what = f"there is no room for {byte_size(size)} of images in {path.parent.parent}: {error.strerror or error}"
+        raise UsageError(f"{what}. Set TMPDIR to a directory on a larger disk, or take fewer samples.") from error
 
 
 def _coloured(images: Tensor) -> Tensor:

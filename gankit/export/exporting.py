@@ -148,8 +148,7 @@ class _Export:
         self._at(0)
         if self.path.suffix == ".safetensors":
             weights_file.write(job, beside, self._texts(interface))
-            again = weights_file.runner(beside, job)
-            return interface, lambda values: again(values, interface)
+            return interface, self._safe(lambda path: weights_file.runner(path, job, interface), beside)
         interface, program = _traced(job, interface, self.batch)
         interface = self._proved(interface, program)
         texts = self._texts(interface)

@@ -49,13 +49,22 @@ class Loaded:
         return Drawer(self.variant, self.networks, self.spec, lambda: (), CPU)
 
 
-def open_export(path: str | Path, variant: type[Variant[Any]] | None = None) -> Loaded:
+def open_export(
+    path: str | Path, variant: type[Variant[Any]] | None = None, *, options: Mapping[str, Any] | None = None
+) -> Loaded:
     """What ``gankit export RUN F.safetensors`` wrote. `variant` is needed only for a class that is no installed plugin.
 
+    `options` by dotted name take the place of the file's: ``{"text.file": F}``, of which it knows the name alone.
     :class:`UsageError` if there is no such file, or its weights do not fit the variant as it is now.
     """
     path = Path(path).expanduser()
     facts, tensors = read(path)
+    for name, value in (options or {}).items():
+        *above, last = name.split(".")
+        place = facts["options"]
+        for one in above:
+            place = place.setdefault(one, {})
+        place[last] = value
     try:
         made = built(variant or load_variant(str(facts["variant"])), facts)
         spec = spec_from_json(facts["spec"])

@@ -57,28 +57,33 @@ def built(variant: type[Variant[Any]], facts: Mapping[str, Any]) -> Variant[Any]
 
 
 def restored(variant: Variant[Any], spec: DataSpec, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
-    """The networks of `variant` that have weights among `tensors`, in eval mode. :class:`UsageError` if none fit."""
+    """The networks of `variant` that have weights among `tensors`, or have none to be saved, in eval mode.
+
+    :class:`UsageError` if none fit.
+    """
     saved = by_network(tensors)
-    networks = {name: network for name, network in build_networks(variant, spec, 0).items() if name in saved}
+    made = build_networks(variant, spec, 0)
+    networks = {name: network for name, network in made.items() if name in saved or not network.state_dict()}
     if unknown := saved.keys() - networks.keys():
         raise UsageError(f"{type(variant).__name__} has no network {min(unknown)!r}")
     for name, network in networks.items():
-        load_weights(network, saved[name], name)
+        load_weights(network, saved.get(name, {}), name)
         network.eval().requires_grad_(False)
     return networks
 
 
-def runner(path: Path, job: Job) -> Callable[[Mapping[str, Tensor], Interface], Tensor]:
+def runner(path: Path, job: Job, interface: Interface) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """What computes what `job` does with the weights of the file, in networks built anew."""
     facts, tensors = read(path)
     try:
-        variant = built(type(job.variant), facts)
+        options = job.variant.config.model_dump(mode="json")  # the file has files' names, and not where they are
+        variant = built(type(job.variant), {**facts, "options": options})
         networks = restored(variant, spec_from_json(facts["spec"]), tensors)
     except (UsageError, ValueError) as error:
         raise GankitError(f"the weights cannot be loaded again: {error}") from error
     again = Job(variant, networks, job.spec, job.produces, job.keys, job.name)
 
-    def run(values: Mapping[str, Tensor], interface: Interface) -> Tensor:
+    def run(values: Mapping[str, Tensor]) -> Tensor:
         n, given = interface.given(values)
         return again.run(n, {name: values[identifier(name)] for name in job.keys}, given)[0]
 

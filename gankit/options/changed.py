@@ -33,9 +33,16 @@ def changed(config: Resolved, variant: type[Variant[Any]], dataset: type[Dataset
 
 
 def command(
-    config: Resolved, variant: type[Variant[Any]], dataset: type[Dataset[Any]], file: Path, processes: int = 1
+    config: Resolved,
+    variant: type[Variant[Any]],
+    dataset: type[Dataset[Any]],
+    file: Path,
+    processes: int = 1,
+    init: Path | None = None,
 ) -> str:
     """What to type, in a shell, for a run of the same options as `config`, which is kept in `file`.
+
+    `init`: the checkpoint that it started from.
 
     Where options cannot be typed so that they come back the same (a text with a comma among several), the command
     takes them from `file`.
@@ -43,7 +50,7 @@ def command(
     differ = {name: change.value for name, change in changed(config, variant, dataset).items()}
     differ.setdefault("seed", config.run.seed)
     start = ["gankit", "run", config.variant, "--dataset", config.dataset]
-    end = ["--processes", str(processes)] if processes > 1 else []
+    end = [*(["--init", str(init)] if init else []), *(["--processes", str(processes)] if processes > 1 else [])]
     if not _comes_back(config, variant, dataset, differ):
         return _line([*start, "--config", str(file), *end])
     if config.preset != "default":

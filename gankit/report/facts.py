@@ -161,7 +161,14 @@ def _read_command(facts: Facts, config: Resolved, variant: type[Variant[Any]], d
         ("variant", _installed(facts.variant, variants(), load_variant), facts.variant, variant),
         ("dataset", _installed(facts.dataset, datasets(), load_dataset), facts.dataset, dataset),
     )
-    if loose := next(((kind, name, cls) for kind, found, name, cls in kinds if found is not cls), None):
+    imported = facts.environment.get("imported")
+    if isinstance(imported, Mapping):
+        listed = imported.get("files")
+        files = listed if isinstance(listed, list) else []
+        named = ", ".join(str(one.get("name", "?")) for one in files if isinstance(one, Mapping))
+        facts.way = f"It began with weights of {imported.get('format', '?')} ({named}), of which gankit import makes "
+        facts.way += "such a run; their digests are in environment.json."
+    elif loose := next(((kind, name, cls) for kind, found, name, cls in kinds if found is not cls), None):
         kind, name, cls = loose
         facts.way = (
             f"No command makes it again: its {kind} {name!r} is the Python class {cls.__qualname__}, which no "
@@ -171,11 +178,20 @@ def _read_command(facts: Facts, config: Resolved, variant: type[Variant[Any]], d
         processes = facts.environment.get("processes")
         with _told(facts, "The command to repeat it"):
             number = processes if isinstance(processes, int) and 1 <= processes < 2**20 else 1
-            facts.command = command(config, variant, dataset, facts.path / "config.toml", number)
+            facts.command = command(config, variant, dataset, facts.path / "config.toml", number, _init(facts))
     earlier = facts.environment.get("previous_stage")
     if isinstance(earlier, Mapping):
         place, name = (str(earlier.get(key, "?")) for key in ("run", "checkpoint"))
         facts.way += f"It builds on another run, {name} of {place} seen from its directory: that has to be there first."
+
+
+def _init(facts: Facts) -> Path | None:
+    """The checkpoint that it started from."""
+    init = facts.environment.get("init")
+    if not isinstance(init, Mapping):
+        return None
+    place, name = (str(init.get(key, "?")) for key in ("run", "checkpoint"))
+    return Path(os.path.normpath(facts.path / place / "checkpoints" / name))
 
 
 def _installed(name: str, found: Collection[str], load: Callable[[str], type]) -> type | None:
@@ -221,6 +237,8 @@ def _state(facts: Facts, directory: RunDir, *, training: bool) -> str:
         return "finished"
     if training or directory.is_locked():
         return "still training when this page was made"
+    if facts.step == 0 and "imported" in facts.environment:
+        return "imported, and not trained here yet"
     return f"stopped before its end; it goes on with: gankit resume {quote(str(directory.path))}"
 
 

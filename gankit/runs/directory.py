@@ -78,10 +78,14 @@ class RunDir:
         return kept.spec if kept else None
 
     def keep_spec(self, spec: DataSpec, fingerprints: Mapping[str, str]) -> None:
-        """Writes what the data is, if it is not known; else as :meth:`check_spec`."""
-        if self.spec is None:
-            write_spec(self.path / "spec.json", KeptSpec(spec, fingerprints))
+        """Writes what the data is, if it is not known; else as :meth:`check_spec`.
+
+        Of a run whose weights were imported without data its samples are known from when there are some.
+        """
         self.check_spec(spec)
+        kept = read_spec(self.path / "spec.json")
+        if kept is None or (fingerprints and not kept.fingerprints):
+            write_spec(self.path / "spec.json", KeptSpec(spec, fingerprints))
 
     def data_changes(self, fingerprints: Mapping[str, str]) -> list[str]:
         """Sentences that say which splits of the data hold other samples than when the run was made."""

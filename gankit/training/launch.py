@@ -27,7 +27,7 @@ from gankit.training.leading import TrainedRun
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_faster, tell_notes
 from gankit.training.rehearsal import rehearse
 from gankit.training.stages import EarlierStage, find_earlier, read_config, read_earlier, still_inherited, unfinished
-from gankit.training.start import Start, read_start, start_of
+from gankit.training.start import Start, began_with, read_start, start_of
 from gankit.training.trainer import Trainer
 
 
@@ -123,7 +123,7 @@ class TrainRequest:
     def _check_init(self, resolved: Resolved) -> None:
         if self.init is None and resolved.run.freeze:
             what = f"freeze = {','.join(resolved.run.freeze)} keeps layers as they came"
-            raise UsageError(f"{what}, and they come from nowhere: give the run to start from (--init RUN).")
+            raise UsageError(f"{what}, and a new run has none that came: give the run to start from (--init RUN).")
         if self.init is not None and self.variant.stages > 1 and resolved.stage is None:
             raise UsageError(f"--init {self.init} is where one stage starts: say which ({give('stage', 1)}).")
 
@@ -248,7 +248,8 @@ class TrainRequest:
         current = run.resolved.stage or 1
         steps = self._more_steps(run, asked)
         text = f"Going on with {run.directory.path}, with the options it was started with."
-        if left := [*(["init"] if self.init else []), *self._left_out(run, asked, steps)]:
+        other = ["init"] if self.init and not began_with(run.directory, self.init) else []
+        if left := [*other, *self._left_out(run, asked, steps)]:
             text += f" Of those given now it does not take over {', '.join(left)}."
         self.tell(Note(text=text))
         resolved = resume.resume(run.directory, self.variant, self.source, steps, self.tell, self.world)
@@ -292,7 +293,11 @@ class TrainRequest:
         return steps if steps > run.resolved.run.steps else None
 
     def _of_stage(self, stage: int) -> TrainRequest:
-        return replace(self, options={**self.options, "stage": stage}, init=None)
+        """This request, of `stage` alone: what starts from another run is the stage asked for."""
+        if stage == self.resolve().stage:
+            return self
+        kept = {name: value for name, value in self.options.items() if name != "freeze"}
+        return replace(self, options={**kept, "stage": stage}, init=None)
 
 
 __all__ = ["TrainRequest", "TrainedRun"]

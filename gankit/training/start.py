@@ -15,7 +15,7 @@ from gankit.nn import AdaptiveProbability, ImagePool, State
 from gankit.runs.directory import RunDir
 from gankit.training.networks import by_network
 
-__all__ = ["Start", "read_start", "recorded_start", "start_of"]
+__all__ = ["Start", "began_with", "read_start", "recorded_origin", "recorded_start", "start_of"]
 
 NAMED = 3
 """Tensors that a message names."""
@@ -33,10 +33,13 @@ class Start:
     unused: tuple[str, ...]
     """Of the checkpoint: what has no place."""
 
+    states: bool = False
+    """Whether the new run's networks keep states, which `prepare` may have to set: none is taken."""
+
     @property
     def whole(self) -> bool:
-        """Whether all that the networks have came along."""
-        return not self.new
+        """Whether all that the networks have came along, so that nothing is left to prepare."""
+        return not self.new and not self.states
 
     def describe(self) -> str:
         """A sentence for the user."""
@@ -90,11 +93,18 @@ def read_start(run: RunDir, checkpoint: str, networks: Mapping[str, nn.Module]) 
     if not weights:
         what = f"its networks are {', '.join(theirs)}, those of the new run {', '.join(networks)}"
         raise UsageError(f"nothing in {run.path} ({checkpoint}) fits: {what}, and no name and shape agree.")
-    return Start(run, checkpoint, weights, tuple(new), tuple(sorted(unused)))
+    states = any(isinstance(module, State) for network in networks.values() for module in network.modules())
+    return Start(run, checkpoint, weights, tuple(new), tuple(sorted(unused)), states)
 
 
 def recorded_start(run: RunDir, networks: Mapping[str, nn.Module]) -> Start | None:
     """What `run` says that it started from; None if it did from nothing."""
+    origin = recorded_origin(run)
+    return read_start(RunDir.open(origin[0]), origin[1], networks) if origin else None
+
+
+def recorded_origin(run: RunDir) -> tuple[Path, str] | None:
+    """The path of the run that `run` says it started from, and the checkpoint; None if it did from nothing."""
     path = run.path / "environment.json"
     if not path.exists():
         return None
@@ -103,7 +113,16 @@ def recorded_start(run: RunDir, networks: Mapping[str, nn.Module]) -> Start | No
         return None
     if not isinstance(origin, dict) or not all(isinstance(origin.get(key), str) for key in ("run", "checkpoint")):
         raise GankitError(f"{path} does not say what the run starts from: start it anew with gankit run.")
-    return read_start(RunDir.open(run.path / origin["run"]), origin["checkpoint"], networks)
+    return (run.path / origin["run"]).resolve(), origin["checkpoint"]
+
+
+def began_with(run: RunDir, init: Path) -> bool:
+    """Whether `run` started from what is at `init`."""
+    try:
+        there, checkpoint = start_of(init)
+        return recorded_origin(run) == (there.path.resolve(), checkpoint)
+    except GankitError:  # it is gone since
+        return False
 
 
 def _kept(network: nn.Module) -> set[str]:

@@ -149,3 +149,11 @@ def test_the_end_of_a_run_tells_where_its_report_is(gankit, toy):
     outcome = gankit("run", toy)
     assert outcome.out.count("report.html") == 1
     assert f"report: runs/{toy}-{toy}-dots/0001/report.html" in outcome.out.splitlines()
+
+
+@pytest.mark.parametrize("option", [("--split", "test"), ("--resizing", "clean"), ("--weights", "w.pth")])
+def test_an_option_of_the_standard_metrics_needs_one(gankit, run, option):
+    outcome = gankit("eval", run, *option)
+    assert outcome.code == 2
+    assert f"{option[0]} is for the standard network's metrics: name one with --metrics" in outcome.err
+    assert gankit("eval", run, "--split", "none", "--metrics", "fid").code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -161,6 +162,22 @@ def test_without_weights_and_without_a_network(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
     with pytest.raises(UsageError, match=r"cannot be downloaded \(there is no network\). Give a file of them"):
         measured()
+
+
+@needs_library
+def test_what_is_not_finite_is_told(small) -> None:
+    found = evaluate(*parts(Constant(float("nan"))), n=20, metrics=["fid"], standard=Standard(extractor=small))
+    assert "20 of 20 samples hold NaN" in found["notes"][0]
+
+
+@needs_library
+def test_a_full_disk_is_told(small, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UsageError, match=r"no room for .* of images in .*: No space left on device. Set TMPDIR"):
+        measured(extractor=small)
 
 
 @needs_library

@@ -240,6 +240,13 @@ def test_a_program_needs_no_gankit(tmp_path):
     assert str(Path(gankit.__file__).parent).encode() not in made.path.read_bytes()
 
 
+def test_weights_beside_a_network_that_has_none(tmp_path):
+    job = job_of(Strange)
+    made = export(job, tmp_path / "strange.safetensors", rows_of(job), {"variant": "strange", "options": {}})
+    assert made.difference == 0
+    assert {"draw", "text"} <= gankit.open_export(made.path, Strange).networks.keys()
+
+
 class Folded(Strange):
     """Weights of which something is computed each time."""
 

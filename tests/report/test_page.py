@@ -99,6 +99,16 @@ def test_what_a_run_says_is_text_and_never_markup(run, tmp_path, page):
     assert {tag for tag, _ in hostile.tags} <= {tag for tag, _ in page.tags} | {"pre", "code", "circle"}
 
 
+def test_what_a_run_began_with_is_in_the_command_or_in_its_place(run, tmp_path, page):
+    told = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(
+        json.dumps({**told, "imported": {"format": "old", "files": [{"name": "g.pth"}]}})
+    )
+    text = remade(run, tmp_path / "imported.html").text
+    assert "weights of old (g.pth)" in text
+    assert "gankit run" not in text
+
+
 def test_lines_that_would_be_flat_beside_others_have_a_chart_of_their_own(run, tmp_path):
     with (run / "log.jsonl").open("a") as log:
         for step in range(7, 27):

@@ -292,5 +292,10 @@ def test_a_stage_starts_from_another_run_of_it(tmp_path):
     then = gankit.train(Staged, data, out=tmp_path / "second", stage=2, init=first.path, steps=1).networks("0")["base"]
     for one, other in zip(then.parameters(), first.networks("latest")["base"].parameters(), strict=True):
         assert torch.equal(one, other)
+    # after an earlier stage alone, as when a process has died between the two
+    gankit.train(Staged, data, out=tmp_path / "third", stage=1)
+    given = {"stage": 2, "init": first.path, "steps": 1, "resume": True}
+    then = gankit.train(Staged, data, out=tmp_path / "third", **given)
+    assert "init" in json.loads((then.path / "environment.json").read_text())
     with pytest.raises(UsageError, match="is where one stage starts: say which"):
         gankit.train(Staged, data, out=tmp_path, init=first.path)

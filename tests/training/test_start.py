@@ -151,8 +151,9 @@ def test_what_steps_have_kept_is_not_taken(tmp_path):
     session = make_session(Watched, Blobs(BlobsConfig()), **SMALL)
     start = read_start(*start_of(first.path), session.networks)
     assert not {"seen", "pool"} & set(start.weights)
-    assert start.whole
+    assert not start.new
     assert not start.unused
+    assert not start.whole  # what a state is at the start only `prepare` may know
 
 
 class Prepared(Tiny):
@@ -163,6 +164,35 @@ class Prepared(Tiny):
     def prepare(self, preparation):
         preparation.report("prepared")
         preparation.networks["generator"][5].bias.data.fill_(7.0)
+
+
+class Counted(Tiny):
+    """Keeps the length of its data, which only its preparation knows."""
+
+    Config = type("CountedConfig", (Tiny.Config,), {"__doc__": "Counted."})
+
+    def networks(self, spec):
+        return {**super().networks(spec), "length": State(value=torch.zeros(()))}
+
+    def prepare(self, preparation):
+        preparation.networks["length"].value.fill_(len(preparation.train))
+
+
+def test_a_state_is_that_of_the_new_data(tmp_path):
+    first = train(tmp_path / "first", Counted, steps=1)
+    run = train(tmp_path, Counted, init=first.path, steps=1, data=BlobsConfig(count=24))
+    assert (tensors(first, "latest")["length.value"], tensors(run, "latest")["length.value"]) == (20, 24)
+
+
+def test_resuming_says_of_init_only_what_is_so(tmp_path, base):
+    def said(**options):
+        notes = []
+        train(tmp_path, steps=1, resume=True, on_event=notes.append, **options)
+        return " ".join(event.text for event in notes if isinstance(event, Note))
+
+    assert "Starts from" in said(init=base.path)
+    assert "does not take over" not in said(init=base.path)
+    assert "does not take over init" in said(init=base.path / "checkpoints" / "step-000002")
 
 
 def test_what_came_along_is_not_prepared_anew(tmp_path):
