@@ -71,7 +71,7 @@ def failure(error: Exception) -> str | None:
             "it takes a gradient of a gradient, which a network by torch.compile has not: call the network there "
             "within gankit.compiled.as_written(), as gankit.losses does, or train without compile"
         )
-    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+    if any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__):  # which torch keeps to itself
         first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
         return f"torch.compile failed: {first[:300].rstrip('.')}. Train without compile"
     return None

@@ -6,6 +6,7 @@ GPUs by NCCL, all else by gloo. What goes between processes is tensors and JSON;
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -181,7 +182,15 @@ def joined() -> World:
             dist.init_process_group(backend, timeout=PATIENCE, **_meeting())
         except (RuntimeError, ValueError) as error:
             raise GankitError(f"the processes that train together do not find each other: {error}") from error
+        if not on_gpus:
+            atexit.register(_leave)
     return World(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    """Before Python ends: gloo's threads, where they are still there when torch is taken down, abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _meeting() -> dict[str, Any]:

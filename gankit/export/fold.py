@@ -50,7 +50,7 @@ def _known(program: ExportedProgram) -> dict[Node, Any]:
             if isinstance(value, Tensor):
                 known[node] = value.detach()
         elif node.op == "call_function" and set(node.all_input_nodes) <= known.keys():
-            if isinstance(node.target, torch._ops.HigherOrderOperator):
+            if getattr(node.target, "namespace", "") == "higher_order":
                 continue
             args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
             with torch.no_grad():
