@@ -174,6 +174,8 @@ def joined() -> World:
     if not started_together():
         return ALONE
     if not dist.is_initialized():
+        from torch.distributed.nn import functional  # noqa: F401  imported later, its defaults would hold the group
+
         on_gpus = torch.cuda.is_available()
         if on_gpus:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
@@ -188,7 +190,7 @@ def joined() -> World:
 
 
 def _leave() -> None:
-    """Before Python ends: gloo's threads, where they are still there when torch is taken down, abort the process."""
+    """Ends gloo's threads before Python ends: one that lets go of a tensor while Python is taken down aborts it."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
