@@ -54,7 +54,7 @@ def evaluate(
     if sheet is not None:
         _check_sheet(sheet)
     asked = set(metrics.split(",")) if metrics else set()
-    _check_standard(asked, split, resizing, weights)
+    _check_standard(asked, split, resizing, weights, sheet)
     from gankit.api import open_run
     from gankit.cli.progress import reporter
     from gankit.evaluate import Standard
@@ -94,8 +94,15 @@ def evaluate(
         say(f"\nsamples beside their nearest training images: {shown(sheet)}")
 
 
-def _check_standard(asked: set[str], split: str | None, resizing: str | None, weights: Path | None) -> None:
+def _check_standard(
+    asked: set[str], split: str | None, resizing: str | None, weights: Path | None, sheet: Path | None
+) -> None:
     """:class:`UsageError` for a value that is none, or an option that would do nothing."""
+    from gankit.evaluate.standard import STANDARD
+    from gankit.evaluate.table import METRICS
+
+    if sheet is not None and asked and not asked & (METRICS.keys() - STANDARD):
+        raise UsageError(f"--sheet {sheet}: {', '.join(sorted(asked))} alone draws none; leave it out")
     known = {"split": ("train", "test"), "resizing": ("library", "clean"), "weights": ()}
     given = {"split": split, "resizing": resizing, "weights": weights}
     for option, value in given.items():
@@ -103,8 +110,6 @@ def _check_standard(asked: set[str], split: str | None, resizing: str | None, we
             continue
         if known[option] and value not in known[option]:
             raise UsageError(f"--{option} {value}: must be {' or '.join(known[option])}")
-        from gankit.evaluate.standard import STANDARD
-
         if not asked & STANDARD:
             names = ", ".join(sorted(STANDARD))
             raise UsageError(f"--{option} is for the standard network's metrics: name one with --metrics ({names})")

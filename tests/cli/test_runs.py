@@ -157,3 +157,9 @@ def test_an_option_of_the_standard_metrics_needs_one(gankit, run, option):
     assert outcome.code == 2
     assert f"{option[0]} is for the standard network's metrics: name one with --metrics" in outcome.err
     assert gankit("eval", run, "--split", "none", "--metrics", "fid").code == 2
+
+
+def test_no_sheet_is_promised_that_is_not_drawn(gankit, run):
+    outcome = gankit("eval", run, "--metrics", "fid", "--sheet", "sheet.png")
+    assert outcome.code == 2
+    assert "--sheet sheet.png: fid alone draws none" in outcome.err

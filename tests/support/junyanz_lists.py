@@ -103,17 +103,3 @@ class Pixel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
-
-
-def drawn(network: nn.Module) -> nn.Module:
-    """`network` in eval mode, all of it at random: norms' scales and averages too, and values that are not small."""
-    for parameter in network.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.05)
-    for name, buffer in network.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(
-                0.2, 0.6
-            )  # values keep their size through many layers: neither nothing nor rounding is left
-        elif name.endswith("running_mean"):
-            buffer.normal_(0, 0.05)
-    return network.eval()

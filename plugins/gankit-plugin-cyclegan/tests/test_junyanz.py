@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from junyanz_lists import Patch, Pixel, ResNet, UNet, drawn
+from foreign_weights import drawn, saved
+from junyanz_lists import Patch, Pixel, ResNet, UNet
 from PIL import Image
 from torch import nn
 
@@ -24,12 +25,6 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def saved(folder: Path, **networks: nn.Module) -> list[Path]:
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"latest_net_{name}.pth")
-    return [folder / f"latest_net_{name}.pth" for name in networks]
-
-
 def same(mine: nn.Module, theirs: nn.Module, channels: int = 3, side: int = 32) -> None:
     images = torch.rand(2, channels, side, side) * 2 - 1
     with torch.no_grad():
@@ -40,7 +35,7 @@ def same(mine: nn.Module, theirs: nn.Module, channels: int = 3, side: int = 32) 
 def test_both_generators_and_both_discriminators(tmp_path: Path) -> None:
     made = {"G_A": ResNet(3, 1), "G_B": ResNet(1, 3), "D_A": Patch(1), "D_B": Patch(3)}
     made = {name: drawn(network) for name, network in made.items()}
-    run = import_weights("junyanz", *saved(tmp_path, **made), out=tmp_path, size=32)
+    run = import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", **made), out=tmp_path, size=32)
     networks, options = run.networks(device="cpu"), run.config.options
     same(networks["a_to_b"], made["G_A"])
     same(networks["b_to_a"], made["G_B"], 1)
@@ -54,7 +49,9 @@ def test_both_generators_and_both_discriminators(tmp_path: Path) -> None:
 @pytest.mark.parametrize("judge", [Patch(layers=1), Patch(layers=4), Pixel()], ids=["16", "142", "pixels"])
 def test_unets_and_other_discriminators(tmp_path: Path, judge: nn.Module) -> None:
     made = {"G_A": drawn(UNet(downs=5, norm="instance")), "D_A": drawn(judge)}
-    networks = import_weights("junyanz", *saved(tmp_path, **made), out=tmp_path, size=64).networks(device="cpu")
+    networks = import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", **made), out=tmp_path, size=64).networks(
+        device="cpu"
+    )
     same(networks["a_to_b"], made["G_A"], side=64)
     same(networks["discriminator_b"], judge, side=64)
 
@@ -97,7 +94,7 @@ def folders(path: Path) -> Path:
 
 def test_data_may_be_given_later(tmp_path: Path) -> None:
     options = {"out": tmp_path / "runs", "size": 32, "steps": 1, "sample_n": 2, "d_width": 4}
-    run = import_weights("junyanz", *saved(tmp_path, G_A=ResNet()), **options)
+    run = import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", G_A=ResNet()), **options)
     with pytest.raises(UsageError, match=r"data\.root is not set"):
         run.resume()
     config = run.path / "config.toml"
@@ -120,7 +117,7 @@ def test_data_may_be_given_later(tmp_path: Path) -> None:
 )
 def test_what_is_not_one_model_is_refused(tmp_path: Path, networks: dict[str, nn.Module], words: str) -> None:
     with pytest.raises(UsageError, match=words) as raised:
-        import_weights("junyanz", *saved(tmp_path, **networks), out=tmp_path / "runs", size=32)
+        import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", **networks), out=tmp_path / "runs", size=32)
     assert len(str(raised.value).splitlines()) <= 2
     assert not (tmp_path / "runs").exists()
 
@@ -146,5 +143,7 @@ def test_shapes_that_no_network_has_take_no_memory(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):
             import_weights("junyanz", tmp_path / "it.pth", out=tmp_path / "runs", size=32)
     with pytest.raises(UsageError, match="kernel"):
-        import_weights("junyanz", *saved(tmp_path, G_A=ResNet()), out=tmp_path / "runs", size=32, kernel=5)
+        import_weights(
+            "junyanz", *saved(tmp_path, "latest_net_{}.pth", G_A=ResNet()), out=tmp_path / "runs", size=32, kernel=5
+        )
     assert not (tmp_path / "runs").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_weights import drawn, saved
 from torch import Tensor, nn
 
 from gankit.api import import_weights
@@ -40,31 +41,12 @@ def discriminator(width: int = 6, channels: int = 3, halvings: int = 4) -> Liste
     return Listed(*layers, nn.Conv2d(wide[-1], 1, 4, 1, 0, bias=False), nn.Sigmoid())
 
 
-def drawn(network: nn.Module) -> nn.Module:
-    for parameter in network.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.05)
-    for name, buffer in network.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(
-                0.2, 0.6
-            )  # values keep their size through many layers: neither nothing nor rounding is left
-        elif name.endswith("running_mean"):
-            buffer.normal_(0, 0.05)
-    return network.eval()
-
-
-def saved(folder: Path, **networks: nn.Module) -> list[Path]:
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"net{name}_epoch_24.pth")
-    return [folder / f"net{name}_epoch_24.pth" for name in networks]
-
-
 @pytest.mark.parametrize(("channels", "levels"), [(3, 4), (1, 3)])
 def test_generator_and_discriminator(tmp_path: Path, channels: int, levels: int) -> None:
     torch.manual_seed(0)
     made = {"G": drawn(generator(channels=channels, doublings=levels))}
     made["D"] = drawn(discriminator(channels=channels, halvings=levels))
-    run = import_weights("dcgan-examples", *saved(tmp_path, **made), out=tmp_path)
+    run = import_weights("dcgan-examples", *saved(tmp_path, "net{}_epoch_24.pth", **made), out=tmp_path)
     networks, side = run.networks(device="cpu"), 4 << levels
     assert (run.config.options.z, run.config.options.g_width, run.config.options.d_width) == (10, 4, 6)
     z, images = torch.randn(3, 10), torch.rand(3, channels, side, side) * 2 - 1
@@ -83,5 +65,5 @@ def test_what_is_not_one_model_is_refused(tmp_path: Path) -> None:
         ({"G": generator(), "D": discriminator(channels=1)}, "do not fit network 'discriminator'"),
     ):
         with pytest.raises(UsageError, match=words):
-            import_weights("dcgan-examples", *saved(tmp_path, **networks), out=tmp_path / "runs")
+            import_weights("dcgan-examples", *saved(tmp_path, "net{}_epoch_24.pth", **networks), out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from junyanz_lists import Patch, ResNet, UNet, drawn
+from foreign_weights import drawn, saved
+from junyanz_lists import Patch, ResNet, UNet
 from PIL import Image
 from torch import nn
 
@@ -22,17 +23,11 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def saved(folder: Path, **networks: nn.Module) -> list[Path]:
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"latest_net_{name}.pth")
-    return [folder / f"latest_net_{name}.pth" for name in networks]
-
-
 @pytest.mark.parametrize(("downs", "norm"), [(7, "batch"), (6, "instance"), (2, "batch")])
 def test_generator_and_discriminator(tmp_path: Path, downs: int, norm: str) -> None:
     made = {"G": drawn(UNet(1, 3, downs=downs, norm=norm)), "D": drawn(Patch(4, layers=2, norm=norm))}
     side = max(1 << downs, 32)
-    run = import_weights("junyanz", *saved(tmp_path, **made), out=tmp_path, size=side)
+    run = import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", **made), out=tmp_path, size=side)
     networks, options = run.networks(device="cpu"), run.config.options
     assert (options.downs, options.norm, options.g_width, options.d_layers) == (downs, norm, 4, 2)
     assert run.spec.shape_of("a") == (1, side, side)
@@ -53,7 +48,7 @@ def test_as_the_authors_test_norms_each_image_by_itself(tmp_path: Path, source: 
     """Which is batch norm in train mode, of batches of one."""
     made = drawn(UNet(1, 3, downs=5)).train()
     options = {"norm": "affine", "source": source, "dropout": 0}
-    run = import_weights("junyanz", *saved(tmp_path, G=made), out=tmp_path, **options)
+    run = import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", G=made), out=tmp_path, **options)
     images = torch.rand(3, 1, 32, 32) * 2 - 1
     with torch.no_grad():
         each = torch.cat([made(one[None]) for one in images])
@@ -74,5 +69,5 @@ def test_as_the_authors_test_norms_each_image_by_itself(tmp_path: Path, source: 
 )
 def test_what_is_not_one_model_is_refused(tmp_path: Path, networks: dict[str, nn.Module], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        import_weights("junyanz", *saved(tmp_path, **networks), out=tmp_path / "runs")
+        import_weights("junyanz", *saved(tmp_path, "latest_net_{}.pth", **networks), out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

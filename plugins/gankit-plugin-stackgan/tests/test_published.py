@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_weights import drawn, saved
 from gankit_plugin_stackgan.networks import Discriminator as Ours
 from torch import Tensor, nn
 
@@ -117,25 +118,6 @@ class Discriminator(nn.Module):
         return said + ([self.get_uncond_logits.outlogits(features).flatten()] if self.get_uncond_logits else [])
 
 
-def drawn(network: nn.Module) -> nn.Module:
-    for parameter in network.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.05)
-    for name, buffer in network.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(
-                0.12, 0.35
-            )  # values keep their size through many layers: neither nothing nor rounding is left
-        elif name.endswith("running_mean"):
-            buffer.normal_(0, 0.05)
-    return network.eval()
-
-
-def saved(folder: Path, **networks: nn.Module) -> list[Path]:
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"net{name}_epoch_90.pth")
-    return [folder / f"net{name}_epoch_90.pth" for name in networks]
-
-
 @pytest.fixture
 def embeddings(tmp_path: Path) -> Path:
     torch.manual_seed(0)
@@ -153,10 +135,10 @@ def judged(ours: Ours, theirs: Discriminator, images: Tensor, condition: Tensor)
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_both_stages(tmp_path: Path, embeddings: Path, stage: int) -> None:
-    theirs = {"G": drawn(First() if stage == 1 else Second())}
-    theirs["D"] = drawn(Discriminator(4 if stage == 1 else 6, alone=stage == 2))
+    theirs = {"G": drawn(First() if stage == 1 else Second(), (0.12, 0.35))}
+    theirs["D"] = drawn(Discriminator(4 if stage == 1 else 6, alone=stage == 2), (0.12, 0.35))
     options = {"text__file": str(embeddings), "batch_size": 2}
-    run = import_weights("stackgan-pytorch", *saved(tmp_path, **theirs), out=tmp_path, **options)
+    run = import_weights("stackgan-pytorch", *saved(tmp_path, "net{}_epoch_90.pth", **theirs), out=tmp_path, **options)
     networks, config, side = run.networks(device="cpu"), run.config.options, 64 if stage == 1 else 256
     assert (config.stage, config.z, config.condition, config.g1_width, config.low) == (stage, Z, K, 2, 64)
     text = torch.zeros(2, 200, dtype=torch.uint8)
@@ -188,5 +170,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, embeddings: Path) -> Non
         ({"D": Discriminator(4, alone=False)}, told, "holds no weights of stackgan-pytorch"),
     ):
         with pytest.raises(UsageError, match=words):
-            import_weights("stackgan-pytorch", *saved(tmp_path, **networks), out=tmp_path / "runs", **more)
+            import_weights(
+                "stackgan-pytorch", *saved(tmp_path, "net{}_epoch_90.pth", **networks), out=tmp_path / "runs", **more
+            )
     assert not (tmp_path / "runs").exists()
