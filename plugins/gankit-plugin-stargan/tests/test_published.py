@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_weights import saved
 from PIL import Image
 from torch import Tensor, nn
 
@@ -68,17 +69,11 @@ def drawn(network: nn.Module) -> nn.Module:
     return network
 
 
-def saved(folder: Path, **networks: nn.Module) -> list[Path]:
-    for name, network in networks.items():
-        torch.save(network.state_dict(), folder / f"200000-{name}.ckpt")
-    return [folder / f"200000-{name}.ckpt" for name in networks]
-
-
 @pytest.mark.parametrize("classes", [(), ("black", "blond", "brown", "male", "young")])
 def test_generator_and_discriminator(tmp_path: Path, classes: tuple[str, ...]) -> None:
     torch.manual_seed(0)
     made = {"G": drawn(Generator()), "D": drawn(Discriminator())}
-    run = import_weights("stargan", *saved(tmp_path, **made), out=tmp_path, classes=classes)
+    run = import_weights("stargan", *saved(tmp_path, "200000-{}.ckpt", **made), out=tmp_path, classes=classes)
     networks, options = run.networks(device="cpu"), run.config.options
     assert (options.g_width, options.blocks, options.d_width, options.d_layers, options.mask) == (4, 2, 4, 3, False)
     images = torch.rand(3, 3, 32, 32) * 2 - 1
@@ -98,7 +93,7 @@ def test_generator_and_discriminator(tmp_path: Path, classes: tuple[str, ...]) -
 
 def test_a_generator_alone(tmp_path: Path) -> None:
     made = drawn(Generator(domains=2, channels=1))
-    run = import_weights("stargan", *saved(tmp_path, G=made), out=tmp_path, size=16)
+    run = import_weights("stargan", *saved(tmp_path, "200000-{}.ckpt", G=made), out=tmp_path, size=16)
     assert run.spec.image_shape == (1, 16, 16)
     assert run.spec["attributes"].shape == (2,)
 
@@ -111,5 +106,5 @@ def test_what_is_not_one_model_is_refused(tmp_path: Path) -> None:
         ({"D": Discriminator()}, {}, "holds no weights of stargan"),
     ):
         with pytest.raises(UsageError, match=words):
-            import_weights("stargan", *saved(tmp_path, **networks), out=tmp_path / "runs", **more)
+            import_weights("stargan", *saved(tmp_path, "200000-{}.ckpt", **networks), out=tmp_path / "runs", **more)
     assert not (tmp_path / "runs").exists()
