@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -26,10 +26,11 @@ def as_written() -> Iterator[None]:
         _AS_WRITTEN.reset(token)
 
 
-def compiled(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Those of `networks` that have parameters by torch.compile, as they are first called; the others as they are."""
+def compiled(networks: Mapping[str, nn.Module], but: Collection[str] = ()) -> dict[str, nn.Module]:
+    """Those of `networks` that have parameters by torch.compile, as they are first called; the others, and those whose
+    names `but` has, as they are."""
     return {
-        name: _Compiled(network) if any(True for _ in network.parameters()) else network  # type: ignore[misc]
+        name: _Compiled(network) if name not in but and any(True for _ in network.parameters()) else network  # type: ignore[misc]
         for name, network in networks.items()
     }
 

@@ -21,28 +21,30 @@ _DROPOUTS = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
 _OTHERS = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
 
 
-def of_whole_batch(network: nn.Module, compiled: bool = False) -> None:
+def of_whole_batch(network: nn.Module) -> bool:
     """Makes the batch norms of `network` see the rows of all processes, and dropout draw for all of them, in place.
 
-    Parameters, buffers and their names stay, and so does what they do in eval mode, and with one process. Where the
-    network is to be `compiled` they are left as they are written: torch.compile does not know what processes exchange.
-    :class:`PluginError` for other kinds, a SyncBatchNorm or an AlphaDropout, which would see one process's rows alone.
+    Returns whether it has any. Parameters, buffers and their names stay, and so does what they do in eval mode, and
+    with one process. :class:`PluginError` for other kinds, a SyncBatchNorm or an AlphaDropout, which would see one
+    process's rows alone.
     """
+    changed = False
     for name, module in network.named_modules():
         if isinstance(module, (_WholeBatchNorm, _WholeBatchDropout)):
-            continue
-        if isinstance(module, (*_NORMS, *_DROPOUTS)):
+            changed = True
+        elif isinstance(module, (*_NORMS, *_DROPOUTS)):
             kind: type[nn.Module] = type(module)
-            module.__class__ = _of_whole_batch(kind, compiled)  # type: ignore[arg-type, assignment]
+            module.__class__ = _of_whole_batch(kind)  # type: ignore[arg-type, assignment]
+            changed = True
         elif isinstance(module, _OTHERS):
             what = f"{type(module).__name__} {name!r} sees the samples of one process alone"
             raise PluginError(f"{what}. Of several processes only torch's own BatchNorm and Dropout can be shared.")
+    return changed
 
 
 @cache
-def _of_whole_batch(kind: type[nn.Module], compiled: bool) -> type[nn.Module]:
-    whole = _WholeBatchNorm if issubclass(kind, _NORMS) else _WholeBatchDropout
-    return type(kind.__name__, (whole, kind), {"forward": torch.compiler.disable(whole.forward)} if compiled else {})
+def _of_whole_batch(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(kind.__name__, (_WholeBatchNorm if issubclass(kind, _NORMS) else _WholeBatchDropout, kind), {})
 
 
 class _WholeBatchNorm(nn.modules.batchnorm._BatchNorm):

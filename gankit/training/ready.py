@@ -51,6 +51,10 @@ def tell_notes(ready: Ready, tell: OnEvent) -> None:
     texts = [*ready.session.dataset.notes(), *ready.test.notes()]
     if ready.session.resolved.run.compile:
         texts.append("The networks are compiled as they are first called: the first steps take a while.")
+        if kept := ready.session.as_written:
+            texts.append(
+                f"With several processes networks with batch norm or dropout are not compiled: {', '.join(kept)}."
+            )
     for text in dict.fromkeys(texts):
         tell(Note(text=text))
 

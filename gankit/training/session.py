@@ -70,11 +70,12 @@ class Session:
         self.networks = build_networks(variant, self.spec, run.seed)
         convolves = any(p.dim() == 4 for network in self.networks.values() for p in network.parameters())
         self.memory_format = memory_format(run.memory_format, self.precision, self.device, convolves)
-        for network in self.networks.values():
+        exchanging = set()
+        for name, network in self.networks.items():
             network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
             network.train()
-            if world.size > 1:
-                of_whole_batch(network, run.compile)
+            if world.size > 1 and of_whole_batch(network):
+                exchanging.add(name)
         if missing := [name for name in variant.averaged if name not in self.networks]:
             raise PluginError(f"`averaged` names {missing[0]!r}; the networks are {', '.join(self.networks)}")
         frozen = freeze(self.networks, run.freeze)
@@ -87,7 +88,9 @@ class Session:
         self.diff_augment = DiffAugment(run.augment.diff) if run.augment.diff else None
         self.meter = Meter(world)
         self.random = RandomPart(self.generator, self.device)
-        self._called = compiled(self.networks) if run.compile else self.networks
+        # torch.compile knows nothing of what processes exchange: it takes a network with that apart, or passes it over
+        self.as_written = sorted(exchanging) if run.compile else []
+        self._called = compiled(self.networks, self.as_written) if run.compile else self.networks
         # a step's first turns see the same batches; the further ones of a repeated phase see batches of their own
         self._main = [self._make_step() for _ in range(run.accumulate)]
         self._further = [self._make_step() for _ in range(run.accumulate)]

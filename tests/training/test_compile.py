@@ -11,6 +11,7 @@ import torch
 from every_variant import small
 from in_double import apart, in_double, trained
 from tiny_gan import Blobs, BlobsConfig, Tiny
+from torch import nn
 from training_helpers import Stop, final, stop_at, train
 
 import gankit
@@ -19,6 +20,7 @@ from gankit.errors import PluginError
 from gankit.events import Note
 from gankit.losses import r1_penalty
 from gankit.options.resolve import resolve
+from gankit.processes import World
 from gankit.training.session import Session
 
 WHOLE = "GANKIT_COMPILE" in os.environ
@@ -31,6 +33,7 @@ def traced(monkeypatch):
     if not WHOLE:
         compile = torch.compile
         monkeypatch.setattr(torch, "compile", lambda called, **_: compile(called, dynamic=False, backend="aot_eager"))
+    torch._dynamo.utils.counters.clear()
     yield
     torch._dynamo.reset()
 
@@ -120,6 +123,35 @@ def test_a_penalty(traced):
     with in_double():
         off, where = apart(*step(), *step(compile=True))
     assert off < 1e-9, where
+
+
+class Plain(Slopes):
+    """With a discriminator without dropout."""
+
+    def networks(self, spec):
+        networks = super().networks(spec)
+        networks["discriminator"][2] = nn.Identity()
+        return networks
+
+
+def test_several_processes(traced):
+    """A network with batch norm or dropout, which exchange and draw for all, stays as written; another is compiled."""
+    resolved = resolve(Plain, Blobs, variant="tiny", dataset="blobs", options={"batch_size": 4, "repeat": 2})
+    data = Blobs(BlobsConfig(), "train")
+    step = partial(trained, Plain, data, resolved, steps=3)
+    made = torch._dynamo.utils.counters["stats"]
+    with in_double():
+        (alone,) = step(size=1)
+        assert not made["unique_graphs"]
+        for one in step(size=2, compile=True):
+            off, where = apart(alone, one)
+            assert off < 1e-9, where
+    assert made["unique_graphs"] > 0
+    run = replace(resolved, run=resolved.run.model_copy(update={"compile": True, "device": "cpu", "workers": 0}))
+    for size, kept in ((1, []), (2, ["generator"])):
+        session = Session(Plain(resolved.options), data, run, World(0, size))
+        assert session.as_written == kept
+        session.close()
 
 
 def test_a_second_derivative_by_hand_says_what_to_do(traced, tmp_path):
