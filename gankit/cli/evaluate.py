@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ def evaluate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Judge samples of a run: compare them with real ones of what it produces."""
+    """Judge samples of a run: compare them with real ones of what it produces. The result is kept in the run too."""
     if n is not None:
         at_least("--n", n, 2)
     at_least("--seed", seed, 0)
@@ -59,6 +60,7 @@ def evaluate(
     from gankit.cli.progress import reporter
     from gankit.evaluate import Standard
     from gankit.options.schema import flattened
+    from gankit.runs.log import JUDGED, append_row
 
     opened = open_run(run)
     sheet = sheet or fresh(opened.path, "neighbours")
@@ -76,6 +78,10 @@ def evaluate(
         )
     for note in result["notes"]:
         warn(f"note: {note}")
+    try:
+        append_row(opened.path / JUDGED, {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **result})
+    except OSError as error:
+        warn(f"note: {opened.path / JUDGED} cannot be written: {error.strerror or error}")
     if json:
         emit({**result, "sheet": str(sheet) if sheet.exists() else None})
         return

@@ -23,6 +23,7 @@ from gankit.report.log import Log
 from gankit.report.pictures import Picture, Series, series_of
 from gankit.runs.checkpoint import read_state
 from gankit.runs.directory import RunDir
+from gankit.runs.log import JUDGED, log_lines
 
 NEIGHBOURS = "neighbours"
 """Stem of the name of a sheet of samples beside their nearest training images."""
@@ -52,6 +53,8 @@ class Facts:
     finished: bool = False
     log: Log = field(default_factory=Log)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    judged: Sequence[Mapping[str, Any]] = ()
+    """What ``gankit eval`` found, the latest last."""
     expected: Mapping[str, str] = field(default_factory=dict)
     own_metrics: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -115,6 +118,10 @@ def gather(
         if os.path.lexists(file := directory.path / f"{name}.json"):
             with _told(facts, file.name):
                 setattr(facts, name, read_object(file, "the report is made without it"))
+    with _told(facts, JUDGED):
+        facts.judged = [
+            row for row in log_lines(directory.path / JUDGED) if row and isinstance(row.get("metrics"), Mapping)
+        ]
     _read_config(facts, variant, dataset)
     _read_log(facts)
     _read_checkpoints(facts, directory)

@@ -16,13 +16,15 @@ from markupsafe import Markup
 
 from gankit.evaluate.table import better
 from gankit.options.schema import flattened
-from gankit.report import curves
+from gankit.report import curves, log
 from gankit.report.facts import Facts
 from gankit.report.scale import number
 from gankit.version import __version__
 
 LONGEST = 400
 """Characters of a value that are shown."""
+JUDGED_LAST = 8
+"""Columns of what ``gankit eval`` found of a run: the latest."""
 MOST = 1000
 """Most rows of a table."""
 HOME = Path(__file__).parent
@@ -44,6 +46,17 @@ class Measured:
     name: str
     cells: Sequence[str]
     better: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A table of what ``gankit eval`` found of a run: an evaluation a column."""
+
+    run: str
+    heads: Sequence[str]
+    rows: Sequence[Row]
+    how: Sequence[str]
+    left_out: int
 
 
 def page(runs: Sequence[Facts]) -> str:
@@ -80,6 +93,7 @@ def page(runs: Sequence[Facts]) -> str:
         metrics=metrics,
         metrics_left_out=metrics_left_out,
         measured=_measured(runs),
+        judged=_judged(runs),
         floors=any(run.floor for run in runs),
         known=all(run.changes is not None for run in runs),
         changed=_changed(runs),
@@ -135,6 +149,24 @@ def _digest(text: str) -> str:
 def _measured(runs: Sequence[Facts]) -> list[Measured]:
     names = list(dict.fromkeys(name for run in runs for name in run.log.metrics))
     return [Measured(name, _cells(runs, name), better(name, runs[0].own_metrics) or "") for name in names[:MOST]]
+
+
+def _judged(runs: Sequence[Facts]) -> list[Judged]:
+    found = []
+    for run in runs:
+        if not (kept := run.judged[-JUDGED_LAST:]):
+            continue
+        heads, hows = [], []
+        for one in kept:
+            drawn = f", {_shown(one['n'])} samples" if one.get("n") else ""
+            heads.append(f"{_shown(one.get('checkpoint', '?'))}{drawn}, seed {_shown(one.get('seed', '?'))}")
+            protocol = one.get("protocol")
+            standard = protocol.get("standard") if isinstance(protocol, Mapping) else None
+            if isinstance(standard, Mapping):
+                hows.append(", ".join(f"{name} {_shown(value)}" for name, value in flattened(standard)))
+        metrics = [{str(name): log.plain(value) for name, value in one["metrics"].items()} for one in kept]
+        found.append(Judged(run.name, heads, _table(metrics), list(dict.fromkeys(hows)), len(run.judged) - len(kept)))
+    return found
 
 
 def _cells(runs: Sequence[Facts], name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +19,9 @@ from gankit.files import open_regular
 from gankit.json_file import finite, parse_object
 from gankit.options.spelling import shown
 from gankit.processes import ALONE, World
+
+JUDGED = "evaluations.jsonl"
+"""In a run: what ``gankit eval`` found, a line each time."""
 
 
 class Meter:
@@ -112,6 +116,17 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds `row` as a line of its own, whatever the last one was left as. OSError as of writing."""
+    line = json.dumps(finite(row), allow_nan=False).encode() + b"\n"
+    if path.exists():
+        with open_regular(path) as file:
+            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+                line = b"\n" + line
+    with path.open("ab", buffering=0) as file:
+        file.write(line)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

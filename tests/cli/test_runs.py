@@ -82,6 +82,8 @@ def test_eval(gankit, run):
     assert Image.open(run / "neighbours-0001.png").size[0] > 8
     assert outcome.data["sheet"] == str(run / "neighbours-0001.png")
     assert "Training a judge" in outcome.err
+    kept = json.loads((run / "evaluations.jsonl").read_text())
+    assert kept["metrics"] == outcome.data["metrics"]
     outcome = gankit("eval", run, "--n", 2, "--sheet", "mine.png")
     assert "nearest training images: mine.png" in outcome.out
     assert "not defined" in outcome.err  # what the figures are worth is said
@@ -92,6 +94,7 @@ def test_eval(gankit, run):
     ):
         refused = gankit("eval", run, "--n", 2, "--sheet", sheet)
         assert (refused.code, words in refused.err) == (2, True)
+    assert len((run / "evaluations.jsonl").read_text().splitlines()) == 2
     assert gankit("eval", run, "--n", 1).code == 2
     assert gankit("eval", run, "--n", 2, "--to", "image", "--json").data["produces"] == "image"
     refused = gankit("eval", run, "--to", "other")

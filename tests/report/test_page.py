@@ -11,6 +11,7 @@ import pytest
 from report_helpers import Page, remade
 
 from gankit.report import make_report
+from gankit.runs.log import append_row
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
 
@@ -45,6 +46,24 @@ def test_figures_stand_beside_those_of_real_images(trained, page):
         assert f" {name} " in measured
     levels = [line for line in page.of("line") if "level" in line["class"]]
     assert len(levels) >= 2 * len(floor.keys() & evaluation["metrics"].keys())  # in the chart, and in its legend
+
+
+def test_what_eval_found_is_told_the_latest_last(run, tmp_path):
+    assert "gankit eval :" not in remade(run, tmp_path / "none.html").text
+    standard = {"library": "torch-fidelity 0.4.0", "resizing": "clean", "weights": "sha256:12ab"}
+    for seed in range(10):
+        row = {"checkpoint": "step-000003", "n": 1000, "seed": seed, "metrics": {"fid": 20.5 + seed, "<b>": None}}
+        append_row(run / "evaluations.jsonl", {**row, "protocol": {"standard": standard}})
+    with (run / "evaluations.jsonl").open("a") as file:
+        file.write('{"metrics": 3}\n{"metrics": {"kid"')  # no evaluation, and one that was cut short
+    append_row(run / "evaluations.jsonl", {"metrics": {"kid": 0.125}, "protocol": "odd"})
+    page = remade(run, tmp_path / "page.html")
+    assert "step-000003, 1,000 samples, seed 9" in page.text
+    assert "seed 2" not in page.text
+    assert "fid 23.5 24.5 25.5 26.5 27.5 28.5 29.5" in page.text
+    assert "<b> not finite" in page.text
+    assert page.text.count("resizing clean") == 1
+    assert "3 earlier evaluations are in evaluations.jsonl" in page.text
 
 
 def test_sheets_are_on_a_slider_and_the_last_is_shown_without_a_script(page):
