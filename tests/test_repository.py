@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -37,6 +39,11 @@ def test_nothing_is_unpickled():
     shipped = [p.relative_to(ROOT) for p in SOURCES if "tests" not in p.relative_to(ROOT).parts]
     assert shipped
     assert not [p for p in shipped if word.search((ROOT / p).read_text())]
+
+
+def test_the_page_of_results_is_what_the_rows_say():
+    made = subprocess.run([sys.executable, ROOT / "benchmarks" / "results_page.py", "--check"], capture_output=True)
+    assert made.returncode == 0, made.stderr.decode()
 
 
 def test_versions_agree():
