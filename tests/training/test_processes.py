@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -66,6 +67,29 @@ def test_every_variant(name, options):
             for one in trained(variant, data, resolved, size, 2, **run):
                 off, where = apart(alone, one)
                 assert off < close, where
+
+
+@pytest.mark.skipif("GANKIT_KILLS" not in os.environ, reason="takes minutes: set GANKIT_KILLS=1")
+@pytest.mark.parametrize(("name", "options"), cases())
+def test_fifty_steps(name, options):
+    """They come no further apart than two runs of one process whose first weights differ in the last digit."""
+    options = dict(options)
+    preset = options.pop("preset", None)
+    variant, data, resolved = small(name, preset, **options)
+    with in_double():
+        start = prepared(variant, data, resolved)
+        noise = torch.Generator().manual_seed(0)
+        rounded = {
+            key: value * (1 + 1e-15 * torch.randn(value.shape, generator=noise)) if value.is_floating_point() else value
+            for key, value in start.items()
+        }
+        run = partial(trained, variant, data, resolved, steps=50, batch_size=4, accumulate=2)
+        (alone,) = run(size=1, start=start)
+        (other,) = run(size=1, start=rounded)
+        grown, _ = apart(alone, other)
+        for one in run(size=2, start=start):
+            off, where = apart(alone, one)
+            assert off < max(1e-7, 10 * grown), where
 
 
 @pytest.mark.parametrize("size", [2, 4])

@@ -98,14 +98,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "onto": True,
         "sample_every": 250,
         "stage1": {
-            "steps": 2000,
+            "steps": 2600,
             "d_width": 64,
             "d_norm": "none",  # stage II, which starts from good images, draws smoother strokes with batch norm
             "seek": 0.05,
             "match": 2.0,
             "optim.schedule": "linear",
         },
-        "stage2": {"steps": 700, "d_width": 48, "match": 5.0},
+        "stage2": {"steps": 500, "d_width": 48, "match": 5.0},
     },
     # StackGAN-Pytorch, COCO: 90 epochs of 82,783 images, the learning rate halved every 20 epochs
     "paper": {
