@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gankit.version import __version__
 
 if TYPE_CHECKING:
-    from gankit.api import Run, Samples, open_export, open_run, train
+    from gankit.api import Run, Samples, import_run, open_export, open_run, train
 
-_LAZY = ("Run", "Samples", "open_export", "open_run", "train")
+_LAZY = ("Run", "Samples", "import_run", "open_export", "open_run", "train")
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +27,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_LAZY])
 
 
-__all__ = ["Run", "Samples", "__version__", "open_export", "open_run", "train"]
+__all__ = ["Run", "Samples", "__version__", "import_run", "open_export", "open_run", "train"]

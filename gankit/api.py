@@ -19,13 +19,14 @@ from gankit.discovery.entry_points import load_dataset, load_variant
 from gankit.errors import GankitError
 from gankit.events import OnEvent, ignore
 from gankit.export import open_export
+from gankit.hub import fetched, is_address, read_directory
 from gankit.options.schema import flattened
 from gankit.plugin import Dataset, Variant
 from gankit.processes import ALONE, World, joined
 from gankit.run import Run
 from gankit.runs.directory import RunDir
 from gankit.sampling.samples import Samples
-from gankit.training.importing import import_run
+from gankit.training.importing import import_run as run_of_weights
 from gankit.training.launch import TrainRequest
 from gankit.training.leading import follow, lead
 from gankit.training.plan import Plan, make_plan
@@ -108,9 +109,25 @@ def import_weights(
     """
     flat = dict(flattened({key.replace("__", "."): value for key, value in options.items()}))
     paths = [Path(file).expanduser() for file in files]
-    made = import_run(
+    made = run_of_weights(
         format, paths, dataset, flat, Path(out).expanduser(), on_event or ignore, size=size, classes=classes
     )
+    return Run(made.run.directory, made.run.resolved, made.variant, made.source)
+
+
+def import_run(place: str | Path, *, out: str | Path = "runs", on_event: OnEvent | None = None, **options: Any) -> Run:
+    """The run in a directory that ``gankit export RUN DIR`` wrote, or in ``hf://org/name[@revision]``, as a new one.
+
+    It draws what the one that was shared draws. Nothing in the files is executed. `options` are those of :func:`train`,
+    laid over its own: ``data__root=DIR``, ``steps=20000``. :class:`UsageError` if the files are not what they should
+    be, and nothing is written; :class:`PluginError` if the plugin is not installed.
+    """
+    flat = dict(flattened({key.replace("__", "."): value for key, value in options.items()}))
+    tell, home = on_event or ignore, Path(out).expanduser()
+    if is_address(place):
+        made = read_directory(fetched(str(place)), home, flat, tell, said=str(place), links=True)
+    else:
+        made = read_directory(Path(place).expanduser(), home, flat, tell)
     return Run(made.run.directory, made.run.resolved, made.variant, made.source)
 
 
@@ -150,4 +167,4 @@ def plan(
     return [make_plan(request.open(resolved).session) for resolved in request.missing()[0]]
 
 
-__all__ = ["Run", "Samples", "import_weights", "make_session", "open_export", "open_run", "plan", "train"]
+__all__ = ["Run", "Samples", "import_run", "import_weights", "make_session", "open_export", "open_run", "plan", "train"]

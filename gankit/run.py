@@ -11,6 +11,8 @@ from gankit.errors import UsageError
 from gankit.evaluate import Standard, evaluate
 from gankit.events import Note, OnEvent, ignore
 from gankit.export import TOLERANCE, Exported, Job, Method, check_out, export
+from gankit.hub import Shared, check_directory, write_directory
+from gankit.hub.files import without_places
 from gankit.plugin import Dataset
 from gankit.processes import joined
 from gankit.report import report_of
@@ -185,7 +187,7 @@ class Run(Trained):
             "dataset": self.config.dataset,
             "checkpoint": name,
             "step": int(self.directory.state(name)["step"]),
-            "options": _without_places(self.variant.config.model_dump(mode="json")),
+            "options": without_places(self.variant.config.model_dump(mode="json")),
         }
         job = Job.make(self.variant, self.networks(name, "cpu"), self.spec, method, to)
         how: Any = {"tolerance": tolerance, "size": size, "overwrite": overwrite, "tell": on_event or ignore}
@@ -194,6 +196,41 @@ class Run(Trained):
         except OSError as error:
             text = f"{path} cannot be written: {error.strerror or error}"
             raise UsageError(f"{text}. Give another name.") from error
+
+    def export_directory(
+        self,
+        path: str | Path,
+        *,
+        license: str = "unknown",
+        datasets: Sequence[str] = (),
+        training: bool = False,
+        tolerance: float = TOLERANCE,
+        checkpoint: str = "best",
+        overwrite: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> Exported:
+        """A repository for the Hugging Face Hub: weights of all networks, and a model card made of the run.
+
+        :func:`gankit.import_run` makes a run of it again. `license` and `datasets` are identifiers of the Hub's, for
+        the card. With `training` the checkpoint itself is there too, so that a training goes on bit for bit. A
+        directory that is there is empty, or with `overwrite` gets the new files. Nothing is uploaded.
+        """
+        path = Path(path).expanduser()
+        check_directory(path, overwrite=overwrite)
+        name = self.directory.resolve(checkpoint)
+        shared = Shared(
+            run=self.directory,
+            checkpoint=name,
+            resolved=self.config,
+            source=self._source,
+            job=Job.make(self.variant, self.networks(name, "cpu"), self.spec),
+            rows=self._rows,
+            draw=lambda: self.sample(checkpoint=name, device="cpu"),
+            license=license,
+            datasets=tuple(datasets),
+            training=training,
+        )
+        return write_directory(shared, path, tolerance=tolerance, overwrite=overwrite, tell=on_event or ignore)
 
     def _drawer(self, checkpoint: str, device: str) -> Drawer:
         networks = self.networks(checkpoint, device)
@@ -276,13 +313,6 @@ class Run(Trained):
             done.append(TrainedRun(self.directory, self.config))
         self.variant = type(self.variant)(self.config.options)
         return self
-
-
-def _without_places(options: Any) -> Any:
-    """`options` with the names of files in place of where they lie: what is exported goes elsewhere."""
-    if isinstance(options, Mapping):
-        return {name: _without_places(value) for name, value in options.items()}
-    return Path(options).name if isinstance(options, str) and Path(options).is_absolute() else options
 
 
 __all__ = ["Run"]

@@ -1,11 +1,14 @@
-"""``gankit export``: a run as one file that others run."""
+"""``gankit export``: a run as one file that others run, or as a directory that becomes a run again."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from shlex import quote
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,18 +16,22 @@ from gankit.cli.arguments import Checkpoint, Json, RunArgument, To
 from gankit.cli.output import emit, say, shown, table, warn
 from gankit.errors import UsageError
 
+Method = Literal["sample", "reconstruct", "encode"]
+SUFFIXES = (".onnx", ".pt2", ".safetensors")
+
 
 def export(
     run: RunArgument,
     out: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="OUT",
-            help="F.onnx; F.pt2, for torch alone (torch.export); F.safetensors, weights and what they are of.",
+            help="F.onnx; F.pt2, for torch alone (torch.export); F.safetensors, weights and what they are of; "
+            "DIR, or DIR/ where its name has a dot: a repository for the Hugging Face Hub.",
         ),
     ],
     method: Annotated[
-        Literal["sample", "reconstruct", "encode"],
+        Method,
         typer.Option(help="What the file computes: samples (or translations), images encoded and decoded, or codes."),
     ] = "sample",
     to: To = None,
@@ -35,38 +42,77 @@ def export(
     tolerance: Annotated[
         float, typer.Option(help="Most that the file may differ from torch, of images in [-1, 1].")
     ] = 1e-4,
+    license: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Of DIR: the license on its card, as apache-2.0. [default: unknown]"),
+    ] = None,
+    datasets: Annotated[
+        str | None, typer.Option(metavar="ID,ID", help="Of DIR: datasets of the Hub that it was trained on.")
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Of DIR: with optimisers, so that training goes on bit for bit.")
+    ] = False,
     checkpoint: Checkpoint = "best",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files that are there.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a run as one file: ONNX, torch.export, or weights.
+    """Write a run as one file: ONNX, torch.export, or weights; or as a directory with a model card.
 
-    The file takes named inputs: what the variant is asked with, and its noise; any number of samples at once. It is
-    compared with torch on real and odd inputs, on the CPU, and not written if it differs.
+    A file takes named inputs: what the variant is asked with, and its noise; any number of samples at once. It is
+    compared with torch on real and odd inputs, on the CPU, and not written if it differs. A directory becomes a run
+    again by gankit import DIR.
     """
     if not 0 < tolerance < float("inf"):
         raise UsageError(f"--tolerance {tolerance:g}: must be above 0")
     sides = _sides(size)
+    path = Path(out)
+    known: dict[str, Any] = {"tolerance": tolerance, "checkpoint": checkpoint, "overwrite": overwrite}
+    folder = out.endswith(("/", os.sep)) or not path.suffix or (path.is_dir() and path.suffix not in SUFFIXES)
+    of_file = {"--method": method != "sample", "--to": to, "--size": size}
+    of_folder = {"--license": license, "--datasets": datasets, "--training": training}
+    for option, value in (of_file if folder else of_folder).items():
+        if value:
+            raise UsageError(f"{option} is for {'a file' if folder else 'a directory'}, and {out} is none")
+    if folder:
+        ids = [name for one in (datasets or "").split(",") if (name := one.strip())]
+        known |= {"license": license or "unknown", "datasets": ids, "training": training}
+        _export_directory(run, path, known, json)
+    else:
+        _export_file(run, path, {**known, "method": method, "to": to, "size": sides}, json)
+
+
+def _export_directory(run: Path, out: Path, how: Mapping[str, Any], json: bool) -> None:
+    from gankit.api import open_run
+    from gankit.cli.progress import reporter
+    from gankit.hub.files import KNOWN, SHEET
+
+    opened = open_run(run)
+    with reporter(json=json or not sys.stdout.isatty()) as tell:
+        made = opened.export_directory(out, **how, on_event=tell)
+    files = [name for name in KNOWN if (out / name).is_file()]
+    if json:
+        about = {"run": str(opened.path), "checkpoint": opened.directory.resolve(how["checkpoint"]), "out": str(out)}
+        emit({**about, "files": files, "difference": made.difference})
+        return
+    say(f"{shown(out)}: {sum((out / name).stat().st_size for name in files) / 1e6:.1f} MB")
+    seen = f" and {shown(out / SHEET)}" if SHEET in files else ""
+    say(f"look at it before others do: {shown(out / KNOWN[0])}{seen}")
+    say(f"a run of it: gankit import {quote(shown(out))}")
+    say(f"to the Hub:  hf upload ORG/NAME {quote(shown(out))}")
+
+
+def _export_file(run: Path, out: Path, how: Mapping[str, Any], json: bool) -> None:
     from gankit.api import open_run
     from gankit.cli.progress import reporter
 
     opened = open_run(run)
     with reporter(json=json or not sys.stdout.isatty()) as tell:
-        made = opened.export(
-            out,
-            method=method,
-            to=to,
-            size=sides,
-            tolerance=tolerance,
-            checkpoint=checkpoint,
-            overwrite=overwrite,
-            on_event=tell,
-        )
+        made = opened.export(out, **how, on_event=tell)
     if made.note:
         warn(f"note: {made.note}")
     if json:
         compared = [one.__dict__ for one in (*made.compared, *made.shaky)]
-        about = {"run": str(opened.path), "checkpoint": opened.directory.resolve(checkpoint), "out": str(out)}
+        about = {"run": str(opened.path), "checkpoint": opened.directory.resolve(how["checkpoint"]), "out": str(out)}
         emit(
             {**about, "inputs": made.inputs, "output": made.output, "difference": made.difference, "compared": compared}
         )

@@ -1,7 +1,10 @@
-"""``gankit import FORMAT FILE...``: a run that starts from the weights of another program, one command a format."""
+"""``gankit import``: a run made of what others wrote. Weights of another program, one command a format; or a run that
+was shared, a directory or ``hf://``.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +42,8 @@ class Formats(TyperGroup):
         return list(self.found)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.found and _is_place(cmd_name):
+            return _shared(cmd_name)
         if cmd_name not in self.found:
             return None
         variants = ", ".join(entry.name.partition(".")[2] for entry in self.found[cmd_name])
@@ -47,23 +52,26 @@ class Formats(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            raise UsageError(f"name the format: gankit import FORMAT FILE...\ninstalled: {', '.join(self.found)}")
+            what = "name the format: gankit import FORMAT FILE..., or a directory or hf://ORG/NAME of a run"
+            raise UsageError(f"{what}\ninstalled: {', '.join(self.found)}")
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        if args[0] not in self.found and not ctx.resilient_parsing:
+        if args[0] not in self.found and not _is_place(args[0]) and not ctx.resilient_parsing:
             from gankit.options.spelling import nearest
             from gankit.options.spelling import shown as quoted
 
             known = f"installed: {', '.join(self.found) or 'none'}"
-            raise UsageError(f"unknown format {quoted(args[0])}{nearest(args[0], self.found)}\n{known}")
+            what = f"unknown format, or directory, {quoted(args[0])}"
+            raise UsageError(f"{what}{nearest(args[0], self.found)}\n{known}")
         return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
     cls=Formats,
-    help="Make a run of the weights of another program: to draw, translate, export, train on. Nothing of them is run.",
-    subcommand_metavar="FORMAT FILE... [OPTIONS]",
+    help="Make a run of the weights of another program, or of a run that was shared: a directory that gankit export "
+    "wrote, or hf://ORG/NAME (hf://ORG/NAME@REVISION). To draw, translate, export, train on. Nothing of them is executed.",
+    subcommand_metavar="FORMAT FILE... | DIR | hf://ORG/NAME [OPTIONS]",
     rich_markup_mode="rich",
 )
 
@@ -95,15 +103,10 @@ def _command(format: str, text: str) -> Any:
         at_least("--size", size, 1)
         paths, options = split_options([*files, *ctx.args])
         from gankit.api import import_weights
-        from gankit.events import Note
-
-        def tell(event: object) -> None:
-            if isinstance(event, Note):
-                warn(f"note: {event.text}")
 
         names = [name for part in classes.split(",") if (name := part.strip())]
         run = import_weights(
-            format, *paths, dataset=dataset, out=out, size=size, classes=names, on_event=tell, **options
+            format, *paths, dataset=dataset, out=out, size=size, classes=names, on_event=_tell, **options
         )
         conclude(run, json=json)
 
@@ -115,7 +118,50 @@ def _command(format: str, text: str) -> Any:
     return typer.main.get_command(made)
 
 
+def _is_place(word: str) -> bool:
+    """Whether a word in a format's place is a run that was shared."""
+    return word.startswith("hf://") or os.sep in word or "/" in word or os.path.isdir(word)
+
+
+def _shared(place: str) -> Any:
+    """The command of a run that was shared."""
+
+    def command(
+        ctx: typer.Context,
+        out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+        json: Json = False,
+    ) -> None:
+        files, options = _split(ctx.args)
+        if files:
+            raise UsageError(f"{files[0]}: one run at a time, {place}")
+        from gankit.api import import_run
+
+        conclude(import_run(place, out=out, on_event=_tell, **options), json=json)
+
+    text = "Make a run of one that was shared: it draws the same samples."
+    command.__doc__ = f"{text}\n\nFurther options are laid over its own: --data.root DIR, --steps 20000."
+    made = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    made.command("directory", context_settings=settings)(command)
+    return typer.main.get_command(made)
+
+
+def _tell(event: object) -> None:
+    from gankit.events import Note
+
+    if isinstance(event, Note):
+        warn(f"note: {event.text}")
+
+
 def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """As :func:`_split`; :class:`UsageError` if there are no files."""
+    files, options = _split(words)
+    if not files:
+        raise UsageError("name the files of the weights: gankit import FORMAT FILE...")
+    return files, options
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Files, and the options among them, by dotted name: ``--data.root DIR`` or ``--data.root=DIR``."""
     files: list[str] = []
     options: dict[str, Any] = {}
@@ -129,8 +175,6 @@ def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         if not equals and (not value or value.startswith("--")):
             raise UsageError(f"{word} needs a value: write {word} VALUE, true or false of a switch")
         options[name.replace("-", "_")] = value
-    if not files:
-        raise UsageError("name the files of the weights: gankit import FORMAT FILE...")
     return files, options
 
 

@@ -63,7 +63,8 @@ class Exported:
 def check_out(path: Path, *, overwrite: bool) -> None:
     """:class:`UsageError` where :func:`export` could not write, or what it needs is not installed."""
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: name a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
+        text = f"{path}: name a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise UsageError(f"{text}; of a directory's name ({path}/) the end is free.")
     if path.is_dir() or (path.exists() and not overwrite):
         raise UsageError(f"{path} exists already. Give another name, or --overwrite.")
     if not path.parent.is_dir():

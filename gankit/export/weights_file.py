@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}.") from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if missing := {"variant", "options", "spec"} - facts.keys():
         raise UsageError(f"{path} is no export of gankit: its header has no {min(missing)}.")

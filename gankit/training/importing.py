@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gankit.data.made_up import MadeUp
 from gankit.data.source import DataSource
@@ -28,7 +29,7 @@ from gankit.training.leading import TrainedRun
 from gankit.training.ready import Ready, fingerprints, make_ready, tell_notes
 from gankit.training.session import Session
 
-__all__ = ["Imported", "import_run"]
+__all__ = ["Imported", "check_shapes", "import_run"]
 
 FEW = 4
 """Made-up samples that stand in for data which is not given."""
@@ -68,7 +69,7 @@ def import_run(
     made = variant(resolved.options)
     if no_effect := {**idle(resolved.run, set(options)), **idle(resolved.options, set(options))}:
         raise UsageError(next(iter(no_effect.values())))
-    _check_shapes(made, source.open(resolved.data, "train").spec if dataset else found.spec, found)
+    check_shapes(made, source.open(resolved.data, "train").spec if dataset else found.spec, found.weights)
     ready = make_ready(variant, source, resolved, tell) if dataset else None
     session = ready.session if ready else Session(made, MadeUp(found.spec, FEW), resolved)
     try:
@@ -120,8 +121,13 @@ def _unknown(format: str, file: WeightFile, variants: Sequence[str]) -> str:
     return f"{what}: its {len(file.tensors)} tensors begin with {shown(first)} {file.shape(first)}."
 
 
-def _check_shapes(variant: Variant[Any], spec: DataSpec, found: Foreign) -> None:
-    """:class:`UsageError` with the first tensor that does not fit, before memory is taken for networks."""
+def check_shapes(
+    variant: Variant[Any], spec: DataSpec, weights: Mapping[str, Mapping[str, Tensor]], *, whole: bool = False
+) -> None:
+    """:class:`UsageError` with the first tensor that does not fit, before memory is taken for networks.
+
+    `whole`: `weights` are of all networks, and all that they have.
+    """
     try:
         with torch.device("meta"):
             networks = variant.networks(spec)
@@ -129,9 +135,12 @@ def _check_shapes(variant: Variant[Any], spec: DataSpec, found: Foreign) -> None
         raise
     except Exception:  # networks that need values to be built: those of a session are then looked at
         return
-    for name, tensors in found.weights.items():
+    for name in networks if whole else weights:
+        tensors = weights.get(name, {})
         own = networks[name].state_dict() if name in networks else {}
         for key, value in own.items():
+            if whole and key not in tensors:
+                raise UsageError(f"the weights do not fit network {name!r}: there is no {key}.")
             if key in tensors and tensors[key].shape != value.shape:
                 shapes = f"{tuple(tensors[key].shape)}, not {tuple(value.shape)}"
                 raise UsageError(f"the weights do not fit network {name!r}: {key} is {shapes}.")

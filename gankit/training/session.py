@@ -132,6 +132,16 @@ class Session:
             network.train()
         self._start_averages()
 
+    def take(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Networks as they were after `step` steps: of `weights`, all that they have, which averages begin with too.
+
+        Nothing is prepared. :class:`UsageError`, or ValueError if one is not finite.
+        """
+        self.weights.load_state_dict(weights)
+        self._start_averages()
+        if self.ema is not None:
+            self.ema.updates = step
+
     def _start_averages(self) -> None:
         decay = self.resolved.run.ema
         if self.variant.averaged and decay > 0:

@@ -26,7 +26,8 @@ def test_export(gankit, run, tmp_path):
 
 
 WRONG = {
-    ("toy.pth",): "toy.pth: name a file that ends in .onnx, .pt2 or .safetensors.",
+    ("toy.pth",): "toy.pth: name a file that ends in .onnx, .pt2 or .safetensors; "
+    "of a directory's name (toy.pth/) the end is free.",
     ("toy.onnx", "--size", "8"): "--size 8: must be HxW, as 256x256",
     ("toy.onnx", "--tolerance", "0"): "--tolerance 0: must be above 0",
     ("no/toy.pt2",): "there is no directory no.",
