@@ -62,15 +62,15 @@ class Formats(TyperGroup):
             from gankit.options.spelling import shown as quoted
 
             known = f"installed: {', '.join(self.found) or 'none'}"
-            what = f"unknown format, or directory, {quoted(args[0])}"
-            raise UsageError(f"{what}{nearest(args[0], self.found)}\n{known}")
+            what = f"unknown format {quoted(args[0])}"
+            raise UsageError(f"{what}{nearest(args[0], self.found)}\n{known}; or a run's directory, or hf://ORG/NAME")
         return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
     cls=Formats,
     help="Make a run of the weights of another program, or of a run that was shared: a directory that gankit export "
-    "wrote, or hf://ORG/NAME (hf://ORG/NAME@REVISION). To draw, translate, export, train on. Nothing of them is executed.",
+    "wrote, or hf://ORG/NAME (hf://ORG/NAME@REVISION); to draw, translate, export, train on. Nothing of it is run.",
     subcommand_metavar="FORMAT FILE... | DIR | hf://ORG/NAME [OPTIONS]",
     rich_markup_mode="rich",
 )

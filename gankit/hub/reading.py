@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,9 @@ from gankit.hub.files import CHECKPOINT, CONFIG, ENVIRONMENT, EVALUATION, LOG, S
 from gankit.json_file import finite, read_object
 from gankit.options.effect import idle
 from gankit.options.resolve import Resolved, read_toml, resolve
-from gankit.plugin import Variant
+from gankit.options.schema import flattened
+from gankit.options.spelling import give
+from gankit.plugin import Dataset, Variant
 from gankit.runs import checkpoint as checkpoints
 from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.data_spec import KeptSpec, read_spec, write_spec
@@ -95,24 +97,44 @@ def _resolved(
             f"{files[WEIGHTS]} is of {facts['variant']!r:.60}, and {files[CONFIG]} of {names['variant']!r:.60}."
         )
     variant, dataset = load_variant(str(names["variant"])), load_dataset(str(names["dataset"]))
-    with TemporaryDirectory(prefix="gankit-") as place:
-        plain = Path(place) / CONFIG
-        plain.write_text(tomli_w.dumps(without_places(content)), encoding="utf-8")
-        try:
-            resolved = resolve(
-                variant,
-                dataset,
-                variant=str(names["variant"]),
-                dataset=str(names["dataset"]),
-                file=plain,
-                options={"device": "auto", **options},  # which one it was is another machine's affair
-            )
-        except UsageError as error:
-            raise UsageError(str(error).replace(str(plain), str(files[CONFIG]))) from error
+    resolved = _of_config(variant, dataset, files[CONFIG], content, options)
+    places = [name for name in _places(resolved.to_dict()) if name not in options]
+    for name in places:
+        if not name.startswith("data."):  # that is read, and here is another file of such a name, if any
+            raise UsageError(f"{files[CONFIG]}: {name} names a file of another machine. Give it: {give(name, 'FILE')}")
+        del content["data"][name.removeprefix("data.")]  # where the data lies here is for the user to say
+    if places:
+        resolved = _of_config(variant, dataset, files[CONFIG], content, options)
     given = set(options)
     if no_effect := {**idle(resolved.run, given), **idle(resolved.options, given)}:
         raise UsageError(next(iter(no_effect.values())))
     return variant, DataSource(dataset), resolved
+
+
+def _of_config(
+    variant: type[Variant[Any]],
+    dataset: type[Dataset[Any]],
+    path: Path,
+    content: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Resolved:
+    """The options that `path` holds as `content`, and those given laid over them."""
+    names: Any = {kind: content[kind] for kind in ("variant", "dataset")}
+    with TemporaryDirectory(prefix="gankit-") as place:
+        plain = Path(place) / CONFIG
+        plain.write_text(tomli_w.dumps(without_places(content)), encoding="utf-8")
+        given = {"device": "auto", **options}  # which one it was is another machine's affair
+        try:
+            return resolve(variant, dataset, **names, file=plain, options=given)
+        except UsageError as error:
+            raise UsageError(str(error).replace(str(plain), str(path))) from error
+
+
+def _places(options: Mapping[str, Any]) -> Iterator[str]:
+    """The options that have become paths, by dotted name: what is read makes them whole."""
+    for name, value in flattened(options):
+        if isinstance(value, str) and Path(value).is_absolute():
+            yield name
 
 
 def _lacking(folder: Path, kind: str, name: str, files: Mapping[str, Path]) -> str:

@@ -25,7 +25,34 @@ def test_export(gankit, run, tmp_path):
     assert {"what", "n", "sides", "difference"} <= outcome.data["compared"][0].keys()
 
 
+def test_a_directory_and_back(gankit, run, tmp_path):
+    outcome = gankit("export", run, "shared", "--license", "mit")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[1:] == [
+        "look at it before others do: shared/README.md and shared/sheet.png",
+        "a run of it: gankit import shared",
+        "to the Hub:  hf upload ORG/NAME shared",
+    ]
+    again = gankit("import", "shared", "--out", "others", "--json")
+    assert again.code == 0, again.err
+    assert "note: It stands at step" in again.err
+    one, other = (
+        gankit("sample", place, "--out", f"{i}.npy", "--n", "4") for i, place in enumerate((run, again.data["run"]))
+    )
+    assert (one.code, other.code) == (0, 0), other.err
+    assert (tmp_path / "0.npy").read_bytes() == (tmp_path / "1.npy").read_bytes()
+    outcome = gankit("export", run, "shared", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "error: shared is not empty. Give another name, or --overwrite.\n"
+    outcome = gankit("export", run, "toy.v1/", "--json")
+    assert outcome.data["files"][0] == "README.md"
+    assert (tmp_path / "toy.v1").is_dir()
+    assert gankit("import", "shared", "--nosuch", "3").code == 2
+
+
 WRONG = {
+    ("shared", "--size", "8x8"): "--size is for a file, and shared is none",
+    ("toy.onnx", "--license", "mit"): "--license is for a directory, and toy.onnx is none",
     ("toy.pth",): "toy.pth: name a file that ends in .onnx, .pt2 or .safetensors; "
     "of a directory's name (toy.pth/) the end is free.",
     ("toy.onnx", "--size", "8"): "--size 8: must be HxW, as 256x256",

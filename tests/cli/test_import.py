@@ -85,7 +85,10 @@ def torch_networks(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "name the format: gankit import FORMAT FILE..."),
+        ((), "name the format: gankit import FORMAT FILE..., or a directory or hf://ORG/NAME of a run"),
+        (("./nowhere",), "there is no directory nowhere."),
+        (("hf://org",), "hf://org is no address: write hf://ORG/NAME"),
+        ((".", "a.pth"), "a.pth: one run at a time, ."),
         (("odl", "a.pth"), "unknown format 'odl'; did you mean 'old'?"),
         (("old", "--steps", "3"), "name the files of the weights"),
         (("old", "gone.pth"), "gone.pth cannot be read: No such file"),
