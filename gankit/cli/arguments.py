@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from gankit.errors import UsageError
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run, or of runs: then the latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -25,6 +27,12 @@ GivenOption = Annotated[
         "of images. May be repeated.",
     ),
 ]
+
+
+def check_rate(rate: float) -> None:
+    """UsageError for so many pictures a second."""
+    if not 0.1 <= rate <= 50:  # browsers take less than 20 ms a frame for a mistake
+        raise UsageError(f"--rate {rate:g}: must be from 0.1 to 50")
 
 
 def fresh(directory: Path, stem: str, suffix: str = ".png") -> Path:

@@ -78,7 +78,9 @@ def _front(about: About) -> str:
     facts: dict[str, Any] = {"license": about.license, "library_name": "gankit"}
     if found := task(about.asks, about.spec, about.produces):
         facts["pipeline_tag"] = found
-    facts["tags"] = list(dict.fromkeys(["gan", "gankit", about.resolved.variant, about.resolved.dataset]))
+    facts["tags"] = list(
+        dict.fromkeys(["generative-adversarial-network", "gankit", about.resolved.variant, about.resolved.dataset])
+    )
     if about.datasets:
         facts["datasets"] = list(about.datasets)
     if metrics := _metrics(about):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,19 @@ TEXT = "text"
 """The key of captions, and the network that reads them; see `gankit.text`."""
 
 
+@dataclass(frozen=True)
+class Ways:
+    """Ways from one sample to another, of which any point can be drawn."""
+
+    asked: Asked
+    """What is asked for along each."""
+    joined: bool
+    """Whether each goes on where the one before ends."""
+    produces: str
+    draw: Callable[[float, slice], Tensor]
+    """The samples (k, ...) on some of the ways, at a point from 0 to 1."""
+
+
 def interpolate(
     drawer: Drawer,
     images: Any = None,
@@ -36,24 +49,42 @@ def interpolate(
     seed: int = 0,
     checkpoint: str = "",
 ) -> Samples:
-    """`rows` times `frames` samples, each row going from one code to another in equal steps.
+    """`rows` times `frames` samples, each row going from one code to another in equal steps; see :func:`ways`."""
+    if frames < 2:
+        raise UsageError(f"frames must be at least 2, got {frames}.")
+    found = ways(drawer, images, texts=texts, rows=rows, given=given, to=to, seed=seed)
+    drawn = [found.draw(frame / (frames - 1), slice(0, found.asked.n)) for frame in range(frames)]
+    return _in_rows(drawn, found.asked, drawer, found.produces, seed, checkpoint)
 
-    Codes are drawn at random, and the way between two is an arc (:func:`arc`), which keeps to lengths that such codes
-    have; or they are those of `images`, and the way from each to the next is straight. With `texts` it is what captions
-    say that changes, from each to the next, along an arc between their embeddings. What else is asked for stays the
-    same along a row, and so does the noise that is drawn; along all rows where each goes on from the one before, but
-    for what is `given` for each. :class:`UsageError` if the variant cannot.
+
+def ways(
+    drawer: Drawer,
+    images: Any = None,
+    *,
+    texts: Sequence[str] = (),
+    rows: int = 4,
+    given: Mapping[str, Any] | None = None,
+    to: str | None = None,
+    seed: int = 0,
+    closed: bool = False,
+) -> Ways:
+    """Ways between codes.
+
+    Codes are drawn at random, two for each of `rows`, and the way between two is an arc (:func:`arc`), which keeps to
+    lengths that such codes have; or they are those of `images`, and the way from each to the next is straight. With
+    `texts` it is what captions say that changes, from each to the next, along an arc between their embeddings. What
+    else is asked for stays the same along a way, and so does the noise that is drawn; along all ways where each goes on
+    from the one before, but for what is `given` for each. With `closed` those lead back to the first image or caption.
+    :class:`UsageError` if the variant cannot.
     """
     variant, spec = drawer.variant, drawer.spec
     who, produces = type(variant).__name__, choose(variant, to)
-    if frames < 2:
-        raise UsageError(f"frames must be at least 2, got {frames}.")
     if rows < 1:
         raise UsageError(f"rows must be at least 1, got {rows}.")
     if texts:
         if images is not None:
             raise UsageError("give images or captions to go between, not both.")
-        return _between_captions(drawer, texts, produces, frames, given, to, seed, checkpoint)
+        return _between_captions(drawer, texts, produces, given, to, seed, closed=closed)
     if not defines(variant, "decode"):
         raise UsageError(f"{who} cannot interpolate: it does not say how codes are decoded.")
     if images is None:
@@ -65,18 +96,22 @@ def interpolate(
     else:
         if not defines(variant, "encode"):
             raise UsageError(f"{who} cannot interpolate between images: it does not encode them.")
-        asked, codes = _encoded(drawer, images, produces, given, to, seed)
+        asked, codes = _encoded(drawer, images, produces, given, to, seed, closed=closed)
         starts, ends, between = codes[:-1], codes[1:], torch.lerp
-        rows = asked.n
-    drawn = []
-    for frame in range(frames):
-        codes = between(starts, ends, frame / (frames - 1))
 
-        def decode(request: SampleRequest, rows: slice, codes: Tensor = codes) -> Any:
+    def draw(at: float, some: slice) -> Tensor:
+        codes = between(starts[some], ends[some], at)
+
+        def decode(request: SampleRequest, rows: slice) -> Any:
             return variant.decode(drawer.networks, codes[rows].to(drawer.device), request)
 
-        drawn.append(_frame(drawer, decode, asked, produces, seed, "decode()", joined=images is not None))
-    return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
+        return _frame(drawer, decode, _part(asked, some), produces, seed, "decode()", joined=images is not None)
+
+    return Ways(asked, images is not None, produces, draw)
+
+
+def _part(asked: Asked, some: slice) -> Asked:
+    return Asked(some.stop - some.start, asked.part(some.start, some.stop), asked.records[some], asked.keys)
 
 
 def _frame(
@@ -142,18 +177,19 @@ def _between_captions(
     drawer: Drawer,
     texts: Sequence[str],
     produces: str,
-    frames: int,
     given: Mapping[str, Any] | None,
     to: str | None,
     seed: int,
-    checkpoint: str,
-) -> Samples:
+    *,
+    closed: bool,
+) -> Ways:
     variant, spec, who = drawer.variant, drawer.spec, type(drawer.variant).__name__
     if TEXT not in asked_keys(variant, spec, produces) or TEXT not in drawer.networks:
         raise UsageError(f"{who} cannot interpolate between captions: it draws from none.")
     texts = [texts] if isinstance(texts, str) else list(texts)
     if len(texts) < 2:
         raise UsageError(f"interpolating takes two captions or more, got {len(texts)}.")
+    texts = [*texts, texts[0]] if closed else texts
     ends = read_given(TEXT, asked_keys(variant, spec, produces)[TEXT], texts).rows[1:]
     starts = merged(given, text=texts[:-1])
     asked = conditions(variant, spec, len(texts) - 1, to=to, given=starts, rows=drawer.rows, seed=seed)
@@ -163,15 +199,15 @@ def _between_captions(
         for i, record in enumerate(asked.records)
     ]
     asked = Asked(asked.n, asked.batch, records, asked.keys)
-    drawn = []
-    for frame in range(frames):
 
-        def draw(request: SampleRequest, rows: slice, at: float = frame / (frames - 1)) -> Any:
-            between = _Between(drawer.networks[TEXT], ends[rows], at)
+    def draw(at: float, some: slice) -> Tensor:
+        def sample(request: SampleRequest, rows: slice) -> Any:
+            between = _Between(drawer.networks[TEXT], ends[some][rows], at)
             return variant.sample({**drawer.networks, TEXT: between}, request)
 
-        drawn.append(_frame(drawer, draw, asked, produces, seed, "sample()", joined=True))
-    return _in_rows(drawn, asked, drawer, produces, seed, checkpoint)
+        return _frame(drawer, sample, _part(asked, some), produces, seed, "sample()", joined=True)
+
+    return Ways(asked, True, produces, draw)
 
 
 def arc(starts: Tensor, ends: Tensor, at: float) -> Tensor:
@@ -204,7 +240,14 @@ def _random(drawer: Drawer, asked: Asked, produces: str, seed: int) -> Tensor:
 
 
 def _encoded(
-    drawer: Drawer, images: Any, produces: str, given: Mapping[str, Any] | None, to: str | None, seed: int
+    drawer: Drawer,
+    images: Any,
+    produces: str,
+    given: Mapping[str, Any] | None,
+    to: str | None,
+    seed: int,
+    *,
+    closed: bool,
 ) -> tuple[Asked, Tensor]:
     """The codes of `images`, (k, ...), and what is asked for along the k - 1 ways between them."""
     if produces not in drawer.spec.images:
@@ -213,6 +256,8 @@ def _encoded(
     inputs, origins = read_images(produces, drawer.spec[produces].shape, values, fit="stretch")
     if len(inputs) < 2:
         raise UsageError(f"interpolating takes two images or more, got {len(inputs)}.")
+    if closed:
+        inputs, origins = torch.cat([inputs, inputs[:1]]), [*origins, origins[0]]
     asked = conditions(drawer.variant, drawer.spec, len(inputs), to=to, given=given, rows=drawer.rows, seed=seed)
     others = _one_for_all(asked)
     whole = Asked(len(inputs), {**others.batch, produces: inputs}, [], others.keys)
@@ -249,4 +294,4 @@ def _codes(drawer: Drawer, parts: Iterator[tuple[Any, int]], what: str) -> Tenso
     return torch.cat(found)
 
 
-__all__ = ["arc", "interpolate"]
+__all__ = ["Ways", "arc", "interpolate", "ways"]

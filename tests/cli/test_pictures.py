@@ -88,10 +88,27 @@ def test_animate(gankit, run, tmp_path):
     ("arguments", "words"),
     [
         (("--rate", "0"), "--rate 0: must be from 0.1 to 50"),
-        (("--out", "a.mp4"), "a.mp4: an animation is a PNG or a GIF file"),
+        (("--out", "a.avi"), "a.avi: an animation is a PNG, GIF, WebP or MP4 file"),
         (("--figure", "map"), "no pictures of 'map': it has sheet"),
     ],
 )
 def test_what_cannot_be_animated(gankit, run, arguments, words):
     outcome = gankit("animate", run, *arguments)
     assert (outcome.code, words in outcome.err) == (2, True), outcome.err
+
+
+def test_what_is_no_film_is_said_before_anything_is_drawn(gankit, run):
+    for arguments, says in {
+        ("--loop",): "--loop is for a film: give --out F.mp4, or another of .mp4, .gif, .webp, .apng",
+        (
+            "--out",
+            "a.png",
+            "--rate",
+            "3",
+        ): "--rate is for a film: give --out F.mp4, or another of .mp4, .gif, .webp, .apng",
+        ("--out", "a.gif", "--rate", "99"): "--rate 99: must be from 0.1 to 50",
+        ("--out", "a.gif", "--frames", "1"): "--frames 1: must be at least 2",
+        ("--out", "no/a.gif"): "there is no directory no.",
+    }.items():
+        outcome = gankit("interpolate", run, *arguments)
+        assert (outcome.code, outcome.err) == (2, f"error: {says}\n")

@@ -121,3 +121,7 @@ def test_interpolate(gankit, site, tmp_path):
     assert {sample["label"] for sample in outcome.data["samples"]} == {"light"}
     assert gankit("interpolate", path, "--out", "steps", "--n", 1).out == "1 x 8 samples of step-000006 in steps\n"
     assert len(list((tmp_path / "steps").glob("*.png"))) == 8
+    outcome = gankit("interpolate", path, "--out", "a.gif", "--n", 2, "--frames", 4, "--loop", "--rate", 10, "--json")
+    assert outcome.code == 0, outcome.err
+    assert (outcome.data["out"], outcome.data["frames"]) == ("a.gif", 6)
+    assert Image.open(tmp_path / "a.gif").info["duration"] == 100
