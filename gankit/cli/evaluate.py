@@ -40,7 +40,12 @@ def evaluate(
         typer.Option(help="Of fid and its kin: library, as in the original code, or clean. [default: library]"),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Of fid and its kin: a file of Inception's weights. Else they are downloaded.")
+        Path | None,
+        typer.Option(
+            metavar="F|DIR",
+            help="Of fid and its kin: a file of Inception's weights; of lpips too: a directory that has all files by "
+            "their names. Else they are downloaded.",
+        ),
     ] = None,
     sheet: Annotated[
         Path | None,
@@ -91,8 +96,9 @@ def evaluate(
         say(table([(name, number(value)) for name, value in result["metrics"].items()], ("metric", "value")))
     if judge := list(flattened(result.get("judge") or {})):
         say("\n" + table([(name, number(value)) for name, value in judge], ("judge", "")))
-    if standard := result["protocol"].get("standard"):
-        say("\n" + table([(name, number(value)) for name, value in standard.items()], ("standard metrics", "")))
+    for kind, title in (("standard", "standard metrics"), ("lpips", "lpips")):
+        if standard := result["protocol"].get(kind):
+            say("\n" + table([(name, number(value)) for name, value in flattened(standard)], (title, "")))
     if reader := result["protocol"].get("reader"):  # its settings, as long again, are in the JSON
         facts = flattened({name: value for name, value in reader.items() if name != "settings"})
         say("\n" + table([(name, number(value)) for name, value in facts], ("reader", "")))
@@ -104,10 +110,11 @@ def _check_standard(
     asked: set[str], split: str | None, resizing: str | None, weights: Path | None, sheet: Path | None
 ) -> None:
     """:class:`UsageError` for a value that is none, or an option that would do nothing."""
+    from gankit.evaluate.perceptual import PERCEPTUAL
     from gankit.evaluate.standard import STANDARD
     from gankit.evaluate.table import METRICS
 
-    if sheet is not None and asked and not asked & (METRICS.keys() - STANDARD):
+    if sheet is not None and asked and not asked & (METRICS.keys() - STANDARD - PERCEPTUAL):
         raise UsageError(f"--sheet {sheet}: {', '.join(sorted(asked))} alone draws none; leave it out")
     known = {"split": ("train", "test"), "resizing": ("library", "clean"), "weights": ()}
     given = {"split": split, "resizing": resizing, "weights": weights}
@@ -116,8 +123,9 @@ def _check_standard(
             continue
         if known[option] and value not in known[option]:
             raise UsageError(f"--{option} {value}: must be {' or '.join(known[option])}")
-        if not asked & STANDARD:
-            names = ", ".join(sorted(STANDARD))
+        able = STANDARD | PERCEPTUAL if option == "weights" else STANDARD
+        if not asked & able:
+            names = ", ".join(sorted(able))
             raise UsageError(f"--{option} is for the standard network's metrics: name one with --metrics ({names})")
 
 

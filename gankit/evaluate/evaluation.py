@@ -19,6 +19,7 @@ from gankit.evaluate.judged import draw_judged
 from gankit.evaluate.neighbours import write_neighbours
 from gankit.evaluate.own import measure_own
 from gankit.evaluate.patches import levels
+from gankit.evaluate.perceptual import PERCEPTUAL, check_perceptual, measure_perceptual, perceptual_of
 from gankit.evaluate.real import RealImages, class_keys
 from gankit.evaluate.reference import Reference, reference_for
 from gankit.evaluate.standard import STANDARD, Standard, check_standard, measure_standard
@@ -72,7 +73,7 @@ def evaluate(
         batch_size: samples in the held-out batches that the variant's own metrics are measured over.
         metrics: names out of :data:`METRICS` and ``variant.metrics``; None for those that apply, among them the
             variant's own.
-        standard: how the metrics of the standard network are taken; None: as :class:`Standard` says by itself.
+        standard: how those of standard networks are taken; None: as :class:`Standard` says by itself.
         tell: is told what takes long, and how far it is.
         sheet: where to write a PNG of samples beside their nearest training images; a note says if that fails.
 
@@ -102,8 +103,8 @@ def evaluate(
             raise UsageError(f"The train split has no {key!r}: there is nothing to compare samples with.")
         rows = [train] if test is None else [test, train]
         count = _number(n or at_most, n is not None, variant, rows, key, notes)
+        how = standard or Standard()
         if asked := chosen & STANDARD:
-            how = standard or Standard()
             data = _split_of(how, train, test)
             check_standard(how, count)
 
@@ -112,7 +113,11 @@ def evaluate(
 
             drawn = draw_parts(variant, networks, spec, ask, count, seed=seed, device=device, to=key, tell=tell)
             found.add_standard(*measure_standard(drawn, count, RealImages(data, key), asked, how, device, tell))
-        if chosen & METRICS.keys() - STANDARD:
+        if asked := chosen & PERCEPTUAL:
+            check_perceptual(how)
+            given = (variant, networks, rows, count, key, asked, how, seed, device, tell)
+            found.add_standard(*measure_perceptual(*given), name="lpips")
+        if chosen & METRICS.keys() - STANDARD - PERCEPTUAL:
             text = captions_held_to(variant, train, key) if "r_precision" in chosen else ""
             classes = bool(chosen & OF_CLASSES) or not text
             reference = reference_for(train, test, key, device, tell, text=text, classes=classes)
@@ -147,9 +152,11 @@ class _Found:
             self.figures[name] = values[name]
             self.ways[name] = f"the variant's own, over held-out batches; {better[name]} is better"
 
-    def add_standard(self, figures: Mapping[str, float], protocol: Mapping[str, Any], notes: Sequence[str]) -> None:
+    def add_standard(
+        self, figures: Mapping[str, float], protocol: Mapping[str, Any], notes: Sequence[str], name: str = "standard"
+    ) -> None:
         self.figures |= figures
-        self.protocol["standard"] = dict(protocol)
+        self.protocol[name] = dict(protocol)
         self.notes += notes
 
     def facts(self) -> dict[str, Any]:
@@ -218,10 +225,8 @@ def _choose(
     applies: set[str] = set(variant.metrics)
     told_otherwise: set[str] = set()
     if key is not None and not why:
-        applies |= {"diversity", "memorised", *STANDARD}
-        told_otherwise |= (
-            STANDARD  # a network of the web's photographs, which may have to be downloaded: where asked for
-        )
+        applies |= {"diversity", "memorised", *STANDARD, *perceptual_of(variant, train, key)}
+        told_otherwise |= STANDARD | PERCEPTUAL  # networks of the web's photographs, which may have to be downloaded
         if min(spec.shape_of(key)[1:]) >= 7:
             applies.add("swd")
         if masks_held_to(variant, train, key):

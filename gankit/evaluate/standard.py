@@ -58,18 +58,19 @@ class Standard:
     """How images come to 299x299: bilinear without antialiasing, as in the original TensorFlow code; or bicubic with
     it, by Pillow (Parmar et al. 2022), rounded to 8 bits."""
     weights: Path | None = None
-    """A file of the network's weights, as torch-fidelity distributes it; None: its own, which is downloaded once."""
+    """A file of the network's weights, as torch-fidelity distributes it, or a directory that has all such files by
+    their names; None: its own, which are downloaded once."""
     extractor: str = INCEPTION
     """The network, by the name under which torch-fidelity knows it."""
 
 
 def check_standard(how: Standard, n: int) -> None:
     """:class:`UsageError` if the library is not there, or what is asked for cannot be: before anything is drawn."""
-    _library()
+    library_of()
     if n < LEAST:
         raise UsageError(f"n is {n}: the standard metrics need at least {LEAST} samples.")
-    if how.weights is not None and not how.weights.is_file():
-        raise UsageError(f"{how.weights}: there is no such file of weights.")
+    if how.weights is not None and not _file_of(how.weights).is_file():
+        raise UsageError(f"{_file_of(how.weights)}: there is no such file of weights.")
 
 
 def measure_standard(
@@ -86,7 +87,7 @@ def measure_standard(
     Returns figures by name, how they came about, and what a reader should know of them. `chosen`: out of
     :data:`STANDARD`. :class:`UsageError` if there are no weights, or images are neither grey nor coloured.
     """
-    library, weights = _library(), _weights(how)
+    library, weights = library_of(), _weights(how)
     with TemporaryDirectory(prefix="gankit-") as folder:
         samples = _Pictures(Path(folder) / "samples", n, how)
         for part in parts:
@@ -95,7 +96,7 @@ def measure_standard(
         for rows in progress(torch.arange(len(real)).split(at_once(real.shape)), "reading real images", tell):
             reals.add(to_float(real.batch(rows)[real.key]))
         size = min(1000, n, len(real))
-        with _told(how), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with told(how.extractor), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             values = library.calculate_metrics(
                 input1=samples,
                 input2=reals,
@@ -112,7 +113,7 @@ def measure_standard(
     protocol = {
         "library": f"torch-fidelity {library.__version__}",
         "extractor": how.extractor,
-        "weights": _digest(weights) if weights else None,
+        "weights": digest_of(weights) if weights else None,
         "resizing": how.resizing,
         "split": real.data.split,
         "real_images": len(real),
@@ -127,7 +128,7 @@ def measure_standard(
     return figures, protocol, notes
 
 
-def _library() -> Any:
+def library_of() -> Any:
     try:
         import torch_fidelity
     except ImportError as error:
@@ -143,45 +144,61 @@ def _weights(how: Standard) -> Path | None:
 
     The library reads it with pickle in full. What torch reads as weights alone runs nothing there either.
     """
-    path = how.weights
+    path = _file_of(how.weights) if how.weights else None
     if path is None and how.extractor == INCEPTION:
         path = _downloaded()
     if path is None:
         return None
+    check_weights(path)
+    return path
+
+
+def check_weights(path: Path) -> None:
+    """:class:`UsageError` unless torch reads the file as weights alone."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UsageError(
             f"{path} does not hold weights and nothing else: {shortened(str(error))}. Give another file."
         ) from error
-    return path
+
+
+def _file_of(weights: Path) -> Path:
+    """Inception's file, where `weights` is a directory of all."""
+    return weights / _url().rpartition("/")[2] if weights.is_dir() else weights
+
+
+def _url() -> str:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    return str(URL_INCEPTION_V3)
 
 
 def _downloaded() -> Path:
     from torch.hub import download_url_to_file, get_dir
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    name = URL_INCEPTION_V3.rpartition("/")[2]
+    url = _url()
+    name = url.rpartition("/")[2]
     path = Path(get_dir()) / "checkpoints" / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            download_url_to_file(URL_INCEPTION_V3, str(path), name.rpartition("-")[2].partition(".")[0], progress=False)
+            download_url_to_file(url, str(path), name.rpartition("-")[2].partition(".")[0], progress=False)
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "reason", error)
             raise UsageError(
-                f"the weights of Inception cannot be downloaded ({reason}). Give a file of them: {URL_INCEPTION_V3}"
+                f"the weights of Inception cannot be downloaded ({reason}). Give a file of them: {url}"
             ) from error
     return path
 
 
 @contextmanager
-def _told(how: Standard) -> Iterator[None]:
+def told(network: str) -> Iterator[None]:
     """The library's complaints as errors of ours."""
     try:
         yield
     except (ValueError, KeyError, RuntimeError) as error:
-        raise GankitError(f"torch-fidelity with {how.extractor!r}: {shortened(str(error))}") from error
+        raise GankitError(f"torch-fidelity with {network!r}: {shortened(str(error))}") from error
 
 
 class _Pictures(torch.utils.data.Dataset[Tensor]):
@@ -204,7 +221,7 @@ class _Pictures(torch.utils.data.Dataset[Tensor]):
     def add(self, images: Tensor) -> None:
         """The next ones, float (k, C, H, W) in [-1, 1]."""
         self.broken += int((~images.isfinite()).flatten(1).any(1).sum())
-        pictures = to_uint8(_coloured(images))
+        pictures = to_uint8(coloured(images))
         if self._clean:
             pictures = torch.stack([_clean(one) for one in pictures])
         if self._rows is None:
@@ -225,7 +242,7 @@ def _reserve(path: Path, size: int) -> None:
         raise UsageError(f"{what}. Set TMPDIR to a directory on a larger disk, or take fewer samples.") from error
 
 
-def _coloured(images: Tensor) -> Tensor:
+def coloured(images: Tensor) -> Tensor:
     """Of grey images three equal channels; of those with opacity what is seen on white."""
     channels = images.shape[1]
     if channels == 4:
@@ -243,9 +260,19 @@ def _clean(picture: Tensor) -> Tensor:
     return torch.from_numpy(resized.copy()).permute(2, 0, 1)
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-__all__ = ["STANDARD", "Standard", "check_standard", "measure_standard"]
+__all__ = [
+    "STANDARD",
+    "Standard",
+    "check_standard",
+    "check_weights",
+    "coloured",
+    "digest_of",
+    "library_of",
+    "measure_standard",
+    "told",
+]

@@ -70,14 +70,21 @@ METRICS: Mapping[str, Metric] = {
         "precision and recall of Inception's features",
         {"inception_precision": "larger", "inception_recall": "larger"},
     ),
+    "lpips": Metric(
+        "distance to the eye of samples from the images that they should be, by VGG16, through torch-fidelity",
+        {"lpips": "smaller"},
+    ),
+    "lpips_diversity": Metric(
+        "the same distance between two samples of the same condition", {"lpips_diversity": "larger"}
+    ),
     "memorised": Metric(
         "fraction of samples nearer to one training image than 99% of real images are", {"memorised": "smaller"}
     ),
 }
 """What can be measured of samples that are images. `fid_judge`, `precision_recall` and `modes` need classes of them,
 `accuracy` also a variant that can be asked for one; `r_precision` one that draws from captions; `mask_agreement` a
-dataset that sees masks in images. `fid`, `kid`, `inception_score` and `inception_precision_recall` are measured where
-they are asked for."""
+dataset that sees masks in images; `lpips` samples that are made of an image of a pair, `lpips_diversity` noise. `fid`,
+`kid`, `inception_score`, `inception_precision_recall` and those two are measured where they are asked for."""
 
 
 def metric_of(figure: str) -> str | None:

@@ -119,12 +119,12 @@ def test_grey_squares_are_further_from_shapes_than_shapes_are(small) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_what_can_be_seen_is_coloured(channels) -> None:
     images = torch.rand(2, channels, 5, 7) * 2 - 1
-    seen = standard._coloured(images)
+    seen = standard.coloured(images)
     assert seen.shape == (2, 3, 5, 7)
     if channels < 4:
         assert torch.equal(seen, images.expand(-1, 3, -1, -1))
     with pytest.raises(UsageError, match="these have 2 channels"):
-        standard._coloured(torch.zeros(1, 2, 4, 4))
+        standard.coloured(torch.zeros(1, 2, 4, 4))
 
 
 def measured(**how: object) -> dict:
