@@ -113,7 +113,10 @@ def _write_all(shared: Shared, folder: Path, name: str, tolerance: float, tell: 
     environment = _read(run.path / "environment.json")
     told = {fact: environment[fact] for fact in (*KEPT, *KEPT_OF_CUDA) if fact in environment}
     _write_text(folder / ENVIRONMENT, json.dumps(told, indent=1) + "\n")
-    if evaluation := _read(run.path / "evaluation.json"):
+    evaluation = without_places(_read(run.path / "evaluation.json"))
+    if isinstance(notes := evaluation.get("notes"), list):  # some name a file that could not be written
+        evaluation["notes"] = [note for note in notes if str(run.path) not in str(note)]
+    if evaluation:
         _write_text(folder / EVALUATION, json.dumps(finite(evaluation), indent=1) + "\n")
     metrics = _write_log(run.path / "log.jsonl", folder / LOG, state["step"])
     if shared.training:

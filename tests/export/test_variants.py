@@ -6,11 +6,14 @@ import json
 import os
 
 import pytest
+import torch
 from every_variant import lively
 
+from gankit.data.text import decode_text
 from gankit.discovery.entry_points import variants
-from gankit.export import export
-from gankit.export.job import Job, asked
+from gankit.export import export, open_export
+from gankit.export.job import CPU, Job, asked
+from gankit.sampling.drawer import Drawer
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -59,3 +62,26 @@ def test_every_variant(name, options, tmp_path):
     assert json.loads(facts["inputs"]) == made.inputs
     job, batch, _ = asked(job, 3, lambda: [data])
     assert job.run(3, batch)[0].std() > 0.01  # else it would not matter what becomes of what
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gawwn", {}), ("stackgan", {"stage": 1}), ("stackgan", {"stage": 2}), ("stackgan", {"stage": 1, "match": 1.0})],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_weights_of_those_that_read_captions(name, options, tmp_path):
+    """The encoder is among the weights: what is loaded again draws the same of captions that nobody trained on."""
+    variant, networks, spec, data = lively(name, **options)
+    facts = {"variant": name, "options": variant.config.model_dump(mode="json")}
+    job = Job.make(variant, networks, spec)
+    export(job, tmp_path / "made.safetensors", lambda: [data], facts)
+    loaded = open_export(tmp_path / "made.safetensors")
+    asked = job.rows(4, lambda: [data])[0]
+    captions = decode_text(asked["text"])
+    given = {"text": captions, **{key: rows for key, rows in asked.items() if key != "text"}}
+    drawer = Drawer(variant, networks, spec, lambda: (), CPU)
+    mine = drawer.samples(drawer.ask(4, given=given, seed=5), None, seed=5)
+    theirs = loaded.sample(4, given=given, seed=5)
+    assert torch.equal(theirs.values, mine.values)
+    assert mine.values.std() > 0.001
+    assert not torch.equal(loaded.sample(4, given={**given, "text": captions[::-1]}, seed=5).values, mine.values)

@@ -78,9 +78,13 @@ def test_no_place_is_told(tmp_path):
     home = tmp_path / "secret-user"
     run = made_run("wgan", home / "runs", **{"data.root": str(home / "my photos")})
     assert "secret-user" in (run.path / "config.toml").read_text()
+    notes = [f"no sheet of neighbours: {run.path}/a.png", "of as many"]
+    (run.path / "evaluation.json").write_text(json.dumps({"notes": notes, "sheet": str(run.path / "a.png")}))
+    (run.path / "environment.json").write_text(json.dumps({"init": {"run": "../../secret-user/1", "checkpoint": "x"}}))
     run.export_directory(tmp_path / "shared", training=True)
     for path in (tmp_path / "shared").rglob("*"):
         assert path.is_dir() or b"secret-user" not in path.read_bytes(), path
+    assert json.loads((tmp_path / "shared" / "evaluation.json").read_text())["notes"] == ["of as many"]
     again = gankit.import_run(tmp_path / "shared", out=tmp_path)
     assert again.config.data.root == ""
     again = gankit.import_run(tmp_path / "shared", out=tmp_path, data__root=str(tmp_path))

@@ -12,6 +12,7 @@ from foreign_weights import drawn, saved
 from gankit_plugin_stackgan.networks import Discriminator as Ours
 from torch import Tensor, nn
 
+import gankit
 from gankit.api import import_weights
 from gankit.errors import UsageError
 
@@ -159,6 +160,35 @@ def test_both_stages(tmp_path: Path, embeddings: Path, stage: int) -> None:
         assert 0.01 < images.std() < 0.9
         judged(networks["discriminator"], theirs["D"], images, theirs["G"].mean)
     assert run.sample(2, text="a bird").images.shape == (2, 3, side, side)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_what_was_imported_goes_on_to_others(tmp_path: Path, embeddings: Path, stage: int) -> None:
+    """As ONNX, as weights and as a directory: what is drawn of captions in a file is the same there."""
+    theirs = {"G": drawn(First() if stage == 1 else Second(), (0.12, 0.35))}
+    files, told = saved(tmp_path, "net{}_epoch_90.pth", **theirs), {"text__file": str(embeddings)}
+    run = import_weights("stackgan-pytorch", *files, out=tmp_path, batch_size=2, **told)
+    mine = run.sample(2, text=["a bird", "a plane"], seed=4, device="cpu").images
+    assert 0.01 < mine.std() < 0.9
+
+    run.export(tmp_path / "weights.safetensors")
+    loaded = gankit.open_export(tmp_path / "weights.safetensors", options={"text.file": str(embeddings)})
+    assert torch.equal(loaded.sample(2, given={"text": ["a bird", "a plane"]}, seed=4).images, mine)
+
+    run.export_directory(tmp_path / "shared")
+    again = gankit.import_run(tmp_path / "shared", out=tmp_path / "elsewhere", **told)
+    assert torch.equal(again.sample(2, text=["a bird", "a plane"], seed=4, device="cpu").images, mine)
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made = run.export(tmp_path / "drawn.onnx")
+    assert made.difference < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "drawn.onnx"))
+    assert "embedding" in [one.name for one in session.get_inputs()]  # the file of captions stays with its owner
+    given = {one.name: np.zeros([2, *one.shape[1:]], np.float32) for one in session.get_inputs()}
+    given["embedding"] = np.load(embeddings)["embeddings"].astype(np.float32)
+    one, other = session.run(None, given)[0]
+    assert one.shape == (3, *[64 if stage == 1 else 256] * 2)
+    assert abs(one - other).max() > 0.01
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path, embeddings: Path) -> None:
