@@ -42,10 +42,8 @@ class About:
     changes: Mapping[str, Any]
     """The options that differ from the preset, by dotted name."""
     environment: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    """Of this step; empty if it was not measured."""
-    evaluation: Mapping[str, Any]
-    """How that was measured, at the latest."""
+    measured: Sequence[Mapping[str, Any]]
+    """Evaluations of this step, later ones last."""
     license: str
     datasets: Sequence[str]
     """Identifiers on the Hub of what it was trained on."""
@@ -142,24 +140,22 @@ safetensors, all else is JSON, TOML and this text. {more}"""
 
 
 def _figures(about: About) -> str:
-    metrics, evaluation = _metrics(about), about.evaluation
-    if not metrics:
+    rows: dict[str, str] = {}
+    notes: list[str] = []
+    for one in about.measured:
+        protocol = _mapping(one.get("protocol"))
+        floor, meanings = _mapping(protocol.get("floor")), _mapping(protocol.get("metrics"))
+        for name, value in _numbers(one["metrics"]).items():
+            real = f"{floor[name]:.4g}" if isinstance(floor.get(name), int | float) else ""
+            cells = (_code(name), f"{value:.4g}", real, str(one.get("n", "")), _text(str(meanings.get(name, ""))))
+            rows[name] = f"| {' | '.join(cells)} |"
+        if isinstance(said := one.get("notes"), list):
+            notes += [f"- {_text(note)}" for note in said if isinstance(note, str)]
+    if not rows:
         return "## How good it is\n\nThese weights were not measured: there are no figures."
-    protocol = evaluation.get("protocol")
-    protocol = protocol if isinstance(protocol, Mapping) else {}
-    floor, meanings = protocol.get("floor"), protocol.get("metrics")
-    floor = floor if isinstance(floor, Mapping) else {}
-    meanings = meanings if isinstance(meanings, Mapping) else {}
-    rows = ["| metric | value | real images, held out | |", "|---|---|---|---|"]
-    for name, value in metrics.items():
-        real = f"{floor[name]:.4g}" if isinstance(floor.get(name), int | float) else ""
-        rows.append(f"| {_code(name)} | {value:.4g} | {real} | {_text(str(meanings.get(name, '')))} |")
-    notes = evaluation.get("notes")
-    said = [f"- {_text(note)}" for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
-    n = evaluation.get("n")
-    of = f"of {n:,} samples, " if isinstance(n, int) else ""
-    head = ["## How good it is", "", f"At step {about.step:,}, {of}as `gankit eval` measures.", ""]
-    return "\n".join([*head, *rows, *([""] if said else []), *said])
+    head = ["## How good it is", "", f"At step {about.step:,}, as `gankit eval` measures.", ""]
+    head += ["| metric | value | real images, held out | samples | |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows.values(), *([""] if notes else []), *dict.fromkeys(notes)])
 
 
 def _training(about: About) -> str:
@@ -203,8 +199,17 @@ def _key(key: Key) -> str:
 
 
 def _metrics(about: About) -> dict[str, float]:
-    found = about.metrics.items()
-    return {str(k): float(v) for k, v in found if isinstance(v, int | float) and not isinstance(v, bool)}
+    """The latest figure of each name."""
+    return {name: value for one in about.measured for name, value in _numbers(one["metrics"]).items()}
+
+
+def _numbers(found: object) -> dict[str, float]:
+    numbers = _mapping(found).items()
+    return {str(k): float(v) for k, v in numbers if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _plugins(about: About) -> list[str]:

@@ -11,6 +11,7 @@ from gankit.cache import byte_size
 from gankit.errors import UsageError
 from gankit.files import not_regular, open_regular
 from gankit.runs.foreign_file import LARGEST
+from gankit.runs.log import JUDGED
 
 __all__ = [
     "CARD",
@@ -42,6 +43,7 @@ LIMITS: Mapping[str, int] = {
     ENVIRONMENT: _MB,
     EVALUATION: 16 * _MB,
     LOG: 64 * _MB,
+    JUDGED: 64 * _MB,
     f"{CHECKPOINT}/state.json": 64 * _MB,
     **{f"{CHECKPOINT}/{part}.safetensors": LARGEST for part in ("weights", "ema", "optimizers")},
 }

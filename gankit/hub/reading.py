@@ -33,7 +33,7 @@ from gankit.runs.checkpoint import Checkpoint
 from gankit.runs.data_spec import KeptSpec, read_spec, write_spec
 from gankit.runs.directory import RunDir
 from gankit.runs.foreign_file import digest
-from gankit.runs.log import log_lines
+from gankit.runs.log import JUDGED, log_lines
 from gankit.training.importing import Imported, check_shapes
 from gankit.training.leading import TrainedRun
 from gankit.training.networks import by_network
@@ -208,9 +208,9 @@ def _write(
         write_spec(directory.path / SPEC, kept)
         if evaluation:
             replace_text(directory.path / EVALUATION, json.dumps(finite(evaluation), indent=1) + "\n")
-        if LOG in files:
-            rows = [row for row in log_lines(files[LOG]) if row is not None]
-            replace_text(directory.path / LOG, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+        for name in {LOG, JUDGED} & files.keys():
+            rows = [row for row in log_lines(files[name]) if row is not None]
+            replace_text(directory.path / name, "".join(json.dumps(finite(row)) + "\n" for row in rows))
         directory.save(content, resolved.run.keep)
         replace_text(directory.path / CONFIG, config)  # last: with it the directory is a run
     return directory

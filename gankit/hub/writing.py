@@ -39,7 +39,7 @@ from gankit.options.resolve import HEADER, WHOLE, Resolved
 from gankit.runs import checkpoint as checkpoints
 from gankit.runs.data_spec import KeptSpec, read_spec, write_spec
 from gankit.runs.directory import RunDir
-from gankit.runs.log import log_lines
+from gankit.runs.log import JUDGED, log_lines
 from gankit.sampling.conditions import Rows
 from gankit.sampling.samples import Samples
 
@@ -113,18 +113,20 @@ def _write_all(shared: Shared, folder: Path, name: str, tolerance: float, tell: 
     environment = _read(run.path / "environment.json")
     told = {fact: environment[fact] for fact in (*KEPT, *KEPT_OF_CUDA) if fact in environment}
     _write_text(folder / ENVIRONMENT, json.dumps(told, indent=1) + "\n")
-    evaluation = without_places(_read(run.path / "evaluation.json"))
-    if isinstance(notes := evaluation.get("notes"), list):  # some name a file that could not be written
-        evaluation["notes"] = [note for note in notes if str(run.path) not in str(note)]
+    evaluation = _plain(_read(run.path / "evaluation.json"), run)
     if evaluation:
         _write_text(folder / EVALUATION, json.dumps(finite(evaluation), indent=1) + "\n")
-    metrics = _write_log(run.path / "log.jsonl", folder / LOG, state["step"])
+    measured = [evaluation | {"metrics": _write_log(run.path / LOG, folder / LOG, state["step"])}]
+    judged = [row for row in log_lines(run.path / JUDGED) if row and row.get("checkpoint") == shared.checkpoint]
+    if judged := [_plain(row, run) for row in judged if isinstance(row.get("metrics"), dict)]:
+        _write_text(folder / JUDGED, _lines(judged))
+    measured += judged
     if shared.training:
         whole = run.load(shared.checkpoint)
         config = {"config": without_places(whole.state.get("config", {}))}
         checkpoints.write(folder / CHECKPOINT, replace(whole, state=whole.state | config))
     sheet = _write_sheet(shared, folder)
-    text = card(_about(shared, name, state, told, metrics, evaluation, sheet, _began(environment)))
+    text = card(_about(shared, name, state, told, measured, sheet, _began(environment)))
     _write_text(folder / CARD, text)
     return made
 
@@ -134,8 +136,7 @@ def _about(
     name: str,
     state: Mapping[str, Any],
     environment: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
+    measured: Sequence[Mapping[str, Any]],
     sheet: str,
     began: str,
 ) -> About:
@@ -161,8 +162,7 @@ def _about(
         images=images,
         changes=plain,
         environment=environment,
-        metrics=metrics,
-        evaluation=evaluation,
+        measured=[one for one in measured if one["metrics"]],
         license=shared.license,
         datasets=shared.datasets,
         sheet=sheet,
@@ -205,9 +205,21 @@ def _write_log(log: Path, out: Path, step: int) -> dict[str, Any]:
     rows = [row for row in log_lines(log) if row is not None and isinstance(row.get("step"), int)]
     rows = [row for row in rows if row["step"] <= step]
     if rows:
-        _write_text(out, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+        _write_text(out, _lines(rows))
     found = [row["metrics"] for row in rows if row["step"] == step and isinstance(row.get("metrics"), dict)]
     return found[-1] if found else {}
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(finite(row)) + "\n" for row in rows)
+
+
+def _plain(found: Mapping[str, Any], run: RunDir) -> dict[str, Any]:
+    """An evaluation without the places of files, of which a note may name one that could not be written."""
+    plain: dict[str, Any] = without_places(found)
+    if isinstance(notes := plain.get("notes"), list):
+        plain["notes"] = [note for note in notes if str(run.path) not in str(note)]
+    return plain
 
 
 def _read(path: Path) -> dict[str, Any]:

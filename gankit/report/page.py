@@ -161,9 +161,10 @@ def _judged(runs: Sequence[Facts]) -> list[Judged]:
             drawn = f", {_shown(one['n'])} samples" if one.get("n") else ""
             heads.append(f"{_shown(one.get('checkpoint', '?'))}{drawn}, seed {_shown(one.get('seed', '?'))}")
             protocol = one.get("protocol")
-            standard = protocol.get("standard") if isinstance(protocol, Mapping) else None
-            if isinstance(standard, Mapping):
-                hows.append(", ".join(f"{name} {_shown(value)}" for name, value in flattened(standard)))
+            for kind in ("standard", "lpips"):
+                standard = protocol.get(kind) if isinstance(protocol, Mapping) else None
+                if isinstance(standard, Mapping):
+                    hows.append(", ".join(f"{name} {_shown(value)}" for name, value in flattened(standard)))
         metrics = [{str(name): log.plain(value) for name, value in one["metrics"].items()} for one in kept]
         found.append(Judged(run.name, heads, _table(metrics), list(dict.fromkeys(hows)), len(run.judged) - len(kept)))
     return found

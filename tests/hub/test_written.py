@@ -123,6 +123,11 @@ def test_the_card(tmp_path):
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     evil = {"notes": ["<img src=x> [a](http://b) | `c`"], "protocol": {"metrics": {"fid": "a|b"}}, "n": 50}
     (run.path / "evaluation.json").write_text(json.dumps(evil))
+    judged = [
+        {"checkpoint": "step-000007", "n": 900, "metrics": {"kid": 0.25}, "notes": ["of few"]},
+        {"checkpoint": "step-000009", "metrics": {"kid": 0.125}},
+    ]
+    (run.path / "evaluations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judged))
     run.export_directory(tmp_path / "shared", license="cc0-1.0", datasets=["org/birds"])
     text = (tmp_path / "shared" / "README.md").read_text()
     _, front, body = text.split("---\n", 2)
@@ -130,9 +135,15 @@ def test_the_card(tmp_path):
     assert facts["license"] == "cc0-1.0"
     assert (facts["library_name"], facts["pipeline_tag"]) == ("gankit", "text-to-image")
     assert facts["datasets"] == ["org/birds"]
-    assert facts["model-index"][0]["results"][0]["metrics"] == [{"type": "fid", "value": 12.5}]
+    assert facts["model-index"][0]["results"][0]["metrics"] == [
+        {"type": "fid", "value": 12.5},
+        {"type": "kid", "value": 0.25},
+    ]
     assert "stage 2 of 2" in body
-    assert "At step 7, of 50 samples" in body
+    assert r"| `fid` | 12.5 |  | 50 | a\|b |" in body
+    assert "| `kid` | 0.25 |  | 900 |  |" in body
+    assert "- of few" in body
+    assert (tmp_path / "shared" / "evaluations.jsonl").read_text().count("\n") == 1
     assert r"\<img src=x\> \[a\](http://b) \| \`c\`" in body
     assert "(sheet.png)" in body
     assert (tmp_path / "shared" / "sheet.png").stat().st_size > 0
