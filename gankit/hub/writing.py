@@ -116,7 +116,9 @@ def _write_all(shared: Shared, folder: Path, name: str, tolerance: float, tell: 
     evaluation = _plain(_read(run.path / "evaluation.json"), run)
     if evaluation:
         _write_text(folder / EVALUATION, json.dumps(finite(evaluation), indent=1) + "\n")
-    measured = [evaluation | {"metrics": _write_log(run.path / LOG, folder / LOG, state["step"])}]
+    of_another: dict[str, Any] = {"notes": []} if evaluation.get("step", state["step"]) != state["step"] else {}
+    metrics = _write_log(run.path / LOG, folder / LOG, state["step"])
+    measured = [evaluation | of_another | {"metrics": metrics}]
     judged = [row for row in log_lines(run.path / JUDGED) if row and row.get("checkpoint") == shared.checkpoint]
     if judged := [_plain(row, run) for row in judged if isinstance(row.get("metrics"), dict)]:
         _write_text(folder / JUDGED, _lines(judged))

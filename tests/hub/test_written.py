@@ -149,6 +149,9 @@ def test_the_card(tmp_path):
     assert (tmp_path / "shared" / "sheet.png").stat().st_size > 0
     assert "gankit-plugin-stackgan" in body
     assert "9" not in (tmp_path / "shared" / "log.jsonl").read_text()
+    (run.path / "evaluation.json").write_text(json.dumps({**evil, "step": 9}))
+    run.export_directory(tmp_path / "later")
+    assert "img src" not in (tmp_path / "later" / "README.md").read_text()  # what was noted of other weights
 
 
 @pytest.mark.parametrize(
