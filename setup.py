@@ -127,13 +127,13 @@ def gpus() -> set[str]:
 
 
 def cuda_archs(compiler: str) -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list; of the last two what this
-    nvcc knows, and PTX of the newest, which later GPUs can run too."""
+    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or, where there are none and for a wheel, those of the
+    default list; of the last two what this nvcc knows, and PTX of the newest, which later GPUs can run too."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
     listed = ask(compiler, "--list-gpu-arch").stdout
     known = {f"{int(a) // 10}.{int(a) % 10}" for a in re.findall(r"compute_(\d+)\b", listed)}
-    here = sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float)
+    here = [] if wheel() else sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float)
     chosen = here or [a for a in DEFAULT_ARCHS if a in known]
     if not chosen:
         raise CannotBuild(f"{compiler} compiles for none of the architectures {', '.join(DEFAULT_ARCHS)}")
@@ -141,6 +141,8 @@ def cuda_archs(compiler: str) -> str:
 
 
 COMMON = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "depends": glob("csrc/**/*.*h", recursive=True)}
+# Before torch's libraries, which happen to export parts of it: each torch other ones.
+LIBRARIES = ("stdc++",) if sys.platform == "linux" else ()
 
 
 def cpu_extension() -> Extension:
@@ -152,7 +154,8 @@ def cpu_extension() -> Extension:
     else:
         include = [get_include()]
     sources = sorted(glob("csrc/*.cpp"))
-    return CppExtension(CPU, sources, include_dirs=include, extra_compile_args={"cxx": flags}, **COMMON)
+    compiled = {"include_dirs": include, "extra_compile_args": {"cxx": flags}, "libraries": list(LIBRARIES)}
+    return CppExtension(CPU, sources, **compiled, **COMMON)
 
 
 def cuda_extension() -> Extension:
@@ -166,11 +169,11 @@ def cuda_extension() -> Extension:
     compiler = nvcc()
     find_toolkit(compiler)
     os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs(compiler)
-    sources = sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp")) + ["csrc/old_glibc.cpp"]
+    sources = sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp"))
     maps = [word for flag in PREFIX_MAPS for word in ("-Xcompiler", flag)]
     flags = {"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA", *maps]}
     try:
-        return CUDAExtension(CUDA, sources, extra_compile_args=flags, **COMMON)
+        return CUDAExtension(CUDA, sources, extra_compile_args=flags, libraries=list(LIBRARIES), **COMMON)
     except Exception as error:  # a toolkit without its folders
         raise CannotBuild(clause(error)) from error
 
