@@ -6,7 +6,6 @@ with CUDA.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from by_path import load
 
 ROOT = Path(__file__).parent.parent
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -105,13 +105,7 @@ def copy_sources(to: Path) -> None:
 
 
 def load_setup() -> ModuleType:
-    """setup.py as a module; nothing is built."""
-    spec = importlib.util.spec_from_file_location("gankit_setup", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "setup.py")
 
 
 @pytest.fixture

