@@ -161,7 +161,7 @@ def cpu_extension() -> Extension:
 def cuda_extension() -> Extension:
     """Raises CannotBuild."""
     if wheel() == "cpu":
-        raise CannotBuild("the CPU wheel has none; the CUDA wheel has, or build from source")
+        raise CannotBuild("this is the CPU wheel; the CUDA wheel or a build from source has them")
     if cuda_wish() == "0":
         raise CannotBuild("GANKIT_CUDA=0 leaves them out")
     if torch.version.cuda is None:
