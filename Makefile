@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch          # e.g. TORCH=torch==2.13.0 for one particular version
 WORKERS ?= 2             # processes that run the tests
+DIST   ?= dist           # where make dist puts what it makes
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 PLUGINS := $(wildcard plugins/gankit-plugin-*)
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/* csrc/cuda/*) $(PLUGINS:%=%/pyproject.toml)
@@ -12,7 +13,7 @@ ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell timeout 10 nvidia-smi -L 2>/dev/null | grep
 export GANKIT_CUDA ?= 0
 endif
 
-.PHONY: demo install test lint ctest docs bench clean
+.PHONY: demo install test lint ctest docs dist bench clean
 .DELETE_ON_ERROR:
 
 demo: install            ## build, install, train StackGAN on captioned digits, draw its sample sheet
@@ -57,6 +58,14 @@ $(VENV)/.docs: $(VENV)/.gankit
 
 docs: $(VENV)/.docs      ## the site, in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+
+$(VENV)/.dist: $(VENV)/.torch pyproject.toml
+	$(PIP) install --quiet --group dist
+	touch $@
+
+# GANKIT_CUDA=1: the CUDA wheel too. What earlier builds left in $(DIST) is replaced, other files stay.
+dist: $(VENV)/.dist      ## source distributions and wheels of gankit and its plugins, in dist/; docs/releasing.md
+	$(VENV)/bin/python tools/dist.py --out $(DIST) $(if $(filter 1,$(GANKIT_CUDA)),--cuda)
 
 bench: install           ## kernels against a plain copy, eager torch and torch.compile
 	$(VENV)/bin/gankit bench ops

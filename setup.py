@@ -3,7 +3,8 @@
 Both are optional: where one cannot be built, whatever its compiler does, a warning says why, the installation goes on,
 and the reference formulas run in its place. Environment: GANKIT_CUDA=0/1 leaves out or insists on CUDA,
 TORCH_CUDA_ARCH_LIST picks the architectures (else those of the GPUs that are here, or many where there is none),
-MAX_JOBS limits the parallel compiler processes.
+MAX_JOBS limits the parallel compiler processes. GANKIT_WHEEL=cpu/cuda makes a wheel for others (`make dist`): all that
+it is to hold must build, and the CUDA wheel's version names its CUDA, as 0.1.0+cu130.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtensio
 
 TORCH_TARGET = "0x020b000000000000"  # torch 2.11: the oldest whose stable ABI the build uses
 DEFAULT_ARCHS = ("8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
-CXX_FLAGS = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-g0"]
+# What is built says nothing of where: torch's checks and ours compile the names of their files in.
+PREFIX_MAPS = [f"-ffile-prefix-map={os.getcwd()}/=", f"-ffile-prefix-map={Path(torch.__file__).parents[1]}/="]
+CXX_FLAGS = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-Wno-unknown-pragmas", "-g0", *PREFIX_MAPS]
 # NaN, Inf and signed zero keep their meaning; only errno and floating-point traps, which nobody reads, are dropped.
 KERNEL_FLAGS = [*CXX_FLAGS, "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC"]
 KERNEL_FLAGS += ["-Wno-maybe-uninitialized"]  # gcc 12 says so of its own AVX-512 headers
@@ -67,12 +70,29 @@ def ask(*command: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def wheel() -> str:
+    """GANKIT_WHEEL: "cpu", "cuda" or, where nothing is built for others, empty."""
+    kind = os.environ.get("GANKIT_WHEEL", "")
+    if kind not in ("", "cpu", "cuda"):
+        raise SystemExit(f"GANKIT_WHEEL must be cpu or cuda, got {kind!r}")
+    return kind
+
+
 def cuda_wish() -> str:
-    """GANKIT_CUDA: "0", "1" or empty."""
+    """GANKIT_CUDA: "0", "1" or empty. A wheel for others has its own."""
+    if kind := wheel():
+        return "1" if kind == "cuda" else "0"
     wish = os.environ.get("GANKIT_CUDA", "")
     if wish not in ("", "0", "1"):
         raise SystemExit(f"GANKIT_CUDA must be 0 or 1, got {wish!r}")
     return wish
+
+
+def version() -> str:
+    """gankit/version.py's; of the CUDA wheel with the CUDA that its kernels are built with."""
+    text = Path("gankit", "version.py").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    return f"{found}+cu{(torch.version.cuda or '').replace('.', '')}" if wheel() == "cuda" else found
 
 
 def nvcc() -> str:
@@ -107,13 +127,13 @@ def gpus() -> set[str]:
 
 
 def cuda_archs(compiler: str) -> str:
-    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or those of the default list; of the last two what this
-    nvcc knows, and PTX of the newest, which later GPUs can run too."""
+    """TORCH_CUDA_ARCH_LIST, or those of the GPUs that are here, or, where there are none and for a wheel, those of the
+    default list; of the last two what this nvcc knows, and PTX of the newest, which later GPUs can run too."""
     if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
         return given
     listed = ask(compiler, "--list-gpu-arch").stdout
     known = {f"{int(a) // 10}.{int(a) % 10}" for a in re.findall(r"compute_(\d+)\b", listed)}
-    here = sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float)
+    here = [] if wheel() else sorted((gpus() & known) - {a for a in known if float(a) < 8}, key=float)
     chosen = here or [a for a in DEFAULT_ARCHS if a in known]
     if not chosen:
         raise CannotBuild(f"{compiler} compiles for none of the architectures {', '.join(DEFAULT_ARCHS)}")
@@ -121,6 +141,8 @@ def cuda_archs(compiler: str) -> str:
 
 
 COMMON = {"define_macros": [("TORCH_TARGET_VERSION", TORCH_TARGET)], "depends": glob("csrc/**/*.*h", recursive=True)}
+# Before torch's libraries, which happen to export parts of it: each torch other ones.
+LIBRARIES = ("stdc++",) if sys.platform == "linux" else ()
 
 
 def cpu_extension() -> Extension:
@@ -132,11 +154,14 @@ def cpu_extension() -> Extension:
     else:
         include = [get_include()]
     sources = sorted(glob("csrc/*.cpp"))
-    return CppExtension(CPU, sources, include_dirs=include, extra_compile_args={"cxx": flags}, **COMMON)
+    compiled = {"include_dirs": include, "extra_compile_args": {"cxx": flags}, "libraries": list(LIBRARIES)}
+    return CppExtension(CPU, sources, **compiled, **COMMON)
 
 
 def cuda_extension() -> Extension:
     """Raises CannotBuild."""
+    if wheel() == "cpu":
+        raise CannotBuild("this is the CPU wheel; the CUDA wheel or a build from source has them")
     if cuda_wish() == "0":
         raise CannotBuild("GANKIT_CUDA=0 leaves them out")
     if torch.version.cuda is None:
@@ -145,9 +170,10 @@ def cuda_extension() -> Extension:
     find_toolkit(compiler)
     os.environ["TORCH_CUDA_ARCH_LIST"] = cuda_archs(compiler)
     sources = sorted(glob("csrc/cuda/*.cu") + glob("csrc/cuda/*.cpp"))
-    flags = {"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA"]}
+    maps = [word for flag in PREFIX_MAPS for word in ("-Xcompiler", flag)]
+    flags = {"cxx": [*CXX_FLAGS, "-DUSE_CUDA"], "nvcc": ["-O3", "-std=c++20", "-DUSE_CUDA", *maps]}
     try:
-        return CUDAExtension(CUDA, sources, extra_compile_args=flags, **COMMON)
+        return CUDAExtension(CUDA, sources, extra_compile_args=flags, libraries=list(LIBRARIES), **COMMON)
     except Exception as error:  # a toolkit without its folders
         raise CannotBuild(clause(error)) from error
 
@@ -180,8 +206,10 @@ class BuildOptional(BuildExtension):
         self.extensions = wanted
 
     def go_on_without(self, name: str, reason: str) -> None:
-        """Unless CUDA is insisted on, which needs both libraries."""
+        """Unless CUDA is insisted on, which needs both libraries, or others are to have what is built."""
         what = "CUDA" if name == CUDA else "CPU"
+        if wheel():
+            raise SystemExit(f"no {wheel()} wheel: {name} cannot be built: {reason}")
         if cuda_wish() == "1":
             raise SystemExit(f"GANKIT_CUDA=1 asks for CUDA kernels, but {name} cannot be built: {reason}")
         self.discard(CUDA)  # it is of no use without the other
@@ -238,4 +266,4 @@ def extensions() -> list[Extension]:
 
 
 if __name__ == "__main__":
-    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOptional})
+    setup(version=version(), ext_modules=extensions(), cmdclass={"build_ext": BuildOptional})

@@ -6,7 +6,6 @@ with CUDA.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,6 +17,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from by_path import load
+
+import gankit
 
 ROOT = Path(__file__).parent.parent
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -105,13 +107,7 @@ def copy_sources(to: Path) -> None:
 
 
 def load_setup() -> ModuleType:
-    """setup.py as a module; nothing is built."""
-    spec = importlib.util.spec_from_file_location("gankit_setup", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "setup.py")
 
 
 @pytest.fixture
@@ -227,6 +223,32 @@ def test_a_wish_that_is_none(build: Build) -> None:
     done = build.compilers().run(GANKIT_CUDA="yes")
     assert done.returncode != 0
     assert "GANKIT_CUDA must be 0 or 1, got 'yes'" in done.stderr
+
+
+def test_a_wheel_for_others_holds_what_its_name_says_or_is_none(build: Build) -> None:
+    build.compilers(gcc="*csrc/cpu/*", nvcc="*leaky_relu.cu*")
+    for kind, library in (("cpu", "_C"), ("cuda", "_C_cuda")):
+        failed = build.run(GANKIT_WHEEL=kind)
+        assert failed.returncode != 0
+        assert f"no {kind} wheel: gankit.{library} cannot be built" in failed.stderr
+    build.compilers()
+    assert build.run(GANKIT_WHEEL="cpu", GANKIT_CUDA="1").returncode == 0
+    assert build.libraries == {"_C"}
+    assert "this is the CPU wheel" in build.calls("g++")
+    assert build.run(GANKIT_WHEEL="cuda").returncode == 0
+    assert build.libraries == {"_C", "_C_cuda"}
+    assert 'GANKIT_CUDA_ARCHS="8.0;9.0+PTX"' in build.calls("g++")  # whatever GPU is here
+    build.cuda = None
+    assert "torch 2" in build.run(GANKIT_WHEEL="cuda").stderr
+    assert "GANKIT_WHEEL must be cpu or cuda, got 'gpu'" in build.run(GANKIT_WHEEL="gpu").stderr
+
+
+@pytest.mark.parametrize(("kind", "label"), [("", ""), ("cpu", ""), ("cuda", "+cu130")])
+def test_the_cuda_wheel_is_named_by_its_cuda(kind: str, label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANKIT_WHEEL", kind)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.chdir(ROOT)
+    assert load_setup().version() == gankit.__version__ + label
 
 
 def test_the_source_distribution_builds(tmp_path: Path) -> None:

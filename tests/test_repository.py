@@ -2,12 +2,14 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from by_path import load
 
 import gankit
 from gankit.ops.patchgan_loss import KINDS
@@ -15,6 +17,7 @@ from gankit.ops.patchgan_loss import KINDS
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(p for d in ("gankit", "plugins", "benchmarks") for p in (ROOT / d).rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("gankit-plugin-*"))
+set_version = load(ROOT / "tools" / "set_version.py")
 
 
 def test_the_core_decides_nothing_by_the_name_of_a_variant():
@@ -47,9 +50,38 @@ def test_the_page_of_results_is_what_the_rows_say():
 
 
 def test_versions_agree():
-    core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert core["version"] == gankit.__version__
-    assert f"## {core['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    """The core's is in gankit/version.py alone. What is released together needs the same gankit and each other."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dynamic"] == ["version"]
+    assert re.search(rf"^## {re.escape(gankit.__version__)}( |$)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    of_this = set_version.bounds(gankit.__version__)
+    for plugin in PLUGINS:
+        project = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
+        assert project["version"] == gankit.__version__, plugin.name
+        family = [need for need in project["dependencies"] if need.startswith("gankit")]
+        assert family[0] == f"gankit{of_this}", plugin.name
+        assert all(need.endswith(of_this) for need in family), plugin.name
+
+
+def test_a_version_is_set_everywhere(tmp_path):
+    for folder in ("gankit", *(f"plugins/{plugin.name}" for plugin in PLUGINS)):
+        (tmp_path / folder).mkdir(parents=True)
+        name = "version.py" if folder == "gankit" else "pyproject.toml"
+        shutil.copy(ROOT / folder / name, tmp_path / folder)
+    before = {path: path.read_text() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert len(before) == len(PLUGINS) + 1
+    set_version.set_version(tmp_path, "1.2.0rc1")
+    assert all(">=1.2.0rc1,<2" in path.read_text() for path in before if path.name == "pyproject.toml")
+    assert not [path for path in before if gankit.__version__ in path.read_text()]
+    set_version.set_version(tmp_path, gankit.__version__)
+    assert {path: path.read_text() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds"),
+    [("0.1.0", ">=0.1,<0.2"), ("0.1.7", ">=0.1,<0.2"), ("2.3.4", ">=2.3,<3"), ("0.2.0rc1", ">=0.2.0rc1,<0.3")],
+)
+def test_plugins_need_the_series_of_gankit_that_they_are_released_with(version, bounds):
+    assert set_version.bounds(version) == bounds
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda p: p.name)

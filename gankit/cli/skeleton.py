@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gankit.discovery.entry_points import datasets, variants
 from gankit.errors import UsageError
+from gankit.version import __version__
 
 PYPROJECT = """\
 [build-system]
@@ -20,7 +21,7 @@ version = "0.1.0"
 description = "A GAN for gankit"
 readme = "README.md"
 requires-python = ">=3.11"
-dependencies = ["gankit"]
+dependencies = ["gankit>=SERIES"]
 
 [project.entry-points."gankit.plugins.v1"]
 NAME = "MODULE:CLASS"
@@ -142,7 +143,8 @@ def write(name: str, parent: Path) -> tuple[Path, list[Path]]:
     module = f"gankit_plugin_{name.replace('-', '_')}"
     title = "".join(part.capitalize() for part in name.split("-"))
     title += "GAN" if title in _TAKEN or keyword.iskeyword(title) else ""
-    words = {"NAME": name, "MODULE": module, "CLASS": title}
+    series = ".".join(__version__.split(".")[:2])  # no upper end: a gankit that breaks plugins reads another group
+    words = {"NAME": name, "MODULE": module, "CLASS": title, "SERIES": series}
     folder = parent / f"gankit-plugin-{name}"
     texts = {
         folder / "pyproject.toml": PYPROJECT,
@@ -153,7 +155,7 @@ def write(name: str, parent: Path) -> tuple[Path, list[Path]]:
         folder.mkdir(parents=True)
         (folder / module).mkdir()
         for path, text in texts.items():
-            path.write_text(re.sub("NAME|MODULE|CLASS", lambda match: words[match[0]], text), encoding="utf-8")
+            path.write_text(re.sub("|".join(words), lambda match: words[match[0]], text), encoding="utf-8")
     except FileExistsError:
         raise UsageError(f"{folder} exists already; choose another --dir or name") from None
     except OSError as error:
