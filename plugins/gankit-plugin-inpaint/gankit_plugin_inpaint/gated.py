@@ -182,16 +182,8 @@ class GatedFiller(nn.Module):
         return dict(zip(("coarse", "fine"), errors, strict=True))
 
     def judged(self, drawn: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the discriminator sees of what was drawn, and the mask beside it.
-
-        With `spread` as parts of the image's contrast, too: of dark images with little of it a discriminator sees
-        hardly more than their brightness, and tells nothing apart.
-        """
-        seen = torch.where(mask > 0, drawn, images)
-        if self.spread:
-            mean, contrast = contrast_of(images)
-            seen = (seen - mean) / contrast
-        return seen, mask
+        """What the discriminator sees of what was drawn, and the mask beside it."""
+        return torch.where(mask > 0, drawn, images), mask
 
     def check_mask(self, mask: Tensor) -> None:
         """Any can be filled."""
