@@ -8,7 +8,7 @@ gankit's wheel is named by what its libraries need of the system (auditwheel); t
 it. With --cuda there is a second one, with CUDA kernels too, for which torch must be a CUDA build and nvcc be there.
 
 The same commit gives the same bytes under the same compiler, torch and setuptools: times are the commit's
-(SOURCE_DATE_EPOCH, if set).
+(SOURCE_DATE_EPOCH, if set). In the CUDA wheel nvcc writes the numbers of its processes.
 """
 
 from __future__ import annotations
