@@ -29,6 +29,7 @@ from gankit.cli import (
     sample,
     train,
     translate,
+    ui,
 )
 from gankit.cli.explain import INTERRUPTED, explain
 from gankit.cli.output import warn
@@ -55,7 +56,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["run", "resume", "sample", "translate", "reconstruct", "interpolate", "animate", "eval"]
-        order += ["report", "export", "import", "list", "data", "plugins", "doctor", "bench"]
+        order += ["report", "ui", "export", "import", "list", "data", "plugins", "doctor", "bench"]
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -72,6 +73,7 @@ def build() -> typer.Typer:
     app.command("animate")(animate.animate)
     app.command("eval")(evaluate.evaluate)
     app.command("report")(report.report)
+    app.command("ui")(ui.ui)
     app.command("export")(export.export)
     app.add_typer(importing.app, name="import")
     app.command("list")(plugins.list_all)

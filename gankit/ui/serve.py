@@ -1,0 +1,61 @@
+"""The server of the page."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+from gankit.errors import GankitError
+from gankit.ui.guard import Guard
+from gankit.ui.runs import Runs
+from gankit.ui.settings import Settings, listening, unusable
+from gankit.ui.studio import Studio
+
+QUIET = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""Nothing that Gradio brings asks or tells another machine anything."""
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> None:
+    """Serves the page until it is interrupted; `say` is told where it is."""
+    with listening(settings.host, settings.port) as opened, tempfile.TemporaryDirectory(prefix="gankit-ui-") as made:
+        files = Path(made).resolve()
+        os.environ.update(QUIET, GRADIO_TEMP_DIR=str(files))
+        try:
+            import uvicorn
+            from fastapi import FastAPI, HTTPException
+            from fastapi.responses import FileResponse
+
+            from gankit.ui.page import mounted
+        except ImportError as error:
+            raise unusable(error) from error
+        studio = Studio(Runs(settings.root), files, settings.device)
+        app = FastAPI(openapi_url=None)
+
+        @app.get("/report")
+        def report(run: str) -> FileResponse:
+            try:
+                return FileResponse(studio.report(run), media_type="text/html", headers={"cache-control": "no-store"})
+            except GankitError as error:
+                raise HTTPException(404, str(error)) from error
+
+        guarded = Guard(mounted(app, studio), files, settings.host, settings.password)
+        port = opened.getsockname()[1]
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        place = f"http://{'localhost' if settings.host in ('0.0.0.0', '::') else name}:{port}/"
+        say(f"runs in {settings.root}: {place} (Ctrl-C ends it)")
+        if settings.browser:
+            threading.Timer(1, webbrowser.open, [place]).start()
+        config = uvicorn.Config(guarded, log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[opened])
+
+
+__all__ = ["serve"]
