@@ -29,13 +29,14 @@ NOTHING = "<p>There are no runs here yet. Train one: <code>gankit run VARIANT</c
 
 def mounted(app: FastAPI, studio: Studio) -> FastAPI:
     """`app` with the page at its root."""
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     theme = gr.themes.Default(font=FONTS, font_mono=MONO)
     return gr.mount_gradio_app(
         app,
         page(studio),
         "/",
         theme=theme,
-        css_paths=Path(__file__).with_name("page.css"),
+        head=f"<style>{style}</style>",  # as `css` Gradio would put a name of its own before each rule
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -53,19 +54,22 @@ def page(studio: Studio) -> gr.Blocks:
         root = escape(str(studio.runs.root))
         gr.HTML(f"<h1>gankit</h1><p>Runs in <code>{root}</code></p>", elem_classes="gk-head")
         with gr.Row():
-            run = gr.Dropdown([], label="Run", scale=4, min_width=260)
-            to = gr.Dropdown([], label="What it draws", visible=False, min_width=120)
-            checkpoint = gr.Dropdown(["best", "latest"], value="best", label="Checkpoint", scale=2, min_width=220)
+            run = gr.Dropdown([], label="Run", interactive=True, scale=4, min_width=260)
+            to = gr.Dropdown([], label="What it draws", interactive=True, visible=False, min_width=120)
+            checkpoint = gr.Dropdown(
+                ["best", "latest"], value="best", label="Checkpoint", interactive=True, scale=2, min_width=220
+            )
         known, seen = gr.State({}), gr.State("")
+        subject = gr.State(None)  # the run, and what it draws: together, since the tabs are made anew when it changes
         with gr.Tabs():
             with gr.Tab("Run"):
                 watched = gr.HTML(NOTHING)
             with gr.Tab("Draw"):
-                draw_tab(studio, made, run, to, checkpoint)
+                draw_tab(studio, subject, checkpoint)
             with gr.Tab("Translate"):
-                translate_tab(studio, made, run, to, checkpoint)
+                translate_tab(studio, subject, checkpoint)
             with gr.Tab("Interpolate"):
-                interpolate_tab(studio, made, run, to, checkpoint)
+                interpolate_tab(studio, subject, checkpoint)
             with gr.Tab("Report") as report:
                 shown = gr.HTML()
                 anew = gr.Button("Make it anew", size="sm")
@@ -89,19 +93,20 @@ def page(studio: Studio) -> gr.Blocks:
             return [*offered, now, gr.skip() if text == panel_before else text, text]
 
         def choose_run(chosen: str | None) -> list[Any]:
-            """What the run that was chosen draws, and its checkpoints."""
+            """What the run that was chosen draws, its checkpoints, and both as the subject of the tabs."""
             if chosen is None:
-                return [gr.update(choices=[], visible=False), gr.skip()]
+                return [gr.update(choices=[], visible=False), gr.skip(), None]
             produces = studio.open(chosen).variant.produces
-            update = gr.update(choices=list(produces), value=produces[0] if produces else None)
-            update["visible"] = len(produces) > 1
-            return [update, gr.update(choices=_checkpoints(studio, chosen), value="best")]
+            first = produces[0] if produces else None
+            draws = gr.update(choices=list(produces), value=first, visible=len(produces) > 1)
+            return [draws, gr.update(choices=_checkpoints(studio, chosen), value="best"), (chosen, first)]
 
         looking: dict[str, Any] = {"inputs": [run, known, seen], "outputs": [run, checkpoint, known, watched, seen]}
         made.load(told(look), **looking, **QUICK)
         gr.Timer(EVERY).tick(told(look), **looking, **QUICK)
         run.change(told(look), **looking, **QUICK)
-        run.change(told(choose_run), run, [to, checkpoint], **QUICK)
+        run.change(told(choose_run), run, [to, checkpoint, subject], **QUICK)
+        to.input(lambda *both: both, [run, to], subject, **QUICK)  # not when `choose_run` sets it
         framed = functools.partial(_frame, studio)
         report.select(told(framed), run, shown, **QUICK)
         anew.click(told(framed), run, shown, **QUICK)

@@ -54,12 +54,19 @@ def _made(control: Control, high: float) -> list[Any]:
             ]
         case "texts":
             words = f"{name}, one a line"
-            return [gr.Textbox(label=words, lines=2, max_lines=8, max_length=MOST_LETTERS, info=_else(control))]
+            return [
+                gr.Textbox(
+                    label=words, interactive=True, lines=2, max_lines=8, max_length=MOST_LETTERS, info=_else(control)
+                )
+            ]
         case "sliders":
-            chosen = gr.Checkbox(label=f"Set {name}", info="else as the run draws it")
+            chosen = gr.Checkbox(label=f"Set {name}", interactive=True, info="else as the run draws it")
             count = control.count
             names = [name] if count == 1 else [f"{name} {index + 1}" for index in range(count)]
-            return [chosen, *(gr.Slider(-REACH, REACH, value=0, step=0.05, label=one) for one in names)]
+            return [
+                chosen,
+                *(gr.Slider(-REACH, REACH, value=0, step=0.05, label=one, interactive=True) for one in names),
+            ]
         case "box":
             return [
                 gr.HTML(
@@ -74,12 +81,17 @@ def _made(control: Control, high: float) -> list[Any]:
             ]
         case "picture":
             return [upload(name)]
-    return [gr.Textbox(label=name, max_length=MOST_LETTERS, info=f"{control.count} numbers; {_else(control)}")]
+    return [
+        gr.Textbox(
+            label=name, interactive=True, max_length=MOST_LETTERS, info=f"{control.count} numbers; {_else(control)}"
+        )
+    ]
 
 
 def upload(name: str) -> Any:
-    """Where an image is dropped; the file comes as it is, with its opacity and all its bits."""
-    return gr.Image(label=name, type="filepath", image_mode=None, sources=["upload"], buttons=[], height=260)
+    """Where an image is dropped. It comes as it is, with its opacity and all its bits; Gradio's own field for images
+    would read it first, and knows fewer formats."""
+    return gr.File(label=name, interactive=True, type="filepath", file_types=["image"], height=140)
 
 
 def _else(control: Control) -> str:

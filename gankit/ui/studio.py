@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gankit.api import open_run
 from gankit.data.files import SUFFIXES
@@ -161,7 +161,7 @@ class Studio:
             raise UsageError(f"{source.name}: not the name of an image; let it end in one of {endings}.")
         with self._turn:
             run, produces, key = self._asked(name, to)
-            controls = self.beside(run, key, way)
+            controls = self.beside(run, key)
             asked = asking.given(controls, values)
             saved = run.directory.resolve(_word(checkpoint))
             folder = self._folder()
@@ -186,9 +186,9 @@ class Studio:
             return Changed(self._shown(source, folder), target, target, line)
 
     @staticmethod
-    def beside(run: Run, produces: str, how: Literal["translate", "reconstruct"]) -> list[Control]:
+    def beside(run: Run, produces: str) -> list[Control]:
         """Controls of what is asked for beside the image that is changed."""
-        source = asking.offers(run.variant, run.spec, produces).source if how == "translate" else produces
+        source = asking.offers(run.variant, run.spec, produces).source or produces
         return [one for one in asking.controls(run.variant, run.spec, produces) if one.name != source]
 
     def report(self, name: object) -> Path:

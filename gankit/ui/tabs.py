@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from gankit.errors import UsageError
 from gankit.run import Run
 from gankit.sampling.conditions import choose
 from gankit.ui import asking
+from gankit.ui.asking import Control
 from gankit.ui.parts import Part, parts, upload, values
 from gankit.ui.saying import said, told
 from gankit.ui.studio import Drawn, Studio
@@ -28,26 +29,32 @@ QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 class Asked:
     """What a tab is about: the run that is chosen, and what of its images."""
 
-    def __init__(self, studio: Studio, name: str | None, to: str | None) -> None:
-        if name is None:
-            raise UsageError("choose a run.")
+    def __init__(self, studio: Studio, name: str, to: str | None) -> None:
+        self.name, self.to = name, to
         self.run: Run = studio.open(name)
-        produces = self.run.variant.produces
-        self.key = choose(self.run.variant, to if to in produces else None)
+        self.key = choose(self.run.variant, to)
         self.offers = asking.offers(self.run.variant, self.run.spec, self.key)
 
-    def parts(self, without: str = "", hidden: str = "") -> list[Part]:
-        controls = asking.controls(self.run.variant, self.run.spec, self.key)
-        return parts([one for one in controls if one.name != without], self.run.spec, self.key, hidden)
+    def parts(self, controls: Sequence[Control], hidden: str = "") -> list[Part]:
+        return parts(controls, self.run.spec, self.key, hidden)
+
+    @property
+    def controls(self) -> list[Control]:
+        return asking.controls(self.run.variant, self.run.spec, self.key)
 
 
-def _tab(made: gr.Blocks, run: Any, to: Any, fill: Callable[[Asked], None], studio: Studio) -> None:
-    """What `fill` puts on a tab, anew for each run that is chosen."""
+def _tab(subject: Any, fill: Callable[[Asked], None], studio: Studio) -> None:
+    """What `fill` puts on a tab, anew for each run that is chosen.
 
-    @gr.render(inputs=[run, to], triggers=[made.load, run.change, to.change], show_progress="hidden")
-    def filled(name: str | None, chosen: str | None) -> None:
+    What it is of is kept here, and is none of what a page sends when something is drawn.
+    """
+
+    @gr.render(inputs=subject, triggers=[subject.change], show_progress="hidden")
+    def filled(chosen: tuple[str, str | None] | None) -> None:
         try:
-            fill(Asked(studio, name, chosen))
+            if chosen is None:
+                raise UsageError("Choose a run.")
+            fill(Asked(studio, *chosen))
         except Exception as error:
             gr.HTML(f"<p>{escape(said(error))}</p>")
 
@@ -102,7 +109,7 @@ def _shown(drawn: Drawn) -> list[Any]:
 def _picture(path: Path | None) -> Any:
     if path is None:
         return gr.update(value=None)
-    return gr.update(value=str(path), elem_classes=["gk-small"] if _small(path) else [])
+    return gr.update(value=str(path), elem_classes=["gk-sheet", "gk-small"] if _small(path) else ["gk-sheet"])
 
 
 def _small(path: Path) -> bool:
@@ -111,29 +118,29 @@ def _small(path: Path) -> bool:
         return max(image.size) < SMALL
 
 
-def draw_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoint: Any) -> None:
+def draw_tab(studio: Studio, subject: Any, checkpoint: Any) -> None:
     def fill(asked: Asked) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                own = asked.parts()
-                count = gr.Slider(1, asking.MOST_SAMPLES, value=16, step=1, label="Count")
+                own = asked.parts(asked.controls)
+                count = gr.Slider(1, asking.MOST_SAMPLES, value=16, step=1, label="Count", interactive=True)
                 seed = _seed()
                 button = gr.Button("Draw", variant="primary")
                 again = gr.Button("Draw with the next seed")
             with gr.Column(scale=3, min_width=280):
                 outputs = _results()
 
-        def draw(name: Any, chosen: Any, saved: Any, n: Any, number: Any, *flat: Any) -> list[Any]:
-            return _shown(studio.sample(name, chosen, saved, values(own, flat), n, number))
+        def draw(saved: Any, n: Any, number: Any, *flat: Any) -> list[Any]:
+            return _shown(studio.sample(asked.name, asked.to, saved, values(own, flat), n, number))
 
-        inputs = [run, to, checkpoint, count, seed, *(one for part in own for one in part.components)]
+        inputs = [checkpoint, count, seed, *(one for part in own for one in part.components)]
         button.click(told(draw), inputs, outputs, **DRAWING)
         again.click(_next, seed, seed, **QUICK).success(told(draw), inputs, outputs, **DRAWING)
 
-    _tab(made, run, to, fill, studio)
+    _tab(subject, fill, studio)
 
 
-def interpolate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoint: Any) -> None:
+def interpolate_tab(studio: Studio, subject: Any, checkpoint: Any) -> None:
     def fill(asked: Asked) -> None:
         can = asked.offers.between
         if not can:
@@ -141,14 +148,22 @@ def interpolate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoi
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 first = can[0]
-                between = gr.Radio(list(can), value=first, label="Between", visible=len(can) > 1)
-                texts = gr.Textbox(label="Captions, two or more, one a line", lines=3, visible=first == "captions")
-                images = gr.File(
-                    label="Images, two or more", file_count="multiple", type="filepath", visible=first == "images"
+                between = gr.Radio(list(can), value=first, label="Between", interactive=True, visible=len(can) > 1)
+                texts = gr.Textbox(
+                    label="Captions, two or more, one a line", interactive=True, lines=3, visible=first == "captions"
                 )
-                own = asked.parts(hidden=asking.TEXT if first == "captions" else "")
-                rows = gr.Slider(1, asking.MOST_ROWS, value=4, step=1, label="Rows", visible=first == "codes")
-                frames = gr.Slider(2, asking.MOST_FRAMES, value=8, step=1, label="Frames a row")
+                images = gr.File(
+                    label="Images, two or more",
+                    interactive=True,
+                    file_count="multiple",
+                    type="filepath",
+                    visible=first == "images",
+                )
+                own = asked.parts(asked.controls, asking.TEXT if first == "captions" else "")
+                rows = gr.Slider(
+                    1, asking.MOST_ROWS, value=4, step=1, label="Rows", interactive=True, visible=first == "codes"
+                )
+                frames = gr.Slider(2, asking.MOST_FRAMES, value=8, step=1, label="Frames a row", interactive=True)
                 seed = _seed()
                 button = gr.Button("Interpolate", variant="primary")
             with gr.Column(scale=3, min_width=280):
@@ -158,31 +173,20 @@ def interpolate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoi
             shown = [way == one for one in ("captions", "images", "codes")] + [way != "captions"] * len(captions)
             return [gr.update(visible=one) for one in shown]
 
-        def draw(
-            name: Any,
-            chosen: Any,
-            saved: Any,
-            way: Any,
-            lines: Any,
-            files: Any,
-            n: Any,
-            m: Any,
-            number: Any,
-            *flat: Any,
-        ) -> list[Any]:
-            asked_for = values(own, flat)
-            return _shown(studio.interpolate(name, chosen, saved, asked_for, way, lines, files, n, m, number))
+        def draw(saved: Any, way: Any, lines: Any, files: Any, n: Any, m: Any, number: Any, *flat: Any) -> list[Any]:
+            given = values(own, flat)
+            return _shown(studio.interpolate(asked.name, asked.to, saved, given, way, lines, files, n, m, number))
 
-        inputs = [run, to, checkpoint, between, texts, images, rows, frames, seed]
+        inputs = [checkpoint, between, texts, images, rows, frames, seed]
         inputs += [one for part in own for one in part.components]
         captions = [one for part in own if part.control.name == asking.TEXT for one in part.components]
         between.change(switch, between, [texts, images, rows, *captions], **QUICK)
         button.click(told(draw), inputs, outputs, **DRAWING)
 
-    _tab(made, run, to, fill, studio)
+    _tab(subject, fill, studio)
 
 
-def translate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoint: Any) -> None:
+def translate_tab(studio: Studio, subject: Any, checkpoint: Any) -> None:
     def fill(asked: Asked) -> None:
         ways = (["translate"] if asked.offers.source else []) + (["reconstruct"] if asked.offers.reconstructs else [])
         if not ways:
@@ -190,17 +194,19 @@ def translate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoint
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 image = upload("Image")
-                how = gr.Radio(ways, value=ways[0], label="How", visible=len(ways) > 1)
-                own = asked.parts(without=asked.offers.source or asked.key)
+                how = gr.Radio(ways, value=ways[0], label="How", interactive=True, visible=len(ways) > 1)
+                own = asked.parts(studio.beside(asked.run, asked.key))
                 fit = gr.Radio(
                     [("stretched to what the model takes", "stretch"), ("in overlapping tiles", "tiles")],
                     value="stretch",
                     label="An image of another size goes through it",
+                    interactive=True,
                 )
                 size = gr.Radio(
                     [("that of the image", "input"), ("that of the model", "model")],
                     value="input",
                     label="Size of the result",
+                    interactive=True,
                 )
                 seed = _seed()
                 button = gr.Button("Translate" if ways[0] == "translate" else "Reconstruct", variant="primary")
@@ -214,21 +220,20 @@ def translate_tab(studio: Studio, made: gr.Blocks, run: Any, to: Any, checkpoint
                         after = _image("What became of it")
                 outputs = [before, after, *_kept()]
 
-        def change(
-            name: Any, chosen: Any, saved: Any, file: Any, way: Any, fitted: Any, sized: Any, number: Any, *flat: Any
-        ) -> list[Any]:
-            done = studio.change(name, chosen, saved, values(own, flat), way, file, fitted, sized, number)
+        def change(saved: Any, file: Any, way: Any, fitted: Any, sized: Any, number: Any, *flat: Any) -> list[Any]:
+            beside = values(own, flat)
+            done = studio.change(asked.name, asked.to, saved, beside, way, file, fitted, sized, number)
             offered = gr.update(value=str(done.file), label="Download PNG", interactive=True)
             return [_picture(done.before), _picture(done.after), offered, done.command]
 
-        inputs = [run, to, checkpoint, image, how, fit, size, seed, *(one for part in own for one in part.components)]
+        inputs = [checkpoint, image, how, fit, size, seed, *(one for part in own for one in part.components)]
         button.click(told(change), inputs, outputs, **DRAWING)
 
-    _tab(made, run, to, fill, studio)
+    _tab(subject, fill, studio)
 
 
 def _seed() -> Any:
-    return gr.Number(0, label="Seed", precision=0, minimum=0, maximum=asking.LAST_SEED)
+    return gr.Number(0, label="Seed", interactive=True, precision=0, minimum=0, maximum=asking.LAST_SEED)
 
 
 def _next(seed: Any) -> int:
