@@ -13,7 +13,7 @@ ifeq ($(TORCH_CUDA_ARCH_LIST)$(shell timeout 10 nvidia-smi -L 2>/dev/null | grep
 export GANKIT_CUDA ?= 0
 endif
 
-.PHONY: demo install test lint ctest docs dist bench clean
+.PHONY: demo install test uitest lint ctest docs dist bench clean
 .DELETE_ON_ERROR:
 
 demo: install            ## build, install, train StackGAN on captioned digits, draw its sample sheet
@@ -40,6 +40,17 @@ $(VENV)/.dev: $(VENV)/.gankit
 # is trained. With WORKERS=0 all run in this process, as --pdb and -s need.
 test: $(VENV)/.dev       ## every test of the core and of the plugins
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# Gradio holds Pillow back: what the page needs has an environment of its own, which sees all that is in the other
+$(VENV)-ui/.ui: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)-ui
+	$(VENV)/bin/python -c "import sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))" \
+	  > $$($(VENV)-ui/bin/python -c "import sysconfig as s; print(s.get_path('purelib'))")/gankit-ui.pth
+	$(PIP) --python $(VENV)-ui install --quiet --group ui
+	touch $@
+
+uitest: $(VENV)-ui/.ui   ## gankit ui and its server, and by clicks and keys in Chromium, if there is one
+	OMP_NUM_THREADS=1 $(VENV)-ui/bin/python -m pytest tests/ui $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev       ## style, types, and which way imports run
 	$(VENV)/bin/ruff check .
@@ -71,4 +82,4 @@ bench: install           ## kernels against a plain copy, eager torch and torch.
 	$(VENV)/bin/gankit bench ops
 
 clean:
-	rm -rf $(VENV) build *.egg-info plugins/*/*.egg-info gankit/_C*.so
+	rm -rf $(VENV) $(VENV)-ui build *.egg-info plugins/*/*.egg-info gankit/_C*.so

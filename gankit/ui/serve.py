@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gankit.errors import GankitError
 from gankit.ui.guard import Guard
@@ -49,12 +51,18 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
 
         guarded = Guard(mounted(app, studio), files, settings.host, settings.password)
         port = opened.getsockname()[1]
-        name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        place = f"http://{'localhost' if settings.host in ('0.0.0.0', '::') else name}:{port}/"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        place = f"http://{'localhost' if settings.host in ('0.0.0.0', '::') else host}:{port}/"
         say(f"runs in {settings.root}: {place} (Ctrl-C ends it)")
         if settings.browser:
             threading.Timer(1, webbrowser.open, [place]).start()
-        config = uvicorn.Config(guarded, log_level="warning", access_log=False, server_header=False)
+        for name in ("SIGTERM", "SIGHUP"):  # they end it as Ctrl-C does: files are removed
+            if number := getattr(signal, name, None):
+                signal.signal(number, signal.default_int_handler)
+        # a page that is open somewhere asks without end: its end is not waited for, and that it comes is no error
+        level = "critical" if os.environ.get("GANKIT_DEBUG", "0") in ("", "0") else "warning"
+        quiet: dict[str, Any] = {"log_level": level, "access_log": False, "server_header": False}
+        config = uvicorn.Config(guarded, timeout_graceful_shutdown=1, **quiet)
         uvicorn.Server(config).run(sockets=[opened])
 
 

@@ -61,7 +61,10 @@ def serve(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Serve:
         paths = [str(made.site), *(path for path in sys.path if path)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
         command = [sys.executable, "-m", "gankit", "ui", str(root), "--port", "0", "--device", "cpu", *arguments]
-        log = tmp_path_factory.mktemp("served") / "log"
+        home = tmp_path_factory.mktemp("served")
+        log, files = home / "log", home / "files"
+        files.mkdir()
+        env["TMPDIR"] = str(files)
         with log.open("wb") as told, subprocess.Popen(command, env=env, stdout=told, stderr=told) as process:
             try:
                 while not (found := re.search(r"http://\S+/ ", log.read_text())):
@@ -71,6 +74,8 @@ def serve(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Serve:
             finally:
                 process.terminate()
                 process.wait(30)
+        assert log.read_text().endswith("\ninterrupted\n")
+        assert not list(files.glob("gankit-ui-*"))  # what was drawn goes with it
 
     return serve
 

@@ -205,7 +205,7 @@ def test_what_no_page_sends_is_refused_in_a_line_or_two(draw, changed, said):
         ({"fit": "crop"}, "fit 'crop'"),
         ({"size": "huge"}, "size 'huge'"),
         ({"how": "destroy"}, "how 'destroy'"),
-        ({"how": "reconstruct", "values": [None]}, "cannot reconstruct"),
+        ({"how": "reconstruct"}, "cannot reconstruct"),
         ({"values": ["x"]}, "not that of this run any more"),
     ],
 )
