@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,8 @@ def page(studio: Studio) -> gr.Blocks:
         run.change(told(look), **looking, **QUICK)
         run.change(told(choose_run), run, [to, checkpoint, subject], **QUICK)
         to.input(lambda *both: both, [run, to], subject, **QUICK)  # not when `choose_run` sets it
-        framed = functools.partial(_frame, studio)
-        report.select(told(framed), run, shown, **QUICK)
-        anew.click(told(framed), run, shown, **QUICK)
-        run.change(lambda: "", None, shown, **QUICK)
+        for shows in (run.change, report.select, anew.click):
+            shows(told(functools.partial(_frame, studio)), run, shown, **QUICK)
     made.queue(max_size=64, api_open=False)
     return made
 
@@ -128,11 +127,13 @@ def _checkpoints(studio: Studio, name: str) -> list[tuple[str, str]]:
 
 
 def _frame(studio: Studio, name: str | None) -> str:
-    """The run's report, within the page; its own policy lets nothing of it out."""
+    """The run's report, within the page, made when it is seen; its own policy lets nothing of it out."""
+    if name is None:
+        return CHOOSE
     run = studio.runs.open(name)
     title = escape(f"Report of {run.path.name}", quote=True)
-    address = f"report?run={quote(str(name), safe='')}"
-    return f'<iframe class="gk-page" src="{address}" title="{title}" sandbox="allow-scripts"></iframe>'
+    address = f"report?run={quote(name, safe='')}&amp;asked={time.time_ns()}"  # another one each time
+    return f'<iframe class="gk-page" src="{address}" title="{title}" sandbox="allow-scripts" loading="lazy"></iframe>'
 
 
 __all__ = ["mounted", "page"]

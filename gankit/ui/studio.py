@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gankit.api import open_run
@@ -194,6 +195,11 @@ class Studio:
     def report(self, name: object) -> Path:
         """The page about a run, made now."""
         run = self.runs.open(name)
+        for path in (*run.path.glob("*"), *run.path.glob("samples/*")):
+            if path.is_symlink() and not self.runs.inside(path):
+                raise UsageError(
+                    f"{path} is a link that leads out of the runs: see gankit report {quote(str(run.path))}"
+                )
         with self._turn:
             return make_report([run.path], self._folder() / "report.html").path
 

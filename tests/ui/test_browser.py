@@ -270,6 +270,7 @@ def test_a_run_that_trains_is_watched(serve, made, browser, tmp_path, visit):
             expect(page.get_by_label("Run", exact=True)).to_have_value("painter on painter-dots, 0001: training")
         shutil.rmtree(path)
         expect(page.get_by_text("is not here any more")).to_be_visible(timeout=20_000)
+        page.context.close()
 
 
 def test_with_a_password_a_browser_asks_for_it(serve, visit):
@@ -279,3 +280,4 @@ def test_with_a_password_a_browser_asks_for_it(serve, visit):
         panel = tab(page, "Draw")
         panel.get_by_role("button", name="Draw", exact=True).click()
         assert drawn(page, panel).any()
+        page.context.close()

@@ -250,3 +250,15 @@ def test_a_report_is_made_of_a_run_that_is_here(studio, made):
     assert "painter" in page
     with pytest.raises(UsageError, match="there is no run"):
         studio.report("../painter-painter-dots/0001")
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "samples/000009.png", "samples"])
+def test_no_report_shows_what_lies_elsewhere(made, tmp_path, name):
+    path = shutil.copytree(made.painter, tmp_path / "runs" / "painter-painter-dots" / "0001")
+    (tmp_path / "scratch").mkdir()
+    if name == "samples":
+        shutil.rmtree(path / name)
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(made.painter / name)
+    with pytest.raises(UsageError, match="a link that leads out of the runs"):
+        Studio(Runs(tmp_path / "runs"), tmp_path / "scratch", "cpu").report("painter-painter-dots/0001")
