@@ -12,7 +12,7 @@ from gankit.cli.output import say
 
 
 def ui(
-    runs: Annotated[Path, typer.Argument(metavar="[RUNS]", help="Where runs are: what was --out, or a run.")] = Path(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Where runs are: what was --out, or a run.")] = Path(
         "runs"
     ),
     host: Annotated[
@@ -28,7 +28,7 @@ def ui(
 ) -> None:
     """Look at runs in a browser: watch them train, draw, translate, interpolate.
 
-    Nobody but this machine reaches the page unless --host says so. Needs Gradio: pip install 'gankit[ui]'.
+    Nobody but this machine reaches the page unless --host says so. Needs Gradio, the extra ui.
     """
     from gankit.ui.settings import settled
 
