@@ -182,8 +182,13 @@ class GatedFiller(nn.Module):
         return dict(zip(("coarse", "fine"), errors, strict=True))
 
     def judged(self, drawn: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the discriminator sees of what was drawn, and the mask beside it."""
-        return torch.where(mask > 0, drawn, images), mask
+        """What the discriminator sees of what was drawn, and the mask beside it; with `spread` in parts of the true
+        image's contrast: of a dark image it would see brightness alone."""
+        seen = torch.where(mask > 0, drawn, images)
+        if self.spread:
+            mean, contrast = contrast_of(images)
+            seen = (seen - mean) / contrast
+        return seen, mask
 
     def check_mask(self, mask: Tensor) -> None:
         """Any can be filled."""

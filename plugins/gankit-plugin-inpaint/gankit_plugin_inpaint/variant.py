@@ -94,7 +94,7 @@ class Inpaint(Variant[InpaintConfig]):
     random = False
     keeps = MASK
     averaged = ("filler",)
-    metric = "psnr"
+    metric = "swd"
     metrics: ClassVar = {"psnr": "larger"}
     presets: ClassVar = {
         "default": {
@@ -112,8 +112,8 @@ class Inpaint(Variant[InpaintConfig]):
             "d_width": 32,
             "d_layers": 4,
             "d_norm": "none",
-            "penalty": 10.0,
-            "adversarial": 0.02,
+            "penalty": 1.0,
+            "adversarial": 0.1,
             "loss": "bce",
             "optim.lr": 1e-3,
             "optim.schedule": "linear",
