@@ -77,7 +77,9 @@ def test_a_penalty_holds_a_discriminator_without_norm() -> None:
     judge = made.networks["discriminator"]
     assert not any("parametrizations" in name for name, _ in judge.named_parameters())
     step = made.new_step(0)
-    seen = torch.cat([step.batch["image"], made.variant._step_mask(step)], 1).requires_grad_()
+    image = step.batch["image"]
+    parts = (image - image.mean((1, 2, 3), keepdim=True)) / image.std((1, 2, 3), keepdim=True, correction=0)
+    seen = torch.cat([parts, made.variant._step_mask(step)], 1).requires_grad_()
     (slope,) = torch.autograd.grad(judge(seen).flatten(1).mean(1).sum(), seen)
     found = made.variant._discriminator(step)
     assert set(found) == {"penalty", "adversarial"}

@@ -62,3 +62,15 @@ def test_a_filler_begins_with_what_spreads_and_learns_what_to_change() -> None:
         optimizer.step()
         errors.append(loss.item())
     assert errors[-1] < 0.7 * errors[0]
+
+
+def test_a_dark_image_is_judged_as_a_bright_one_is() -> None:
+    torch.manual_seed(0)
+    filler, mask = GatedFiller(3, 8, spread=True), box(32, 32).expand(2, -1, -1, -1)
+    images, drawn = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    seen, along = filler.judged(drawn, images, mask)
+    dark, _ = filler.judged(drawn * 0.1 - 0.9, images * 0.1 - 0.9, mask)
+    torch.testing.assert_close(dark, seen, rtol=1e-3, atol=1e-3)
+    assert along is mask
+    grey, _ = filler.judged(*torch.full((2, 2, 3, 32, 32), 0.5), mask)  # no contrast at all
+    assert torch.equal(grey, torch.zeros_like(grey))
