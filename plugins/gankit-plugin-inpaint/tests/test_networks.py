@@ -6,9 +6,9 @@ import pytest
 import torch
 from gankit_plugin_inpaint import Inpaint
 from gankit_plugin_inpaint.attention import SHARPNESS, contextual_attention, propagate
+from gankit_plugin_inpaint.config import InpaintConfig
 from gankit_plugin_inpaint.context_encoder import CentreDiscriminator, CentreFiller
 from gankit_plugin_inpaint.gated import GatedFiller, PatchDiscriminator
-from gankit_plugin_inpaint.variant import InpaintConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
