@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from gankit.plugin import DataSpec
 from gankit.runs import checkpoint
 from gankit.runs.checkpoint import Checkpoint, DamagedCheckpoint
 from gankit.runs.data_spec import KeptSpec, difference, read_spec, write_spec
+from gankit.runs.lock import is_locked, locked
 from gankit.runs.tensor_folder import ASIDE, recover
 
 T = TypeVar("T")
@@ -218,44 +219,13 @@ class RunDir:
         """`other` as seen from this run, so that ``runs`` can be moved as a whole."""
         return Path(os.path.relpath(other, self.path)).as_posix()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Only one process trains a run at a time. The lock goes with the process, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        try:
-            handle = os.open(self.path, os.O_RDONLY)
-        except OSError as error:
-            raise GankitError(f"{self.path} cannot be opened: {error.strerror or error}") from error
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{self.path} is being trained by another process.") from None
-            except OSError:
-                pass  # a file system without locks
-            yield
-        finally:
-            os.close(handle)
+    def lock(self) -> AbstractContextManager[None]:
+        """Only one process trains a run at a time: :class:`UsageError` if another does."""
+        return locked(self.path)
 
     def is_locked(self) -> bool:
         """Whether a process trains the run now, as far as that can be seen."""
-        try:
-            import fcntl
-
-            handle = os.open(self.path, os.O_RDONLY)
-        except (ImportError, OSError):
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return isinstance(error, BlockingIOError)
-        finally:
-            os.close(handle)
-        return False
+        return is_locked(self.path)
 
     def _pointer(self, name: str) -> str | None:
         """What a pointer names: None if there is none, "" if it cannot be read."""
