@@ -183,8 +183,9 @@ class GatedFiller(nn.Module):
 
     def judged(self, drawn: Tensor, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the discriminator sees of what was drawn, and the mask beside it; with `spread` in parts of the true
-        image's contrast: of a dark image it would see brightness alone."""
-        seen = torch.where(mask > 0, drawn, images)
+        image's contrast: of a dark image it would see brightness alone. What lies beyond [-1, 1] it sees as it will be
+        shown, so that there is nothing to be gained there."""
+        seen = torch.where(mask > 0, drawn.clamp(-1, 1), images)
         if self.spread:
             mean, contrast = contrast_of(images)
             seen = (seen - mean) / contrast

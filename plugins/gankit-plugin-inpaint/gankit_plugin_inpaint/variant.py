@@ -30,7 +30,7 @@ class Inpaint(Variant[InpaintConfig]):
     metrics: ClassVar = {"psnr": "larger"}
     presets: ClassVar = {
         "default": {
-            "steps": 2000,
+            "steps": 1500,
             "batch_size": 16,
             "precision": "auto",
             "sample_n": 8,
@@ -44,12 +44,13 @@ class Inpaint(Variant[InpaintConfig]):
             "d_width": 32,
             "d_layers": 4,
             "d_norm": "none",
-            "penalty": 1.0,
+            "penalty": 3.0,
             "adversarial": 0.1,
             "loss": "bce",
             "optim.lr": 1e-3,
             "optim.schedule": "linear",
             "d_optim.lr": 5e-4,
+            "d_optim.schedule": "linear",
         },
         # the paper's networks and setting, for images of 256x256
         "paper": {
