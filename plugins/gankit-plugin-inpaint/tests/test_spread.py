@@ -74,3 +74,13 @@ def test_a_dark_image_is_judged_as_a_bright_one_is() -> None:
     assert along is mask
     grey, _ = filler.judged(*torch.full((2, 2, 3, 32, 32), 0.5), mask)  # no contrast at all
     assert torch.equal(grey, torch.zeros_like(grey))
+
+
+def test_there_is_nothing_to_be_gained_beyond_the_colours_that_are_shown() -> None:
+    filler, mask = GatedFiller(3, 8, spread=True), box(32, 32)
+    images, drawn = torch.rand(2, 1, 3, 32, 32) * 2 - 1
+    drawn = (9 * drawn.sign()).requires_grad_()
+    seen, _ = filler.judged(drawn, images, mask)
+    assert torch.equal(seen, filler.judged(drawn.sign(), images, mask)[0])
+    (slope,) = torch.autograd.grad(seen.square().sum(), drawn)
+    assert not slope.any()
