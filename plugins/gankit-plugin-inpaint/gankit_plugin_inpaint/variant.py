@@ -45,7 +45,7 @@ class Inpaint(Variant[InpaintConfig]):
             "d_layers": 4,
             "d_norm": "none",
             "penalty": 3.0,
-            "adversarial": 0.1,
+            "adversarial": 0.05,
             "loss": "bce",
             "optim.lr": 1e-3,
             "optim.schedule": "linear",
