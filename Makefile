@@ -20,9 +20,11 @@ demo: install            ## build, install, train StackGAN on captioned digits, 
 	$(VENV)/bin/gankit run stackgan --stage 2
 
 install: $(VENV)/.gankit ## build and install gankit and its plugins, editable
+	@echo "gankit is installed in $(VENV). Next: source $(VENV)/bin/activate"
 
 # torch comes first: the kernels compile against the torch that will run them
 $(VENV)/.torch:
+	@echo "Installing torch and building gankit into $(VENV), in two to six minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip "setuptools>=77" wheel numpy ninja "pybind11>=2.12" $(strip $(TORCH))
 	touch $@

@@ -163,7 +163,7 @@ def cuda_extension() -> Extension:
     if wheel() == "cpu":
         raise CannotBuild("this is the CPU wheel; the CUDA wheel or a build from source has them")
     if cuda_wish() == "0":
-        raise CannotBuild("GANKIT_CUDA=0 leaves them out")
+        raise CannotBuild("they were left out, by GANKIT_CUDA=0")
     if torch.version.cuda is None:
         raise CannotBuild(f"torch {torch.__version__} is built without CUDA")
     compiler = nvcc()

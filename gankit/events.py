@@ -66,6 +66,8 @@ class Evaluated:
     step: int
     metrics: Mapping[str, float]
     best: bool
+    metric: str | None = None
+    """By which of them the best checkpoint is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)

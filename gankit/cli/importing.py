@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -180,12 +179,10 @@ def _split(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 def conclude(run: Run, *, json: bool) -> None:
     """Where the run is, and what to type next."""
-    from gankit.sampling.conditions import asked_keys, choose
+    from gankit.cli.train import next_command
 
     if json:
         emit({"run": str(run.path), "variant": run.config.variant, "dataset": run.config.dataset})
         return
     say(f"run: {shown(run.path)}")
-    asked = asked_keys(run.variant, run.spec, choose(run.variant))
-    translates = any(key.kind == "image" for key in asked.values())
-    say(f"next: gankit {'translate' if translates else 'sample'} {quote(shown(run.path))}{' IN OUT' * translates}")
+    say(f"next: {next_command(run)}")

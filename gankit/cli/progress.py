@@ -64,7 +64,8 @@ class Reporter:
             case events.Evaluated():
                 self.metrics = event.metrics
                 if event.metrics:
-                    self.line(f"step {event.step}: {figures(event.metrics)}{' (best so far)' if event.best else ''}")
+                    best = f" (the best {event.metric} so far)" if event.best else ""
+                    self.line(f"step {event.step}: {figures(event.metrics)}{best}")
             case events.Sampled():
                 self.sampled(event)
             case events.Note():
@@ -90,7 +91,7 @@ class Reporter:
 
     def started(self, event: Any) -> None:
         stage = f"stage {event.stage}: " if event.stage else ""
-        sizes = ", ".join(f"{name} {count:,}" for name, count in event.parameters.items())
+        sizes = ", ".join(f"{name} {count:,}" for name, count in event.parameters.items() if count)
         goes = f"from step {event.step} to {event.steps}" if event.step else f"{event.steps} steps"
         self.line(f"{stage}{shown(event.path)}: {goes} on {event.device}; parameters: {sizes}")
 

@@ -183,18 +183,19 @@ def conclude(run: Run, report: Reporter, *, json: bool) -> None:
         say(f"metrics: {figures(metrics)}")
     if sheets := sorted((run.path / "samples").glob("*.png")):
         say(f"samples: {shown(sheets[-1])}")
-    say(f"next: gankit sample {quote(shown(run.path))}{_text_option(run)}")
+    say(f"next: {next_command(run)}")
 
 
-def _text_option(run: Run) -> str:
-    """How to ask for a text, if the variant can be asked with one."""
+def next_command(run: Run) -> str:
+    """What to type next: images are drawn, with a text if the variant can be asked with one, or translated."""
     from gankit.sampling.conditions import asked_keys, choose
 
-    asked = asked_keys(run.variant, run.spec, choose(run.variant, None))
+    asked, path = asked_keys(run.variant, run.spec, choose(run.variant)), quote(shown(run.path))
+    if any(key.kind == "image" for key in asked.values()):
+        return f"gankit translate {path} IN OUT"
     texts = [name for name, key in asked.items() if key.kind == "text"]
-    if not texts:
-        return ""
-    return ' --text "..."' if "text" in texts else f' --given {texts[0]}="..."'
+    told = "" if not texts else ' --text "..."' if "text" in texts else f' --given {texts[0]}="..."'
+    return f"gankit sample {path}{told}"
 
 
 def describe(plan: Plan) -> str:

@@ -138,6 +138,8 @@ def _change(
     failed = [pair for pair in pairs if pair.error]
     for pair in failed:
         warn(f"error: {pair.error}")
+    if len(pairs) > 1 and failed:
+        warn(f"{len(failed)} of {len(pairs)} files failed")
     done = sum(not pair.error and not pair.there for pair in pairs)
     if json:
         files = [

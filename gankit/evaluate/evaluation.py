@@ -274,12 +274,12 @@ def _number(
     if variant.random or n <= most or not most:
         return n
     if not insisted:
-        notes.append(f"n is {most}: {name} answers the same to the same, and there are no more inputs")
+        notes.append(f"n is {most}: {name} makes one sample of an input, and there are no more inputs")
         return most
     turns = [len(asked.names) for asked in in_turn(variant, spec, key)]
     if n > (different := math.lcm(*filter(None, inputs), math.prod(turns))):
         few = "is 1 input" if different == 1 else f"are {different} inputs"
-        notes.append(f"some of {n} samples are repeated: {name} answers the same to the same, and there {few}")
+        notes.append(f"some of {n} samples are repeated: {name} makes one sample of an input, and there {few}")
     return n
 
 

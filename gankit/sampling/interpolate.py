@@ -86,7 +86,7 @@ def ways(
             raise UsageError("give images or captions to go between, not both.")
         return _between_captions(drawer, texts, produces, given, to, seed, closed=closed)
     if not defines(variant, "decode"):
-        raise UsageError(f"{who} cannot interpolate: it does not say how codes are decoded.")
+        raise UsageError(f"{who} cannot interpolate: it draws from no codes that one could go between.")
     if images is None:
         if not defines(variant, "codes"):
             raise UsageError(f"{who} cannot interpolate between random codes: it has none. Give two images or more.")

@@ -16,6 +16,7 @@ from gankit.data.photo import Photo, load_photo
 from gankit.device import derive_seed
 from gankit.errors import GankitError, UsageError
 from gankit.events import Note, OnEvent, Progress, ignore
+from gankit.options.spelling import give
 from gankit.sampling.conditions import Asked
 from gankit.sampling.drawer import Drawer
 from gankit.sampling.file_pairs import FilePair
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Size = Literal["input", "model"]
 Fit = Literal["stretch", "tiles"]
+FAR = 4
+"""How many times the model's side an image may be before it is said that stretching it there loses much."""
 
 
 def change_files(
@@ -64,6 +67,7 @@ def change_files(
     holes = asked.batch.get(drawer.variant.keeps or "") if size == "input" else None
     open_: dict[int, _Open] = {}
     owners: list[int] = []
+    shrunk: list[str] = []
 
     def parts(indices: Sequence[int]) -> Iterator[tuple[int, Batch]]:
         inputs: list[Tensor] = []
@@ -76,6 +80,8 @@ def change_files(
                 done[index] = replace(pair, error=str(error))
                 continue
             sides = (way.key.shape[1], way.key.shape[2])
+            if fit == "stretch" and max(photo.size) > FAR * max(sides):
+                shrunk.append(pair.source.name)
             shown = photo.shown(sides if fit == "stretch" else None)
             open_[index] = _Open(photo, Tiles(shown, sides, overlap) if fit == "tiles" else None)
             for piece in open_[index].tiles or (shown,):
@@ -108,6 +114,9 @@ def change_files(
             for one in open_.values():
                 one.tell(tell)
     tell(Progress(what="images", done=len(pairs), total=len(pairs)))
+    if shrunk:
+        taken = f"{way.key.shape[2]}x{way.key.shape[1]}, the size that the model takes"
+        tell(Note(text=f"{named(shrunk)}: shrunk to {taken}; {give('fit', 'tiles')} translates pieces of that size"))
     return [done[index] for index in range(len(pairs))]
 
 

@@ -280,7 +280,7 @@ class Trainer:
         if better and name is not None:
             self.best = {"metric": name, "value": self.metrics[name], "step": step}
         self._log.write({"step": step, "metrics": dict(self.metrics)})
-        self.tell(Evaluated(step=step, metrics=self.metrics, best=better))
+        self.tell(Evaluated(step=step, metrics=self.metrics, best=better, metric=name))
 
     def _save(self, step: int) -> None:
         session = self.session

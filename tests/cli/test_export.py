@@ -11,7 +11,8 @@ def test_export(gankit, run, tmp_path):
     assert lines[1].split() == ["noise", "float32", "batch", "x", "4", "standard", "normal"]
     assert lines[2].split()[:4] == ["label", "int64", "batch", "dark,"]
     assert lines[3].startswith("largest difference from torch: ")
-    assert lines[4].startswith("toy.pt2: images, ")
+    assert lines[4].startswith("toy.pt2: ")
+    assert lines[4].endswith(" MB, gives images")
 
     outcome = gankit("export", run, "toy.pt2")
     assert (outcome.code, outcome.out) == (2, "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import captioned
 import pytest
 
-from gankit.cli.train import _text_option
+from gankit.cli.train import next_command
 from gankit.plugin import Config
 
 from .conftest import GOOD
@@ -164,4 +165,5 @@ def test_what_to_type_next_asks_for_a_text_where_the_variant_can_be_asked_with_o
         (captioned.make("digit"), ""),
         (Named(Config()), ' --given caption="..."'),
     ):
-        assert _text_option(SimpleNamespace(variant=variant, spec=captioned.ROWS.spec)) == option
+        run = SimpleNamespace(variant=variant, spec=captioned.ROWS.spec, path=Path("runs/x"))
+        assert next_command(run) == f"gankit sample runs/x{option}"

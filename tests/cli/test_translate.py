@@ -46,6 +46,15 @@ def photos(tmp_path):
     return folder
 
 
+def test_a_picture_much_larger_than_the_model_is_said_to_be_shrunk(gankit, negative, tmp_path):
+    Image.new("RGB", (200, 40)).save(tmp_path / "wide.png")
+    outcome = gankit("translate", negative, tmp_path / "wide.png", tmp_path / "out.png")
+    assert outcome.err.startswith("wide.png: shrunk to "), outcome.err
+    assert "--fit tiles translates pieces of that size" in outcome.err
+    tiles = gankit("translate", negative, tmp_path / "wide.png", tmp_path / "tiles.png", "--fit", "tiles")
+    assert (tiles.code, tiles.err) == (0, "")
+
+
 def test_translate(gankit, negative, photos, tmp_path):
     outcome = gankit("translate", negative, photos, "out")
     assert (outcome.code, outcome.out) == (0, "2 images in out\n"), outcome.err

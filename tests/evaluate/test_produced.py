@@ -62,7 +62,7 @@ def test_what_answers_the_same_to_the_same_is_not_asked_twice_unless_told() -> N
     given = sides(Translator())
     result = evaluate(*given)
     assert result["n"] == 40
-    assert "n is 40: Translator answers the same to the same, and there are no more inputs" in result["notes"]
+    assert "n is 40: Translator makes one sample of an input, and there are no more inputs" in result["notes"]
     assert evaluate(*given, at_most=30)["n"] == 30
     again = evaluate(*given, n=60)
     assert again["n"] == 60

@@ -89,7 +89,7 @@ def test_what_cannot(tmp_path):
         encode = Negative.encode
 
     run = train(tmp_path, Negative, steps=1, sample_n=2)
-    with pytest.raises(UsageError, match="Negative cannot interpolate: it does not say how codes are decoded"):
+    with pytest.raises(UsageError, match="Negative cannot interpolate: it draws from no codes"):
         run.interpolate()
     with pytest.raises(UsageError, match="Blind cannot interpolate between images: it does not encode"):
         train(tmp_path, Blind, steps=1, sample_n=2).interpolate(torch.zeros(2, 1, 8, 8))
