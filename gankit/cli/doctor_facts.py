@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -83,14 +84,27 @@ def _packages() -> list[Fact]:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             return [Fact("packages", f"{name} is not installed: pip install {name}", False, fatal=True)]
-    return [Fact("packages", ", ".join(found), True), _tensorboard()]
+    return [Fact("packages", ", ".join(found), True), _extras()]
 
 
-def _tensorboard() -> Fact:
+def _extras() -> Fact:
+    """Which of the extras have all that they need."""
+    needs: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires("gankit") or ():
+        if found := re.match(r"([\w.-]+).*;.*\bextra == ['\"]([\w-]+)", line):
+            needs.setdefault(found[2], []).append(found[1])
+    lacking = sorted(extra for extra, names in needs.items() if not all(map(_is_installed, names)))
+    there = ", ".join(sorted(set(needs) - set(lacking))) or "none"
+    more = f"; not installed: {', '.join(lacking)} (pip install 'gankit[{lacking[0]}]')" if lacking else ""
+    return Fact("extras", f"{there}{more}")
+
+
+def _is_installed(name: str) -> bool:
     try:
-        return Fact("tensorboard", importlib.metadata.version("tensorboard"), True)
+        importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Fact("tensorboard", "not installed: runs keep log.jsonl alone; pip install 'gankit[tensorboard]'")
+        return False
+    return True
 
 
 def _tools() -> list[Fact]:

@@ -90,7 +90,7 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     elif message == "Missing command" and context is not None:
         message = f"missing command: one of {', '.join(context.command.list_commands(context))}"
     else:
-        message = message[:1].lower() + message[1:]
+        message = (message[:1].lower() + message[1:]).replace("Value error, ", "")
         flags = getattr(getattr(error, "param", None), "opts", [])
         given = [value for flag, value in pairwise(arguments) if flag in flags]
         if given and "invalid value" in message:

@@ -120,9 +120,7 @@ def _export_file(run: Path, out: Path, how: Mapping[str, Any], json: bool) -> No
     rows = [(one["name"], one["dtype"], " x ".join(one["shape"]), _values(one)) for one in made.inputs]
     say(table(rows, ("input", "type", "shape", "")))
     for one in made.shaky:
-        warn(
-            f"note: not compared: {one.what}, where torch's own result moves by {one.shaken:.2g} with rounding errors"
-        )
+        warn(f"note: not compared: {one.what}, where torch's own result moves by {one.shaken:.2g} with rounding errors")
     on = ", ".join(f"{one.what} ({one.n})" for one in made.compared)
     say(f"largest difference from torch: {made.difference:.2g}, on inputs {on}")
     say(f"{shown(out)}: {out.stat().st_size / 1e6:.1f} MB, gives {made.output['name']}")

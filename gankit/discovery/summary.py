@@ -58,7 +58,7 @@ def _absolute(statement: ast.ImportFrom, package: str) -> str:
 
 def _first_line(found: ast.ClassDef) -> str:
     text = (ast.get_docstring(found) or "").strip()
-    return text.splitlines()[0].strip() if text else ""
+    return text.splitlines()[0].strip().replace("``", "") if text else ""
 
 
 __all__ = ["summary"]

@@ -50,6 +50,14 @@ def test_doctor(gankit, toy, site):
     assert "variant toy" in gankit("doctor").out
 
 
+def test_doctor_says_which_extras_have_all_they_need(monkeypatch):
+    asked = ["numpy>=1", 'torch; extra == "whole"', 'torch; extra == "half"', "no-such-package-1>=3; extra == 'half'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: asked)
+    assert doctor_facts._extras().value == "whole; not installed: half (pip install 'gankit[half]')"
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: asked[:2])
+    assert doctor_facts._extras().value == "whole"
+
+
 def test_bench_step(gankit, toy, tmp_path):
     outcome = gankit("bench", "step", "--variant", toy, "--rounds", 2, "--json", "rows.json")
     assert outcome.code == 0, outcome.err
