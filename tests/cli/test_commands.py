@@ -6,6 +6,8 @@ import json
 import re
 import sys
 
+from gankit.cli import doctor_facts
+
 
 def test_list_and_info(gankit, toy):
     data = gankit("list", "--json").data
