@@ -20,7 +20,7 @@ from .test_docs import PAGES, printed
 if "GANKIT_PAGES" not in os.environ:
     pytest.skip("GANKIT_PAGES=1", allow_module_level=True)
 
-SHORT = ("--steps", "1", "--batch-size", "2", "--sample-n", "2", "--eval-every", "0", "--precision", "fp32")
+SHORT = ("--steps", "1", "--batch-size", "4", "--sample-n", "2", "--eval-every", "0", "--precision", "float32")
 TEXTS = ("--text.steps", "2", "--text.image-steps", "2")
 """Of variants that draw from captions: what their encoders are trained with."""
 NOT_HERE = {
