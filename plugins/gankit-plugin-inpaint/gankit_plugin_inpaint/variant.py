@@ -119,7 +119,8 @@ class Inpaint(Variant[InpaintConfig]):
         pixels = f"The error of pixels, times {c.pixels:g}: it falls, fast at first, and slowly for long."
         return {
             "": "swd falls while texture comes, and psnr with it: texture of the right kind is in the wrong place. "
-            "Of a default run on earth-layer, at every 500 steps, swd was 58.8, 53.5 and 49.8, psnr 24.77, 24.66 and 24.44.",
+            "Of a default run on earth-layer, at every 500 steps, swd was 58.8, 53.5 and 49.8, psnr 24.77, 24.66 and "
+            "24.44.",
             "discriminator/adversarial": chance.discriminator(c.loss),
             "discriminator/penalty": "Times its weight; it holds a discriminator that has no norm.",
             "filler/adversarial": chance.generator(c.loss, c.adversarial),
